@@ -1,0 +1,58 @@
+package awa
+
+// Code is an error's name: the constants below are the sentinels to compare
+// with errors.Is, and on the wire they stand in the "code" of an error.
+type Code string
+
+// The errors that cross package borders.
+const (
+	// ErrBadInput: a parameter, a body or a name is not what it must be.
+	ErrBadInput Code = "bad_input"
+	// ErrNameTaken: another node has this name (case does not count).
+	ErrNameTaken Code = "name_taken"
+	// ErrUIDTaken: another node has this uid.
+	ErrUIDTaken Code = "uid_taken"
+	// ErrUnknownNode: the list has no such node.
+	ErrUnknownNode Code = "unknown_node"
+	// ErrConflict: the node was changed since the caller read it.
+	ErrConflict Code = "conflict"
+	// ErrGap: a change can't be applied because one before it is missing.
+	ErrGap Code = "gap"
+	// ErrNoMajority: too few voters can be reached to decide an edit.
+	ErrNoMajority Code = "no_majority"
+	// ErrUnknownOutcome: the edit may or may not have been made; it is safe
+	// to repeat it with the same idempotency key.
+	ErrUnknownOutcome Code = "unknown_outcome"
+	// ErrNotJoined: the agent holds no list yet.
+	ErrNotJoined Code = "not_joined"
+	// ErrOtherCluster: the two sides belong to clusters bootstrapped apart.
+	ErrOtherCluster Code = "other_cluster"
+	// ErrOtherHistory: the two sides' lists belong to different histories.
+	ErrOtherHistory Code = "other_history"
+	// ErrNotReachable: nothing answered at an address.
+	ErrNotReachable Code = "not_reachable"
+	// ErrInUse: another process holds the data folder.
+	ErrInUse Code = "in_use"
+	// ErrDamaged: a file can't be what this program wrote.
+	ErrDamaged Code = "damaged"
+	// ErrFormat: a file's format version is not known to this program.
+	ErrFormat Code = "unknown_format"
+	// ErrStopping: the agent is shutting down.
+	ErrStopping Code = "stopping"
+)
+
+// Error implements error.
+func (c Code) Error() string { return string(c) }
+
+// Fault is an error with a sentence for people and a Code for programs.
+// errors.Is(fault, code) holds for its code.
+type Fault struct {
+	Code Code
+	Text string // one sentence: what happened, to what, and what to do next
+}
+
+// Error gives the sentence.
+func (f *Fault) Error() string { return f.Text }
+
+// Unwrap gives the code, so that errors.Is finds it.
+func (f *Fault) Unwrap() error { return f.Code }

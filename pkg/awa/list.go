@@ -1,0 +1,361 @@
+package awa
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// KeyWindow is how long an idempotency key is remembered, in changes: an edit
+// with the key of one of the last KeyWindow changes answers as that one did.
+// It is counted in changes, not in time, so that every agent forgets alike.
+const KeyWindow = 1 << 16
+
+// List is the node list in memory, with what is needed to decide the next
+// edit. It is made by applying changes 1, 2, 3, …, and equal changes make
+// equal lists on every agent. It is not safe for concurrent use.
+type List struct {
+	state  uint64
+	nextID uint64
+	nodes  map[uint64]Node
+	names  map[string]uint64 // NameKey → node id
+	uids   map[string]uint64
+
+	// Keys of the last changes, in two generations: when recent spans half a
+	// window more than needed, older is dropped.
+	recent, older map[string]uint64 // idempotency key → change id
+	pivot         uint64            // recent holds the keys of the changes after this one
+}
+
+// NewList makes the empty list.
+func NewList() *List {
+	return &List{
+		nextID: 1,
+		nodes:  map[uint64]Node{},
+		names:  map[string]uint64{},
+		uids:   map[string]uint64{},
+		recent: map[string]uint64{},
+	}
+}
+
+// LoadList makes a list from what a disk holds: its state, the next node id,
+// its nodes, and the keys of the last KeyWindow changes.
+func LoadList(state, nextID uint64, nodes []Node, keys map[string]uint64) (*List, error) {
+	l := NewList()
+	l.state, l.nextID, l.recent, l.pivot = state, nextID, keys, state-min(state, KeyWindow)
+	if keys == nil {
+		l.recent = map[string]uint64{}
+	}
+	for _, n := range nodes {
+		if n.ID == 0 || n.ID >= nextID || n.Changed > state {
+			return nil, fmt.Errorf("node %d (%s) can't be in a list of state %d whose next node is %d", n.ID, n.Name, state, nextID)
+		}
+		if _, taken := l.names[n.Key()]; taken {
+			return nil, fmt.Errorf("two nodes have the name %s", n.Name)
+		}
+		l.put(n)
+	}
+	return l, nil
+}
+
+// State is the id of the newest change, 0 when there is none.
+func (l *List) State() uint64 { return l.state }
+
+// NextID is the id that the next CREATE gives.
+func (l *List) NextID() uint64 { return l.nextID }
+
+// Nodes gives all nodes by id.
+func (l *List) Nodes() []Node {
+	all := make([]Node, 0, len(l.nodes))
+	for _, n := range l.nodes {
+		all = append(all, n)
+	}
+	slices.SortFunc(all, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// Draft is a batch of changes on top of a list, which stays as it is until
+// Commit. So a batch that can't be written to disk leaves no trace.
+type Draft struct {
+	list          *List
+	state, nextID uint64
+	nodes         map[uint64]*Node // nil: removed
+	names, uids   map[string]uint64
+	changes       []Change
+	keys          map[string]uint64
+}
+
+// Draft begins a batch. One draft at a time may be committed.
+func (l *List) Draft() *Draft {
+	return &Draft{
+		list: l, state: l.state, nextID: l.nextID,
+		nodes: map[uint64]*Node{}, names: map[string]uint64{}, uids: map[string]uint64{}, keys: map[string]uint64{},
+	}
+}
+
+// State is the id of the newest change, those of the draft included.
+func (d *Draft) State() uint64 { return d.state }
+
+// NextID is the id that the next CREATE gives.
+func (d *Draft) NextID() uint64 { return d.nextID }
+
+// Changes gives the changes of the draft in their order.
+func (d *Draft) Changes() []Change { return d.changes }
+
+// Touched calls f for each node that the draft touches: with the node as it
+// is afterwards, or nil when it is gone. The order is by id.
+func (d *Draft) Touched(f func(id uint64, n *Node) error) error {
+	ids := make([]uint64, 0, len(d.nodes))
+	for id := range d.nodes {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if err := f(id, d.nodes[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Commit carries the draft into its list.
+func (d *Draft) Commit() {
+	l := d.list
+	for id, n := range d.nodes {
+		if old, ok := l.nodes[id]; ok {
+			l.drop(old)
+		}
+		if n == nil {
+			delete(d.nodes, id)
+		}
+	}
+	for _, n := range d.nodes {
+		l.put(*n)
+	}
+	for key, id := range d.keys {
+		l.recent[key] = id
+	}
+	l.state, l.nextID = d.state, d.nextID
+	if l.state-l.pivot >= 2*KeyWindow {
+		l.older, l.recent, l.pivot = l.recent, map[string]uint64{}, l.state
+	}
+}
+
+func (l *List) put(n Node) {
+	l.nodes[n.ID] = n
+	l.names[n.Key()] = n.ID
+	if n.UID != "" {
+		l.uids[n.UID] = n.ID
+	}
+}
+
+func (l *List) drop(n Node) {
+	delete(l.nodes, n.ID)
+	delete(l.names, n.Key())
+	delete(l.uids, n.UID)
+}
+
+// Repeated gives the id of the change that was made with an idempotency key,
+// when that was at most KeyWindow changes ago.
+func (d *Draft) Repeated(key string) (uint64, bool) {
+	if key == "" {
+		return 0, false
+	}
+	for _, keys := range []map[string]uint64{d.keys, d.list.recent, d.list.older} {
+		if id, ok := keys[key]; ok {
+			return id, d.state-id < KeyWindow
+		}
+	}
+	return 0, false
+}
+
+// Decide turns an edit into the next change and adds it to the draft, or says
+// why not, with a Fault: ErrBadInput, ErrNameTaken, ErrUIDTaken,
+// ErrUnknownNode or ErrConflict. A repeated key must be looked for before,
+// with Repeated.
+func (d *Draft) Decide(e Edit, index, term uint64) (Change, Node, error) {
+	if err := e.Check(); err != nil {
+		return Change{}, Node{}, err
+	}
+	in, err := parseData(e.Data)
+	if err != nil {
+		return Change{}, Node{}, err
+	}
+	n := in.node
+	if e.Action == Create {
+		if n.ID != 0 {
+			return Change{}, Node{}, badInput("a CREATE must not hold an id: the list gives it")
+		}
+		n.ID = d.nextID
+	} else {
+		old, ok := d.node(n.ID)
+		if !ok {
+			return Change{}, Node{}, &Fault{ErrUnknownNode, fmt.Sprintf("the list has no node %d", n.ID)}
+		}
+		if e.IfChanged != 0 && e.IfChanged != old.Changed {
+			return Change{}, Node{}, &Fault{ErrConflict, fmt.Sprintf("node %s was changed by somebody else (change %d): read it again and repeat the edit", old.Name, old.Changed)}
+		}
+		n = Node{ID: n.ID}
+		if e.Action == Update {
+			n = merge(old, in)
+		}
+	}
+	c := Change{ID: d.state + 1, Action: e.Action, Index: index, Term: term, Key: e.Key}
+	n.Changed = 0
+	if c.Data, err = encodeData(e.Action, n, in.by, in.at); err != nil {
+		return Change{}, Node{}, err
+	}
+	if len(c.Data) > MaxData {
+		return Change{}, Node{}, badInput("node %s would hold %d bytes: at most %d are allowed", n.Name, len(c.Data), MaxData)
+	}
+	if err := d.Apply(c); err != nil {
+		return Change{}, Node{}, err
+	}
+	n.Changed = c.ID
+	return c, n, nil
+}
+
+// Apply adds a decided change to the draft. It fails with ErrGap when the
+// change is not the next one, and with the errors of Decide when this list
+// can't be the one that it was decided on.
+func (d *Draft) Apply(c Change) error {
+	if c.ID != d.state+1 {
+		return &Fault{ErrGap, fmt.Sprintf("change %d does not follow state %d", c.ID, d.state)}
+	}
+	n, _, _, err := c.Node()
+	if err != nil {
+		return err
+	}
+	old, exists := d.node(n.ID)
+	switch {
+	case c.Action == Create && n.ID != d.nextID:
+		return badInput("change %d creates node %d, but the next node is %d", c.ID, n.ID, d.nextID)
+	case c.Action != Create && !exists:
+		return &Fault{ErrUnknownNode, fmt.Sprintf("the list has no node %d", n.ID)}
+	}
+	if c.Action != Delete {
+		if id := lookup(d.names, d.list.names, n.Key()); id != 0 && id != n.ID {
+			return &Fault{ErrNameTaken, fmt.Sprintf("the name %s is taken by node %d: choose another name, or change that node", n.Name, id)}
+		}
+		if id := lookup(d.uids, d.list.uids, n.UID); n.UID != "" && id != 0 && id != n.ID {
+			return &Fault{ErrUIDTaken, fmt.Sprintf("the uid %s belongs to node %d: every agent needs a data folder of its own", n.UID, id)}
+		}
+	}
+	if exists {
+		d.names[old.Key()] = 0
+		if old.UID != "" {
+			d.uids[old.UID] = 0
+		}
+	}
+	if c.Action == Delete {
+		d.nodes[n.ID] = nil
+	} else {
+		d.nodes[n.ID] = &n
+		d.names[n.Key()] = n.ID
+		if n.UID != "" {
+			d.uids[n.UID] = n.ID
+		}
+	}
+	if c.Action == Create {
+		d.nextID++
+	}
+	d.state = c.ID
+	d.changes = append(d.changes, c)
+	if c.Key != "" {
+		d.keys[c.Key] = c.ID
+	}
+	return nil
+}
+
+func (d *Draft) node(id uint64) (Node, bool) {
+	if n, ok := d.nodes[id]; ok {
+		if n == nil {
+			return Node{}, false
+		}
+		return *n, true
+	}
+	n, ok := d.list.nodes[id]
+	return n, ok
+}
+
+// lookup reads through the draft's map into the list's; 0 is nobody.
+func lookup(draft, list map[string]uint64, key string) uint64 {
+	if id, ok := draft[key]; ok {
+		return id
+	}
+	return list[key]
+}
+
+// merge lays the keys that an UPDATE names over the node: null removes an
+// optional one.
+func merge(old Node, in data) Node {
+	n := old
+	n.Name, n.Host, n.Port = in.node.Name, in.node.Host, in.node.Port
+	if in.has("uid") {
+		n.UID = in.node.UID
+	}
+	if in.has("labels") {
+		n.Labels = in.node.Labels
+	}
+	if in.has("maintenance") {
+		n.Maintenance = in.node.Maintenance
+	}
+	if len(in.node.Extra) > 0 {
+		n.Extra = map[string]json.RawMessage{}
+		for k, v := range old.Extra {
+			n.Extra[k] = v
+		}
+		for k, v := range in.node.Extra {
+			n.Extra[k] = v
+			if bytes.Equal(v, []byte("null")) {
+				delete(n.Extra, k)
+			}
+		}
+	}
+	return n
+}
+
+func (d data) has(key string) bool {
+	_, ok := d.fields[key]
+	return ok
+}
+
+// encodeData writes a change's data: the node, or just its id, then by and at.
+func encodeData(a Action, n Node, by, at string) (string, error) {
+	var b []byte
+	var err error
+	if a == Delete {
+		b, err = json.Marshal(struct {
+			ID uint64 `json:"id"`
+		}{n.ID})
+	} else {
+		b, err = json.Marshal(n)
+	}
+	if err != nil {
+		return "", err
+	}
+	stamp, err := json.Marshal(stampFields{by, at})
+	if err != nil {
+		return "", err
+	}
+	if len(stamp) > 2 {
+		stamp[0] = ','
+		b = append(b[:len(b)-1], stamp...)
+	}
+	return string(b), nil
+}
+
+// Replay makes the list that changes 1, 2, 3, … make.
+func Replay(changes []Change) (*List, error) {
+	l := NewList()
+	d := l.Draft()
+	for _, c := range changes {
+		if err := d.Apply(c); err != nil {
+			return nil, fmt.Errorf("change %d: %w", c.ID, err)
+		}
+	}
+	d.Commit()
+	return l, nil
+}

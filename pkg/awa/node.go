@@ -1,0 +1,260 @@
+package awa
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits on what a node may hold. They keep one node from filling every
+// agent's disk; all are far above what a person would type.
+const (
+	MaxName       = 63
+	MaxHost       = 253 // RFC 1035, section 2.3.4, without the trailing dot
+	MaxLabels     = 64
+	MaxLabelValue = 255
+	MaxData       = 16 << 10 // bytes of a change's data
+)
+
+// Node is an entry of the node list.
+type Node struct {
+	ID          uint64            // given by CREATE, counted up, never used twice
+	Name        string            // unique, compared without regard to case
+	Host        string            // DNS name or IP address, v6 without brackets
+	Port        Port              //
+	UID         string            // the agent's; "" until an agent registered itself
+	Labels      map[string]string // may be nil
+	Maintenance string            // RFC 3339 time at which it ends; "" for none
+	Changed     uint64            // id of the last change of this node
+
+	// Extra keeps the keys of a change's data that this version doesn't know.
+	Extra map[string]json.RawMessage
+}
+
+// Key is the form of the name in which names are compared.
+func (n Node) Key() string { return NameKey(n.Name) }
+
+// NameKey is the form in which names are compared.
+func NameKey(name string) string { return strings.ToLower(name) }
+
+// Addr is host:port, with brackets round an IPv6 address.
+func (n Node) Addr() string { return Addr(n.Host, n.Port) }
+
+// Addr joins a host and a port, with brackets round an IPv6 address.
+func Addr(host string, port Port) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]:" + port.String()
+	}
+	return host + ":" + port.String()
+}
+
+// ParseAddr reads HOST, HOST:PORT, an IPv6 address with or without brackets,
+// or [V6]:PORT. A missing port is def.
+func ParseAddr(s string, def Port) (string, Port, error) {
+	host, port := s, ""
+	switch {
+	case strings.HasPrefix(s, "["):
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return "", 0, fmt.Errorf("%q is no address: the bracket is not closed", clip(s))
+		}
+		rest := s[end+1:]
+		if rest != "" && !strings.HasPrefix(rest, ":") {
+			return "", 0, fmt.Errorf("%q is no address: only :PORT may follow the bracket", clip(s))
+		}
+		host, port = s[1:end], strings.TrimPrefix(rest, ":")
+		if rest == ":" {
+			return "", 0, fmt.Errorf("%q is no address: the port after the colon is missing", clip(s))
+		}
+	case strings.Count(s, ":") == 1:
+		host, port, _ = strings.Cut(s, ":")
+		if port == "" {
+			return "", 0, fmt.Errorf("%q is no address: the port after the colon is missing", clip(s))
+		}
+	}
+	if err := CheckHost(host); err != nil {
+		return "", 0, err
+	}
+	if port == "" {
+		return host, def, nil
+	}
+	p, err := ParsePort(port)
+	return host, p, err
+}
+
+// CheckName says what is wrong with a node's name, if anything:
+// [A-Za-z0-9][A-Za-z0-9._-]{0,62}.
+func CheckName(name string) error {
+	ok := name != "" && len(name) <= MaxName && strings.IndexByte("._-", name[0]) < 0
+	for i := 0; ok && i < len(name); i++ {
+		ok = isNameByte(name[i])
+	}
+	if !ok {
+		return fmt.Errorf("%q is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", clip(name))
+	}
+	return nil
+}
+
+func isNameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-", c) >= 0
+}
+
+// CheckHost says what is wrong with a host, if anything: it is a DNS name or
+// an IP address, v6 without brackets (a zone, as in fe80::1%eth0, is allowed).
+func CheckHost(host string) error {
+	if host == "" {
+		return fmt.Errorf("the host is empty: give a DNS name or an IP address")
+	}
+	if len(host) > MaxHost {
+		return fmt.Errorf("the host has %d characters: at most %d are allowed", len(host), MaxHost)
+	}
+	if strings.Contains(host, ":") {
+		addr, err := netip.ParseAddr(host)
+		for i := 0; err == nil && i < len(addr.Zone()); i++ {
+			if !isNameByte(addr.Zone()[i]) {
+				err = fmt.Errorf("bad zone")
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%q is no host: an IPv6 address is written without brackets and without a port", clip(host))
+		}
+		return nil
+	}
+	for i := 0; i < len(host); i++ {
+		if !isNameByte(host[i]) {
+			return fmt.Errorf("%q is no host: give a DNS name or an IP address", clip(host))
+		}
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' {
+			return fmt.Errorf("%q is no host: give a DNS name or an IP address", clip(host))
+		}
+	}
+	return nil
+}
+
+// Port is a TCP port, 1 to 65535. In JSON it is read as a number or a string
+// and written as a string, as the original program does.
+type Port uint16
+
+// ParsePort reads a port in decimal.
+func ParsePort(s string) (Port, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 || s[0] == '+' {
+		return 0, fmt.Errorf("%q is no port: use a number from 1 to 65535", clip(s))
+	}
+	return Port(n), nil
+}
+
+// String gives the port in decimal.
+func (p Port) String() string { return strconv.Itoa(int(p)) }
+
+// MarshalJSON writes the port as a string.
+func (p Port) MarshalJSON() ([]byte, error) { return strconv.AppendQuote(nil, p.String()), nil }
+
+// UnmarshalJSON reads a number or a string.
+func (p *Port) UnmarshalJSON(b []byte) error {
+	s := string(bytes.TrimSpace(b))
+	if len(s) > 1 && s[0] == '"' {
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+	}
+	var err error
+	*p, err = ParsePort(s)
+	return err
+}
+
+// CheckLabels says what is wrong with a node's labels, if anything.
+func CheckLabels(labels map[string]string) error {
+	if len(labels) > MaxLabels {
+		return fmt.Errorf("%d labels are too many: at most %d are allowed", len(labels), MaxLabels)
+	}
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		if CheckName(k) != nil {
+			return fmt.Errorf("%q is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", clip(k))
+		}
+		v := labels[k]
+		if len(v) > MaxLabelValue {
+			return fmt.Errorf("the label %s has %d characters: at most %d are allowed", k, len(v), MaxLabelValue)
+		}
+		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f || r == '�' }) {
+			return fmt.Errorf("the label %s holds a control character or a byte that is not UTF-8", k)
+		}
+	}
+	return nil
+}
+
+// nodeFields is Node's shape in JSON but for Extra.
+type nodeFields struct {
+	ID          uint64            `json:"id"`
+	Name        string            `json:"name"`
+	Host        string            `json:"host"`
+	Port        Port              `json:"port"`
+	UID         string            `json:"uid,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Maintenance string            `json:"maintenance,omitempty"`
+	Changed     uint64            `json:"changed,omitempty"`
+}
+
+var nodeKeys = []string{"id", "name", "host", "port", "uid", "labels", "maintenance", "changed"}
+
+// MarshalJSON writes one flat object: the known keys, then the unknown ones.
+func (n Node) MarshalJSON() ([]byte, error) {
+	b, err := json.Marshal(nodeFields{n.ID, n.Name, n.Host, n.Port, n.UID, n.Labels, n.Maintenance, n.Changed})
+	if err != nil || len(n.Extra) == 0 {
+		return b, err
+	}
+	return appendFields(b, n.Extra)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (n *Node) UnmarshalJSON(b []byte) error {
+	var f nodeFields
+	if err := json.Unmarshal(b, &f); err != nil {
+		return err
+	}
+	var extra map[string]json.RawMessage
+	if err := json.Unmarshal(b, &extra); err != nil {
+		return err
+	}
+	for _, k := range nodeKeys {
+		delete(extra, k)
+	}
+	if len(extra) == 0 {
+		extra = nil
+	}
+	*n = Node{f.ID, f.Name, f.Host, f.Port, f.UID, f.Labels, f.Maintenance, f.Changed, extra}
+	return nil
+}
+
+// appendFields adds fields, sorted by key, to the JSON object b.
+func appendFields(b []byte, fields map[string]json.RawMessage) ([]byte, error) {
+	if len(fields) == 0 {
+		return b, nil
+	}
+	more, err := json.Marshal(fields)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > 2 { // more than {}
+		more[0] = ','
+	} else {
+		more[0] = '{'
+		b = b[:1]
+		return append(b[:0], more...), nil
+	}
+	return append(b[:len(b)-1], more...), nil
+}
+
+// InMaintenance tells whether the node is under maintenance at a moment.
+func (n Node) InMaintenance(at time.Time) bool {
+	end, err := time.Parse(time.RFC3339, n.Maintenance)
+	return err == nil && at.Before(end)
+}

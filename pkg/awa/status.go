@@ -1,0 +1,100 @@
+package awa
+
+import "time"
+
+// Verdict is what a sweep found out about a node.
+type Verdict string
+
+// The verdicts.
+const (
+	// Online: it answered our ping, as itself.
+	Online Verdict = "online"
+	// Offline: it did not answer.
+	Offline Verdict = "offline"
+)
+
+// Stage is the part of a ping that failed.
+type Stage string
+
+// The stages of a ping in their order. StageNone is a ping that succeeded.
+const (
+	StageNone    Stage = ""
+	StageResolve Stage = "resolve"
+	StageConnect Stage = "connect"
+	StageReply   Stage = "reply"
+)
+
+// PingError says at which stage a ping failed, with the system's own words.
+type PingError struct {
+	Stage Stage
+	Err   error
+}
+
+// Error gives the stage and the cause: "connect: connection refused".
+func (e *PingError) Error() string { return string(e.Stage) + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *PingError) Unwrap() error { return e.Err }
+
+// Self is what an agent says of itself in answer to a ping. The first three
+// keys are the original program's.
+type Self struct {
+	MacAddr string `json:"macaddr"` // of the first network interface that has one
+	State   uint64 `json:"db_state"`
+	Time    int64  `json:"time"`    // Unix seconds
+	TimeMS  int64  `json:"time_ms"` // the same in milliseconds
+	Name    string `json:"name"`
+	UID     string `json:"uid"`
+	// Instance is made anew at each start, so that an agent knows itself
+	// from another one that was given a copy of its data folder.
+	Instance string  `json:"instance"`
+	Cluster  string  `json:"cluster"` // "" until it holds a list
+	History  History `json:"history"`
+	Leader   string  `json:"leader"` // uid of the leader it knows of, "" for none
+	Version  string  `json:"version"`
+	// LogIndex is the newest entry of its Raft log on disk, 0 when it has none.
+	LogIndex uint64 `json:"log_index"`
+	// Voters is there in a leader's own answer only.
+	Voters *VoterSet `json:"voters,omitempty"`
+}
+
+// VoterSet is a committed Raft configuration. Of two sets of one history the
+// one of the higher index is newer.
+type VoterSet struct {
+	Index uint64   `json:"index"`
+	Term  uint64   `json:"term"` // the leader's term when it said so
+	UIDs  []string `json:"uids"`
+}
+
+// NodeStatus is a node with what a sweep found out about it.
+type NodeStatus struct {
+	Node    Node
+	Verdict Verdict
+	Stage   Stage         // where the ping failed; StageNone when online
+	Error   string        // why, in the system's own words; "" when online
+	RTT     time.Duration // of the answer; 0 when there was none
+	Since   time.Time     // when the verdict was first seen; zero when unknown
+	Self    *Self         // its answer; nil when there was none
+}
+
+// ClusterStatus is one agent's view of the whole cluster.
+type ClusterStatus struct {
+	Cluster string
+	History History
+	Agent   string   // name of the agent that looked
+	State   uint64   // of its list
+	Leader  string   // name of the leader, "" when none is known
+	Voters  []string // names of the voters, as far as known
+	SweptAt time.Time
+	Took    time.Duration
+	Nodes   []NodeStatus // by node id
+}
+
+// Meta is what a data folder says of itself and of the list in it.
+type Meta struct {
+	Cluster     string // "" until there is a list
+	History     History
+	UID         string
+	Index, Term uint64   // of the Raft log, up to where it is applied to the list
+	Voters      VoterSet // the newest that is known
+}
