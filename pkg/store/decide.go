@@ -1,0 +1,241 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+
+	"are-we-alive/pkg/awa"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Decide brings entries of the voters' log into the list, in their order, and
+// gives the outcome of each. All changes that come of it share one
+// transaction. An entry up to the applied index is a replay and changes
+// nothing: its outcome is the change with its index, or the zero Outcome when
+// it made none. An edit with the key of one of the last awa.KeyWindow changes
+// has the outcome of that one. An error means that the disk failed, or that
+// the file holds no list yet (awa.ErrNotJoined): nothing was done.
+func (s *Store) Decide(entries []awa.Entry) ([]awa.Outcome, error) {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	m, d := s.meta, s.list.Draft()
+	if m.Cluster == "" {
+		return nil, s.notJoined()
+	}
+	outcomes := make([]awa.Outcome, len(entries))
+	for i, e := range entries {
+		var err error
+		if e.Index <= m.Index {
+			outcomes[i], err = s.replayed(d, e)
+		} else {
+			m.Index, m.Term = e.Index, e.Term
+			outcomes[i], err = s.decide(d, e)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := s.commit(d, m); err != nil {
+		return nil, err
+	}
+	return outcomes, nil
+}
+
+// decide adds the change that comes of an edit to the draft, if any does. An
+// error is the disk's; a refusal is in the outcome.
+func (s *Store) decide(d *awa.Draft, e awa.Entry) (awa.Outcome, error) {
+	if id, ok := d.Repeated(e.Edit.Key); ok {
+		return s.outcome(d, id)
+	}
+	c, n, err := d.Decide(e.Edit, e.Index, e.Term)
+	if err == nil && c.Action == awa.Delete {
+		n, _, _, err = c.Node() // as a repetition will have it
+	}
+	return awa.Outcome{Change: c, Node: n, Err: err}, nil
+}
+
+// replayed finds the outcome of an entry that was decided before. Indexes rise
+// with the ids.
+func (s *Store) replayed(d *awa.Draft, e awa.Entry) (awa.Outcome, error) {
+	var err error
+	id := 1 + sort.Search(int(d.State()), func(i int) bool {
+		c, e2 := s.change(d, uint64(i)+1)
+		if e2 != nil {
+			err = e2
+		}
+		return c.Index >= e.Index
+	})
+	if err != nil || uint64(id) > d.State() {
+		return awa.Outcome{}, err
+	}
+	o, err := s.outcome(d, uint64(id))
+	if o.Change.Index != e.Index {
+		return awa.Outcome{}, err
+	}
+	return o, err
+}
+
+func (s *Store) outcome(d *awa.Draft, id uint64) (awa.Outcome, error) {
+	c, err := s.change(d, id)
+	if err != nil {
+		return awa.Outcome{}, err
+	}
+	n, _, _, err := c.Node()
+	return awa.Outcome{Change: c, Node: n}, err
+}
+
+// change gives a change of the draft or of the list under it.
+func (s *Store) change(d *awa.Draft, id uint64) (awa.Change, error) {
+	if changes := d.Changes(); len(changes) > 0 && id >= changes[0].ID {
+		return changes[id-changes[0].ID], nil
+	}
+	held, err := s.Changes(id-1, 1)
+	if err == nil && (len(held) != 1 || held[0].ID != id) {
+		err = fmt.Errorf("read %s: change %d is missing", s.path, id)
+	}
+	if err != nil {
+		return awa.Change{}, err
+	}
+	return held[0], nil
+}
+
+// Apply adds changes that were decided elsewhere, in one transaction. Those
+// that are held already are skipped, after a look at whether they are the
+// same; if not, the error is a Fault with awa.ErrDamaged. A change that does
+// not follow the state gives awa.ErrGap, one that can't belong to this list
+// the error of awa.Draft.Apply, an empty file awa.ErrNotJoined. After any
+// error nothing was applied.
+func (s *Store) Apply(changes []awa.Change) error {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	m, d := s.meta, s.list.Draft()
+	if m.Cluster == "" {
+		return s.notJoined()
+	}
+	if err := s.apply(d, &m, changes); err != nil {
+		return err
+	}
+	return s.commit(d, m)
+}
+
+// apply adds changes to a draft and moves the applied index along.
+func (s *Store) apply(d *awa.Draft, m *awa.Meta, changes []awa.Change) error {
+	for _, c := range changes {
+		if c.ID != 0 && c.ID <= d.State() {
+			held, err := s.change(d, c.ID)
+			if err != nil {
+				return err
+			}
+			if held.Action != c.Action || held.Data != c.Data || held.Key != c.Key {
+				return &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("the lists differ: change %d is %s %s here and %s %s there; one of the two agents must be emptied and join anew", c.ID, held.Action, held.Data, c.Action, c.Data)}
+			}
+			continue
+		}
+		if err := d.Apply(c); err != nil {
+			return fmt.Errorf("apply change %d: %w", c.ID, err)
+		}
+		if c.Index > m.Index {
+			m.Index, m.Term = c.Index, c.Term
+		}
+	}
+	return nil
+}
+
+// Found makes an empty file hold the list of a cluster: none yet at a
+// bootstrap, or all changes from the first at a join or a restore. It fails
+// when the file holds a cluster already, and as Apply does.
+func (s *Store) Found(cluster string, h awa.History, changes []awa.Change) error {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	m, d := s.meta, s.list.Draft()
+	switch {
+	case m.Cluster != "":
+		return &awa.Fault{Code: awa.ErrOtherCluster, Text: fmt.Sprintf("%s holds the list of cluster %s already: move it away first", s.path, m.Cluster)}
+	case cluster == "" || h == awa.History{}:
+		return &awa.Fault{Code: awa.ErrBadInput, Text: "a node list needs the id of its cluster and a history"}
+	}
+	m.Cluster, m.History = cluster, h
+	if err := s.apply(d, &m, changes); err != nil {
+		return err
+	}
+	return s.save(d, m)
+}
+
+// commit writes a draft and the meta that goes with it. A draft without
+// changes needs no transaction: the applied index alone is not worth one.
+func (s *Store) commit(d *awa.Draft, m awa.Meta) error {
+	if len(d.Changes()) == 0 {
+		s.publish(d, m)
+		return nil
+	}
+	return s.save(d, m)
+}
+
+func (s *Store) save(d *awa.Draft, m awa.Meta) error {
+	err := s.update(func(tx *bolt.Tx) error {
+		changes := in(tx, bucketChanges)
+		changes.FillPercent = appendFill
+		for _, c := range d.Changes() {
+			value, err := encodeChange(c)
+			if err != nil {
+				return err
+			}
+			if err := changes.Put(idKey(c.ID), value); err != nil {
+				return err
+			}
+		}
+		nodes := in(tx, bucketNodes)
+		err := d.Touched(func(id uint64, n *awa.Node) error {
+			if n == nil {
+				return nodes.Delete(idKey(id))
+			}
+			value, err := json.Marshal(*n)
+			if err != nil {
+				return err
+			}
+			return nodes.Put(idKey(id), value)
+		})
+		if err != nil {
+			return err
+		}
+		return putMeta(tx, m, d.NextID())
+	})
+	if err == nil {
+		s.publish(d, m)
+	}
+	return err
+}
+
+// Changes gives the changes with an id above since, in order, at most limit of
+// them; a limit of 0 is none.
+func (s *Store) Changes(since uint64, limit int) ([]awa.Change, error) {
+	var changes []awa.Change
+	if since+1 == 0 {
+		return nil, nil
+	}
+	err := s.view(func(tx *bolt.Tx) error {
+		c := in(tx, bucketChanges).Cursor()
+		for k, v := c.Seek(idKey(since + 1)); k != nil && (limit <= 0 || len(changes) < limit); k, v = c.Next() {
+			id, err := parseIDKey(k)
+			if err != nil {
+				return err
+			}
+			change, err := decodeChange(id, v)
+			if err != nil {
+				return err
+			}
+			changes = append(changes, change)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return changes, nil
+}
+
+func (s *Store) notJoined() error {
+	return &awa.Fault{Code: awa.ErrNotJoined, Text: fmt.Sprintf("%s holds no node list yet: found a cluster or join one first", s.path)}
+}

@@ -1,0 +1,161 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	"are-we-alive/pkg/awa"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// content is what a good file holds.
+type content struct {
+	meta awa.Meta
+	list *awa.List
+	txid int // of the newest transaction
+}
+
+// load reads the file and checks that it makes sense: ids without gaps, each
+// node as its last change left it, and as many nodes as the changes made.
+func load(tx *bolt.Tx) (content, error) {
+	b := tx.Bucket([]byte(bucketMeta))
+	if b == nil {
+		return content{}, damage("it holds no node list")
+	}
+	switch version := string(b.Get([]byte(keyFormat))); version {
+	case format:
+	case "":
+		return content{}, damage("it holds no format version")
+	default:
+		return content{}, &awa.Fault{Code: awa.ErrFormat, Text: fmt.Sprintf("%s has the format version %q, this program knows version %s: use the program that wrote it", tx.DB().Path(), version, format)}
+	}
+	for _, name := range allBuckets() {
+		if tx.Bucket([]byte(name)) == nil {
+			return content{}, damage("the bucket %s is missing", name)
+		}
+	}
+	for _, name := range []string{bucketLog, bucketSightings} {
+		if err := eachID(tx, name, func(uint64, []byte) error { return nil }); err != nil {
+			return content{}, err
+		}
+	}
+	m, next, err := getMeta(tx)
+	if err != nil {
+		return content{}, damage("%v", err)
+	}
+	seen, err := loadChanges(tx)
+	if err != nil {
+		return content{}, err
+	}
+	nodes, err := loadNodes(tx)
+	if err != nil {
+		return content{}, err
+	}
+	switch {
+	case next != seen.created+1 || uint64(len(nodes)) != seen.created-seen.deleted:
+		return content{}, damage("%d nodes and %d as the next id don't fit %d created and %d deleted ones", len(nodes), next, seen.created, seen.deleted)
+	case m.Index < seen.index:
+		return content{}, damage("it is said to end at log index %d and holds changes up to %d", m.Index, seen.index)
+	case m.Cluster == "" && seen.state != 0:
+		return content{}, damage("it holds changes of no cluster")
+	}
+	list, err := awa.LoadList(seen.state, next, nodes, seen.keys)
+	if err != nil {
+		return content{}, damage("%v", err)
+	}
+	return content{meta: m, list: list, txid: tx.ID()}, nil
+}
+
+// summary is what the changes come to.
+type summary struct {
+	state, created, deleted uint64
+	index                   uint64            // highest place in the voters' log
+	keys                    map[string]uint64 // idempotency keys of the last awa.KeyWindow changes
+}
+
+func loadChanges(tx *bolt.Tx) (summary, error) {
+	s := summary{keys: map[string]uint64{}}
+	newest := uint64(0)
+	if k, _ := in(tx, bucketChanges).Cursor().Last(); k != nil {
+		newest, _ = parseIDKey(k)
+	}
+	err := eachID(tx, bucketChanges, func(id uint64, value []byte) error {
+		if id != s.state+1 {
+			return damage("change %d is missing", s.state+1)
+		}
+		c, err := decodeChange(id, value)
+		if err != nil {
+			return damage("%v", err)
+		}
+		switch {
+		case c.Action == awa.Create:
+			s.created++
+		case c.Action == awa.Delete && s.deleted < s.created:
+			s.deleted++
+		case c.Action != awa.Update:
+			return damage("change %d can't have the action %q", id, c.Action)
+		}
+		if !json.Valid([]byte(c.Data)) {
+			return damage("the data of change %d can't be read", id)
+		}
+		s.state, s.index = id, max(s.index, c.Index)
+		if c.Key != "" && newest-id < awa.KeyWindow {
+			s.keys[c.Key] = id
+		}
+		return nil
+	})
+	return s, err
+}
+
+// loadNodes reads the nodes, each from the change that it says was its last.
+func loadNodes(tx *bolt.Tx) ([]awa.Node, error) {
+	var nodes []awa.Node
+	changes := in(tx, bucketChanges)
+	err := eachID(tx, bucketNodes, func(id uint64, value []byte) error {
+		var fields map[string]json.RawMessage
+		var changed uint64
+		if json.Unmarshal(value, &fields) != nil || json.Unmarshal(fields["changed"], &changed) != nil {
+			return damage("node %d can't be read", id)
+		}
+		c, err := decodeChange(changed, changes.Get(idKey(changed)))
+		if err != nil {
+			return damage("node %d: %v", id, err)
+		}
+		n, _, _, err := c.Node()
+		if err != nil || n.ID != id || c.Action == awa.Delete || !holds(value, n) {
+			return damage("node %d is not what change %d made of it", id, changed)
+		}
+		nodes = append(nodes, n)
+		return nil
+	})
+	return nodes, err
+}
+
+// holds tells whether a value of bucketNodes is the node. Another version of
+// this program may have put its keys in another order.
+func holds(value []byte, n awa.Node) bool {
+	want, err := json.Marshal(n)
+	if err != nil || bytes.Equal(value, want) {
+		return err == nil
+	}
+	var a, b any
+	return json.Unmarshal(value, &a) == nil && json.Unmarshal(want, &b) == nil && reflect.DeepEqual(a, b)
+}
+
+// eachID calls f for each entry of a bucket whose keys are ids, in order.
+func eachID(tx *bolt.Tx, bucket string, f func(id uint64, value []byte) error) error {
+	c := in(tx, bucket).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		id, err := parseIDKey(k)
+		if err != nil {
+			return damage("the bucket %s: %v", bucket, err)
+		}
+		if err := f(id, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+// Package store keeps awa.db: the node list, the changes that made it, and
+// what a voter's Raft log needs, in one bbolt file.
+//
+// It owns the file: its format, its checks when it is opened, and which writes
+// share a transaction. What a change may look like and what it does to the
+// list is said by package awa; who may decide one, and when, by package
+// replica. Nothing of bbolt leaves this package.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"are-we-alive/pkg/awa"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// Store is an open awa.db. All its methods are safe for concurrent use; those
+// that write do so one after the other, and return once the disk has it. After
+// Close those that need the disk fail with awa.ErrStopping.
+type Store struct {
+	path string
+	db   *bolt.DB
+
+	// deciding is held from looking at the list to carrying the outcome into
+	// it. What mu guards changes only while deciding is held too, so its
+	// holder may read list and meta without mu.
+	deciding sync.Mutex
+
+	mu     sync.Mutex
+	list   *awa.List
+	meta   awa.Meta
+	nodes  []awa.Node    // by id; nil when the list has changed since
+	moved  chan struct{} // closed when the state moves, and by Close
+	closed bool
+
+	writing sync.Mutex
+	failed  error // why nothing can be written any more
+}
+
+// Close closes the file once the calls under way have ended. A second Close
+// does nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.moved)
+	s.mu.Unlock()
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// Meta gives what the file says of itself, from memory. Its Index and Term may
+// be ahead of the disk by entries that made no change: deciding those again
+// comes to the same. The caller must not modify the slice in it.
+func (s *Store) Meta() awa.Meta {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.meta
+}
+
+// State is the id of the newest change on disk, 0 when there is none.
+func (s *Store) State() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list.State()
+}
+
+// Nodes gives the node list by id. All callers share the slice, which is made
+// anew after a change: they must not modify it nor what it refers to.
+func (s *Store) Nodes() []awa.Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.nodes == nil {
+		s.nodes = s.list.Nodes()
+	}
+	return s.nodes
+}
+
+// Wait returns once the state is at least the given one. It fails with the
+// context's error, or with awa.ErrStopping when the store is closed before.
+func (s *Store) Wait(ctx context.Context, state uint64) error {
+	for {
+		s.mu.Lock()
+		have, moved, closed := s.list.State(), s.moved, s.closed
+		s.mu.Unlock()
+		switch {
+		case have >= state:
+			return nil
+		case closed:
+			return s.stopping()
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for state %d (it is %d): %w", state, have, ctx.Err())
+		}
+	}
+}
+
+// publish makes the memory say what the disk does; d may be nil. The caller
+// holds deciding.
+func (s *Store) publish(d *awa.Draft, m awa.Meta) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meta = m
+	if d == nil || len(d.Changes()) == 0 {
+		return
+	}
+	d.Commit()
+	s.nodes = nil
+	if !s.closed {
+		close(s.moved)
+		s.moved = make(chan struct{})
+	}
+}
+
+// view runs f in a read transaction. Slices that f gets from bbolt must not
+// outlive it.
+func (s *Store) view(f func(tx *bolt.Tx) error) error {
+	return s.wrap("read", s.db.View(f))
+}
+
+// update runs f in a write transaction, which is on disk when update returns
+// nil. After an error nothing of it is; where that is not certain, every later
+// update fails too, because the memory and the disk may no longer agree.
+func (s *Store) update(f func(tx *bolt.Tx) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.failed != nil {
+		return s.failed
+	}
+	id, own := 0, error(nil)
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		id = tx.ID()
+		own = f(tx)
+		return own
+	})
+	if err != nil && id != 0 && own == nil {
+		s.failed = s.undone(id, err)
+	}
+	return s.wrap("write", err)
+}
+
+// undone looks whether a transaction whose commit failed has left no trace. It
+// may have: bbolt writes its meta page, which makes all the rest count, and
+// only then may the sync fail. The kernel then shows what the disk may lack.
+func (s *Store) undone(id int, cause error) error {
+	seen := 0
+	err := s.db.View(func(tx *bolt.Tx) error {
+		seen = tx.ID()
+		return nil
+	})
+	if err == nil && seen < id {
+		return nil
+	}
+	return fmt.Errorf("write %s: %w: whether the last write is on the disk is not known; restart the agent, it then reads what is there", s.path, cause)
+}
+
+func (s *Store) wrap(operation string, err error) error {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return s.stopping()
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", operation, s.path, err)
+	}
+	return nil
+}
+
+func (s *Store) stopping() error {
+	return &awa.Fault{Code: awa.ErrStopping, Text: fmt.Sprintf("%s is closed: the agent is stopping", s.path)}
+}
