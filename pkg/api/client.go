@@ -1,0 +1,327 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/valyala/fasthttp"
+
+	"are-we-alive/pkg/awa"
+)
+
+// ClientConfig says who asks and what may be kept open.
+type ClientConfig struct {
+	// Caller tells the agent that asks; nil for a monitoring client.
+	Caller func() awa.Caller
+	// MaxIdle is how many connections are kept open in all, 2,000 when 0. One
+	// costs about 6 KiB on each side; a sweep opens anew what is not kept.
+	MaxIdle int
+	// KeepIdle is how long an unused connection is kept, 2 minutes when 0. It
+	// must be shorter than the server's idle time (3 minutes).
+	KeepIdle time.Duration
+	// Dial opens a connection; nil is net.Dialer's. It is handed an IP
+	// address wherever the name has just one.
+	Dial Dial
+}
+
+// Dial opens a connection, as net.Dialer.DialContext does.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Client asks agents. Every address is host:port, every call ends with its
+// context, and every error is an *awa.PingError when no agent was reached or
+// it did not answer, and an *awa.Fault when it refused. It is safe for
+// concurrent use.
+type Client struct {
+	cfg     ClientConfig
+	pool    pool
+	readers sync.Pool // *bufio.Reader
+	writers sync.Pool // *bufio.Writer
+}
+
+// NewClient makes a client; it opens nothing yet.
+func NewClient(cfg ClientConfig) *Client {
+	if cfg.MaxIdle == 0 {
+		cfg.MaxIdle = 2000
+	}
+	if cfg.KeepIdle == 0 {
+		cfg.KeepIdle = 2 * time.Minute
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = new(net.Dialer).DialContext
+	}
+	return &Client{cfg: cfg, pool: pool{most: cfg.MaxIdle, keep: cfg.KeepIdle}}
+}
+
+// Close closes the idle connections; those in use close after their call.
+func (c *Client) Close() { c.pool.close(true) }
+
+// CloseIdle closes the idle connections, so that the next calls open new ones.
+func (c *Client) CloseIdle() { c.pool.close(false) }
+
+// Ping asks an agent for a sign of life. With fresh no kept connection is used.
+func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error) {
+	var body pingBody
+	err := c.call(ctx, addr, request{path: PathPing, fresh: fresh}, func(r *fasthttp.Response) error {
+		if err := json.Unmarshal(r.Body(), &body); err != nil || body.Status.UID == "" {
+			return errors.New("something answers there that is no awa-agent")
+		}
+		return nil
+	})
+	return body.Status, err
+}
+
+// ClusterStatus asks an agent what it sees of the whole cluster; cached asks
+// for its last background sweep instead of a live one.
+func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool) (awa.ClusterStatus, error) {
+	req := request{path: PathStatus1}
+	if cached {
+		req.query = "cached=1"
+	}
+	var body statusBody
+	err := c.call(ctx, addr, req, func(r *fasthttp.Response) error { return json.Unmarshal(r.Body(), &body) })
+	return body.status(), err
+}
+
+// Sync asks for the changes after a state, at most limit (0: all).
+func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
+	var a awa.ChangeSet
+	query := fmt.Sprintf("state=%d", since)
+	if limit > 0 {
+		query += fmt.Sprintf("&limit=%d", limit)
+	}
+	err := c.call(ctx, addr, request{path: PathSync, query: query}, func(r *fasthttp.Response) error {
+		var wire []wireChange
+		err := json.Unmarshal(r.Body(), &wire)
+		if err != nil {
+			return err
+		}
+		a.Cluster = string(r.Header.Peek(headerCluster))
+		if a.History, err = awa.ParseHistory(string(r.Header.Peek(headerHistory))); err != nil {
+			return err
+		}
+		if a.State, err = strconv.ParseUint(string(r.Header.Peek(headerState)), 10, 64); err != nil {
+			return fmt.Errorf("the header %s is no number", headerState)
+		}
+		a.Changes = make([]awa.Change, len(wire))
+		for i := range wire {
+			a.Changes[i] = awa.Change(wire[i])
+		}
+		return nil
+	})
+	return a, err
+}
+
+// Push hands a change to an agent. awa.ErrGap says that it lacks one before.
+func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
+	return c.call(ctx, addr, request{
+		method: fasthttp.MethodPost, path: PathPush,
+		body: pushBody{ch.ID, ch.Action, ch.Data, ch.Index, ch.Term, ch.Key},
+	}, ignore)
+}
+
+// Edit hands an edit to an agent, which passes it to the leader; hops is how
+// often it has been passed on. The node is the zero Node after a DELETE.
+func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
+	req := request{
+		method: fasthttp.MethodPost, path: PathChanges,
+		body: editBody{e.Action, json.RawMessage(e.Data), e.IfChanged}, key: e.Key, hops: hops, once: e.Key == "",
+	}
+	var answer editAnswer
+	err := c.call(ctx, addr, req, func(r *fasthttp.Response) error { return json.Unmarshal(r.Body(), &answer) })
+	if err != nil || answer.Node == nil {
+		return answer.ID, awa.Node{}, err
+	}
+	return answer.ID, *answer.Node, nil
+}
+
+// Changes asks for the change log after a state, at most limit (0: all). Its
+// changes come without Raft index, term and key.
+func (c *Client) Changes(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
+	var body changesBody
+	query := fmt.Sprintf("since=%d", since)
+	if limit > 0 {
+		query += fmt.Sprintf("&limit=%d", limit)
+	}
+	err := c.call(ctx, addr, request{path: PathChanges, query: query}, func(r *fasthttp.Response) error {
+		return json.Unmarshal(r.Body(), &body)
+	})
+	a := awa.ChangeSet{Cluster: body.Cluster, History: body.History, State: body.State}
+	for _, ch := range body.Changes {
+		a.Changes = append(a.Changes, awa.Change{ID: ch.ID, Action: ch.Action, Data: string(ch.Data)})
+	}
+	return a, err
+}
+
+// DialRaft opens a Raft stream to an agent.
+func (c *Client) DialRaft(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := c.dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	stream := &streamConn{conn, bufio.NewReader(conn)}
+	release := bound(ctx, conn)
+	req := request{path: PathRaft, method: fasthttp.MethodPost, upgrade: true}
+	_, err = c.exchange(bufio.NewWriter(conn), stream.r, addr, req, ignore)
+	if !release() && err == nil {
+		err = &awa.PingError{Stage: awa.StageReply, Err: plain(ctx.Err())}
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return stream, nil
+}
+
+// request is what call sends.
+type request struct {
+	method, path, query string // method GET when ""
+	body                any    // encoded as JSON when not nil
+	key                 string
+	hops                int
+	fresh, upgrade      bool
+	once                bool // not safe to repeat
+}
+
+// ignore reads nothing from an answer.
+func ignore(*fasthttp.Response) error { return nil }
+
+// call sends a request and reads its answer with read, which sees only good
+// ones and whose error means that no agent of ours answered. A kept
+// connection that turns out to be dead is replaced once, when the request is
+// safe to repeat.
+func (c *Client) call(ctx context.Context, addr string, req request, read func(*fasthttp.Response) error) error {
+	if !req.fresh {
+		if conn := c.pool.take(addr); conn != nil {
+			err := c.use(ctx, conn, addr, req, read)
+			var dead *awa.PingError
+			if !errors.As(err, &dead) || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || req.once {
+				return err
+			}
+		}
+	}
+	conn, err := c.dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	return c.use(ctx, conn, addr, req, read)
+}
+
+// use sends a request over a connection and keeps it when it stays good.
+func (c *Client) use(ctx context.Context, conn net.Conn, addr string, req request, read func(*fasthttp.Response) error) error {
+	br, bw := c.reader(conn), c.writer(conn)
+	release := bound(ctx, conn)
+	whole, err := c.exchange(bw, br, addr, req, read)
+	good := release() && whole && br.Buffered() == 0
+	c.readers.Put(br)
+	c.writers.Put(bw)
+	if good {
+		c.pool.give(addr, conn)
+	} else {
+		conn.Close()
+	}
+	return err
+}
+
+// exchange writes a request and reads its answer. It tells whether the answer
+// was read whole and the connection may serve another request.
+func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req request, read func(*fasthttp.Response) error) (whole bool, err error) {
+	q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(q)
+	defer fasthttp.ReleaseResponse(a)
+	if err := c.fill(q, addr, req); err != nil {
+		return false, err
+	}
+	err = q.Write(bw)
+	if err == nil {
+		err = bw.Flush()
+	}
+	if err == nil {
+		err = a.ReadLimitBody(br, maxAnswer)
+	}
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("the connection was closed without an answer")
+		}
+		return false, &awa.PingError{Stage: awa.StageReply, Err: plain(err)}
+	}
+	whole = !a.ConnectionClose()
+	want := fasthttp.StatusOK
+	if req.upgrade {
+		want = fasthttp.StatusSwitchingProtocols
+	}
+	if a.StatusCode() != want {
+		return whole, refusal(a)
+	}
+	if err := read(a); err != nil {
+		return false, &awa.PingError{Stage: awa.StageReply, Err: err}
+	}
+	return whole, nil
+}
+
+// maxAnswer bounds the size of an answer, in bytes.
+const maxAnswer = 256 << 20
+
+// refusal reads an error's body.
+func refusal(a *fasthttp.Response) error {
+	var body errorBody
+	if err := json.Unmarshal(a.Body(), &body); err != nil || body.Error == "" || body.Code == "" {
+		return &awa.PingError{Stage: awa.StageReply, Err: fmt.Errorf("something answers there that is no awa-agent (HTTP status %d)", a.StatusCode())}
+	}
+	return &awa.Fault{Code: body.Code, Text: body.Error}
+}
+
+func (c *Client) fill(q *fasthttp.Request, addr string, req request) error {
+	q.Header.SetMethod(req.method)
+	q.SetRequestURI(req.path)
+	if req.query != "" {
+		q.SetRequestURI(req.path + "?" + req.query)
+	}
+	q.Header.SetHost(addr)
+	q.Header.SetUserAgent("are-we-alive/" + awa.Version)
+	if c.cfg.Caller != nil {
+		setCaller(&q.Header, c.cfg.Caller())
+	}
+	if req.hops > 0 {
+		q.Header.Set(headerHops, strconv.Itoa(req.hops))
+	}
+	if req.key != "" {
+		q.Header.Set(headerKey, req.key)
+	}
+	if req.upgrade {
+		q.Header.Set(fasthttp.HeaderConnection, "Upgrade")
+		q.Header.Set(fasthttp.HeaderUpgrade, raftProtocol)
+	}
+	if req.body != nil {
+		b, err := encode(req.body)
+		if err != nil {
+			return fault(awa.ErrBadInput, "the request can't be written as JSON: %v", err)
+		}
+		q.Header.SetContentType("application/json")
+		q.SetBodyRaw(b)
+	}
+	return nil
+}
+
+func (c *Client) reader(conn net.Conn) *bufio.Reader {
+	if r, ok := c.readers.Get().(*bufio.Reader); ok {
+		r.Reset(conn)
+		return r
+	}
+	return bufio.NewReader(conn)
+}
+
+func (c *Client) writer(conn net.Conn) *bufio.Writer {
+	if w, ok := c.writers.Get().(*bufio.Writer); ok {
+		w.Reset(conn)
+		return w
+	}
+	return bufio.NewWriter(conn)
+}

@@ -1,0 +1,187 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// pool keeps connections open for the next request. fasthttp's own client is
+// not used for that: it names no stage of a failure, knows no cancelling, and
+// runs a goroutine for each host, of which a sweep has a thousand.
+type pool struct {
+	most int           // idle connections in all
+	keep time.Duration // how long one stays idle
+
+	mu     sync.Mutex
+	idle   map[string][]idleConn // by address, the newest last
+	count  int
+	closed bool
+}
+
+type idleConn struct {
+	net.Conn
+	since time.Time
+}
+
+// take gives an idle connection, or nil.
+func (p *pool) take(addr string) net.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	conns := p.idle[addr]
+	for len(conns) > 0 {
+		c := conns[len(conns)-1]
+		conns = conns[:len(conns)-1]
+		p.count--
+		if time.Since(c.since) < p.keep {
+			p.put(addr, conns)
+			return c.Conn
+		}
+		c.Close()
+	}
+	p.put(addr, conns)
+	return nil
+}
+
+func (p *pool) put(addr string, conns []idleConn) {
+	if len(conns) == 0 {
+		delete(p.idle, addr)
+		return
+	}
+	p.idle[addr] = conns
+}
+
+// give keeps a connection, or closes it when there is no room.
+func (p *pool) give(addr string, c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed && p.count >= p.most {
+		p.prune()
+	}
+	if p.closed || p.count >= p.most {
+		c.Close()
+		return
+	}
+	if p.idle == nil {
+		p.idle = map[string][]idleConn{}
+	}
+	p.idle[addr] = append(p.idle[addr], idleConn{c, time.Now()})
+	p.count++
+}
+
+// prune closes what has been idle for too long.
+func (p *pool) prune() {
+	for addr, conns := range p.idle {
+		fresh := conns[:0]
+		for _, c := range conns {
+			if time.Since(c.since) < p.keep {
+				fresh = append(fresh, c)
+				continue
+			}
+			c.Close()
+			p.count--
+		}
+		p.put(addr, fresh)
+	}
+}
+
+// close closes all idle connections; given ones are closed from then on.
+func (p *pool) close(forGood bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, conns := range p.idle {
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+	p.idle, p.count, p.closed = nil, 0, forGood
+}
+
+// dial opens a connection to host:port. The error is an *awa.PingError.
+func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
+	host, port, err := awa.ParseAddr(addr, awa.DefaultPort)
+	if err != nil {
+		return nil, &awa.PingError{Stage: awa.StageResolve, Err: err}
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		addrs, err := net.DefaultResolver.LookupHost(ctx, host)
+		if err != nil {
+			return nil, &awa.PingError{Stage: awa.StageResolve, Err: plain(err)}
+		}
+		if len(addrs) == 1 { // more are tried by net.Dialer, as RFC 8305 says
+			host = addrs[0]
+		}
+	}
+	conn, err := c.cfg.Dial(ctx, "tcp", awa.Addr(host, port))
+	if err != nil {
+		return nil, &awa.PingError{Stage: awa.StageConnect, Err: plain(err)}
+	}
+	return conn, nil
+}
+
+// plain takes the addresses out of a network error, which its reader knows
+// already, and leaves the system's words: "connection refused".
+func plain(err error) error {
+	var errno syscall.Errno
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return errNoAnswer
+	case errors.As(err, &errno):
+		return errno
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return errors.New("no such host")
+	}
+	return err
+}
+
+// errNoAnswer is a time that ran out; errors.Is finds
+// context.DeadlineExceeded in it.
+var errNoAnswer error = noAnswer{}
+
+type noAnswer struct{}
+
+func (noAnswer) Error() string        { return "no answer in time" }
+func (noAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+// bound makes a connection end its reads and writes when ctx does. The
+// returned function undoes that and tells whether the connection is still
+// good.
+func bound(ctx context.Context, c net.Conn) (release func() bool) {
+	if at, ok := ctx.Deadline(); ok {
+		c.SetDeadline(at)
+	}
+	if ctx.Done() == nil {
+		return func() bool { return true }
+	}
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	return func() bool {
+		if !stop() {
+			return false
+		}
+		return c.SetDeadline(time.Time{}) == nil
+	}
+}
+
+// streamConn is a connection whose first bytes were read into a buffer.
+type streamConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// Read reads the buffered bytes first.
+func (c *streamConn) Read(p []byte) (int, error) { return c.r.Read(p) }

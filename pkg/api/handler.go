@@ -1,0 +1,390 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/valyala/fasthttp"
+
+	"are-we-alive/pkg/awa"
+)
+
+// Agent is what the server needs of the agent behind it. All methods are
+// called concurrently. Their errors are *awa.Fault where a client is to read
+// them; anything else is logged and answered as an internal error.
+type Agent interface {
+	// Self answers a ping.
+	Self() awa.Self
+	// Heard is told of each request that another agent sent.
+	Heard(from awa.Caller)
+	// Status sweeps, or gives the last background sweep when cached.
+	Status(ctx context.Context, cached bool) (awa.ClusterStatus, error)
+	// Changes gives at most limit (0: all) changes after a state.
+	Changes(since uint64, limit int) ([]awa.Change, error)
+	// Push takes a decided change; applied is false when it was held already.
+	Push(ctx context.Context, from awa.Caller, c awa.Change) (applied bool, err error)
+	// Edit has an edit decided; hops is how often it was passed on already.
+	Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error)
+	// AcceptRaft says why an agent may not open a Raft stream, or nil.
+	AcceptRaft(from awa.Caller) error
+	// RaftStream takes over a Raft stream that was accepted.
+	RaftStream(from awa.Caller, conn net.Conn)
+}
+
+// handler answers requests out of an Agent.
+type handler struct {
+	agent Agent
+	log   *slog.Logger
+}
+
+// route is one call of the interface.
+type route struct {
+	path, method string
+	serve        func(*handler, *fasthttp.RequestCtx, awa.Caller) error
+}
+
+// routes are all calls there are.
+func routes() []route {
+	return []route{
+		{PathPing, fasthttp.MethodGet, (*handler).ping},
+		{PathStatus, fasthttp.MethodGet, (*handler).oldStatus},
+		{PathSync, fasthttp.MethodGet, (*handler).sync},
+		{PathPush, fasthttp.MethodPost, (*handler).push},
+		{PathStatus1, fasthttp.MethodGet, (*handler).status},
+		{PathChanges, fasthttp.MethodGet, (*handler).changes},
+		{PathChanges, fasthttp.MethodPost, (*handler).edit},
+		{PathRaft, fasthttp.MethodPost, (*handler).raft},
+	}
+}
+
+// serve finds the call and answers it.
+func (h *handler) serve(ctx *fasthttp.RequestCtx) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic in a request", "path", string(ctx.Path()), "panic", p)
+			h.refuse(ctx, fault(codeInternal, "the agent failed at this request: see its log"))
+		}
+	}()
+	serve, err := h.find(string(ctx.Path()), string(ctx.Method()), ctx)
+	var from awa.Caller
+	if err == nil {
+		from, err = callerOf(&ctx.Request.Header)
+	}
+	if err == nil {
+		if from.UID != "" {
+			h.agent.Heard(from)
+		}
+		err = serve(h, ctx, from)
+	}
+	if err != nil {
+		h.refuse(ctx, err)
+	}
+}
+
+func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (func(*handler, *fasthttp.RequestCtx, awa.Caller) error, error) {
+	allow := ""
+	for _, r := range routes() {
+		switch {
+		case r.path != path:
+		case r.method == method, r.method == fasthttp.MethodGet && method == fasthttp.MethodHead:
+			return r.serve, nil
+		case allow == "":
+			allow = r.method
+		default:
+			allow += ", " + r.method
+		}
+	}
+	if allow == "" {
+		return nil, fault(codeNotFound, "there is no %s here: see the list of calls in the documentation", clip(path))
+	}
+	ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
+	return nil, fault(codeMethod, "%s does not take %s: use %s", path, clip(method), allow)
+}
+
+// refuse answers with an error.
+func (h *handler) refuse(ctx *fasthttp.RequestCtx, err error) {
+	status := statusOf(err)
+	body := errorBody{err.Error(), codeInternal}
+	if f, ok := err.(*awa.Fault); ok {
+		body.Code = f.Code
+	}
+	if status == fasthttp.StatusInternalServerError {
+		h.log.Error("request failed", "method", string(ctx.Method()), "path", string(ctx.Path()), "error", err)
+	}
+	allow := ctx.Response.Header.Peek(fasthttp.HeaderAllow)
+	b, _ := encode(body)
+	ctx.Response.SetBodyRaw(b)
+	ctx.Response.Header.SetBytesV(fasthttp.HeaderAllow, allow)
+	if len(allow) == 0 {
+		ctx.Response.Header.Del(fasthttp.HeaderAllow)
+	}
+	ctx.SetContentType("application/json")
+	ctx.SetStatusCode(status)
+}
+
+// answer sends v as JSON.
+func answer(ctx *fasthttp.RequestCtx, v any) error {
+	b, err := encode(v)
+	if err != nil {
+		return err
+	}
+	ctx.SetContentType("application/json")
+	ctx.Response.SetBodyRaw(b)
+	return nil
+}
+
+func (h *handler) ping(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
+	return answer(ctx, pingBody{h.agent.Self()})
+}
+
+// statusTimeout bounds a sweep for a client that may have gone away.
+const statusTimeout = 30 * time.Second
+
+func (h *handler) sweep(ctx *fasthttp.RequestCtx, cached bool) (awa.ClusterStatus, error) {
+	bounded, cancel := context.WithTimeout(context.Background(), statusTimeout)
+	defer cancel()
+	return h.agent.Status(bounded, cached)
+}
+
+func (h *handler) oldStatus(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
+	s, err := h.sweep(ctx, false)
+	if err != nil {
+		return err
+	}
+	return answer(ctx, newOldStatus(s))
+}
+
+func (h *handler) status(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
+	cached := false
+	if v := ctx.QueryArgs().Peek("cached"); len(v) > 0 {
+		switch string(v) {
+		case "1":
+			cached = true
+		case "0":
+		default:
+			return fault(awa.ErrBadInput, "cached=%s is not understood: use cached=1 or leave it out", clip(string(v)))
+		}
+	}
+	s, err := h.sweep(ctx, cached)
+	if err != nil {
+		return err
+	}
+	return answer(ctx, newStatusBody(s))
+}
+
+func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
+	if !ctx.QueryArgs().Has("state") {
+		return fault(awa.ErrBadInput, "the parameter state is missing: /sync?state=-1 gives all changes")
+	}
+	since, err := stateArg(ctx, "state")
+	if err != nil {
+		return err
+	}
+	limit, err := limitArg(ctx)
+	if err != nil {
+		return err
+	}
+	self := h.agent.Self()
+	if err := sameList(self, from); err != nil {
+		return err
+	}
+	changes, err := h.agent.Changes(since, limit)
+	if err != nil {
+		return err
+	}
+	wire := make([]wireChange, len(changes))
+	for i := range changes {
+		wire[i] = wireChange(changes[i])
+	}
+	ctx.Response.Header.Set(headerCluster, self.Cluster)
+	ctx.Response.Header.Set(headerHistory, self.History.String())
+	ctx.Response.Header.Set(headerState, strconv.FormatUint(self.State, 10))
+	return answer(ctx, wire)
+}
+
+// sameList refuses an agent whose list can't be mixed with ours. One that
+// holds no list yet may have ours.
+func sameList(self awa.Self, from awa.Caller) error {
+	switch {
+	case self.Cluster == "":
+		return fault(awa.ErrNotJoined, "agent %s holds no list yet: ask another one, or wait until it has joined", self.Name)
+	case from.Cluster == "":
+		return nil
+	case from.Cluster != self.Cluster:
+		return fault(awa.ErrOtherCluster, "agent %s belongs to cluster %s, the caller to cluster %s, and two clusters never mix: to move a server, stop its agent and start it with an empty data folder and --join", self.Name, self.Cluster, from.Cluster)
+	case from.History != self.History:
+		return fault(awa.ErrOtherHistory, "agent %s follows history %s, the caller history %s: their lists may differ", self.Name, self.History, from.History)
+	}
+	return nil
+}
+
+func (h *handler) changes(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
+	since, err := stateArg(ctx, "since")
+	if err != nil {
+		return err
+	}
+	limit, err := limitArg(ctx)
+	if err != nil {
+		return err
+	}
+	changes, err := h.agent.Changes(since, limit)
+	if err != nil {
+		return err
+	}
+	self := h.agent.Self()
+	body := changesBody{self.Cluster, self.History, self.State, make([]changeBody, len(changes))}
+	for i, c := range changes {
+		if body.Changes[i], err = newChangeBody(c); err != nil {
+			return err
+		}
+	}
+	return answer(ctx, body)
+}
+
+// stateArg reads a state: a number from -1, which like 0 means before the
+// first change. A missing one is 0.
+func stateArg(ctx *fasthttp.RequestCtx, name string) (uint64, error) {
+	s := string(ctx.QueryArgs().Peek(name))
+	if !ctx.QueryArgs().Has(name) || s == "-1" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, fault(awa.ErrBadInput, "%s=%s is no state: use a whole number from -1 to %d", name, clip(s), int64(1<<63-1))
+	}
+	return n, nil
+}
+
+func limitArg(ctx *fasthttp.RequestCtx) (int, error) {
+	if !ctx.QueryArgs().Has("limit") {
+		return 0, nil
+	}
+	s := string(ctx.QueryArgs().Peek("limit"))
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil || n == 0 {
+		return 0, fault(awa.ErrBadInput, "limit=%s is no limit: use a whole number from 1", clip(s))
+	}
+	return int(n), nil
+}
+
+func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
+	var b pushBody
+	if err := readBody(ctx, &b, `{"id":13,"action":"CREATE","data":"{…}"}`); err != nil {
+		return err
+	}
+	if b.ID == 0 {
+		return fault(awa.ErrBadInput, "the body holds no id of a change: send one such as {\"id\":13,\"action\":\"CREATE\",\"data\":\"{…}\"}")
+	}
+	if err := sameList(h.agent.Self(), from); err != nil {
+		return err
+	}
+	c := awa.Change{ID: b.ID, Action: b.Action, Data: b.Data, Index: b.Index, Term: b.Term, Key: b.Key}
+	if _, _, _, err := c.Node(); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(context.Background(), editTimeout)
+	defer cancel()
+	applied, err := h.agent.Push(bounded, from, c)
+	if err != nil {
+		return err
+	}
+	text := "Change already applied"
+	if applied {
+		text = "Change applied"
+	}
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString(text)
+	return nil
+}
+
+// editTimeout is how long an edit may take before its outcome is given up.
+const editTimeout = 10 * time.Second
+
+// maxHops is how often an edit may be passed on: to the leader, and to the
+// next one when that has just changed.
+const maxHops = 2
+
+func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
+	var b editBody
+	if err := readBody(ctx, &b, `{"action":"CREATE","data":{"name":"n1","host":"10.0.0.1","port":"25483"}}`); err != nil {
+		return err
+	}
+	hops := 0
+	if s := string(ctx.Request.Header.Peek(headerHops)); s != "" {
+		n, err := strconv.ParseUint(s, 10, 8)
+		if err != nil {
+			return fault(awa.ErrBadInput, "the header %s must be a number", headerHops)
+		}
+		hops = int(n)
+	}
+	if hops > maxHops {
+		return fault(awa.ErrNoMajority, "the edit was passed on %d times and found no leader: try again", hops)
+	}
+	if self := h.agent.Self(); from.Cluster != "" && self.Cluster != "" {
+		if err := sameList(self, from); err != nil {
+			return err
+		}
+	}
+	e := awa.Edit{Action: b.Action, Data: append([]byte(nil), b.Data...), Key: string(ctx.Request.Header.Peek(headerKey)), IfChanged: b.IfChanged}
+	if err := e.Check(); err != nil {
+		return err
+	}
+	if err := e.Stamp(ctx.RemoteIP().String(), time.Now()); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(context.Background(), editTimeout)
+	defer cancel()
+	id, node, err := h.agent.Edit(bounded, e, hops)
+	if err != nil {
+		return err
+	}
+	a := editAnswer{ID: id}
+	if e.Action != awa.Delete {
+		a.Node = &node
+	}
+	return answer(ctx, a)
+}
+
+// readBody reads a JSON object; like is an example for the error's sentence.
+func readBody(ctx *fasthttp.RequestCtx, to any, like string) error {
+	body := ctx.PostBody()
+	if len(body) == 0 {
+		return fault(awa.ErrBadInput, "the body is empty: send one such as %s", like)
+	}
+	if err := json.Unmarshal(body, to); err != nil {
+		return fault(awa.ErrBadInput, "the body is not the JSON that is expected: send one such as %s", like)
+	}
+	return nil
+}
+
+func (h *handler) raft(ctx *fasthttp.RequestCtx, from awa.Caller) error {
+	if string(ctx.Request.Header.Peek(fasthttp.HeaderUpgrade)) != raftProtocol {
+		return fault(awa.ErrBadInput, "%s is for agents among themselves: it needs the header Upgrade: %s", PathRaft, raftProtocol)
+	}
+	if from.UID == "" {
+		return fault(awa.ErrBadInput, "%s is for agents among themselves: the header %s is missing", PathRaft, headerUID)
+	}
+	if err := sameList(h.agent.Self(), from); err != nil {
+		return err
+	}
+	if err := h.agent.AcceptRaft(from); err != nil {
+		return err
+	}
+	ctx.SetStatusCode(fasthttp.StatusSwitchingProtocols)
+	ctx.Response.Header.Set(fasthttp.HeaderConnection, "Upgrade")
+	ctx.Response.Header.Set(fasthttp.HeaderUpgrade, raftProtocol)
+	ctx.Hijack(func(conn net.Conn) { h.agent.RaftStream(from, conn) })
+	return nil
+}
+
+// clip shortens what a client sent before it goes into a message.
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}

@@ -1,0 +1,209 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"are-we-alive/pkg/awa"
+)
+
+// fault makes an *awa.Fault.
+func fault(code awa.Code, format string, args ...any) error {
+	return &awa.Fault{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+// errorBody is the JSON of every refusal.
+type errorBody struct {
+	Error string   `json:"error"`
+	Code  awa.Code `json:"code"`
+}
+
+// pingBody is the answer of GET /ping: {"status":{"macaddr":…}}.
+type pingBody struct {
+	Status awa.Self `json:"status"`
+}
+
+// oldNode is an element of GET /status: the original's keys, then ours.
+type oldNode struct {
+	ID      uint64      `json:"id"`
+	Name    string      `json:"name"`
+	Host    string      `json:"host"`
+	Port    awa.Port    `json:"port"`
+	Status  *pingBody   `json:"status"` // null when the node did not answer
+	Verdict awa.Verdict `json:"verdict"`
+	Error   string      `json:"error,omitempty"`
+	RTTMS   float64     `json:"rtt_ms,omitempty"`
+	Since   string      `json:"since,omitempty"` // RFC 3339
+}
+
+// statusBody is the answer of GET /v1/status.
+type statusBody struct {
+	Cluster string       `json:"cluster"`
+	History awa.History  `json:"history"`
+	Agent   string       `json:"agent"`
+	State   uint64       `json:"state"`
+	Leader  string       `json:"leader"`
+	Voters  []string     `json:"voters"`
+	SweptAt time.Time    `json:"swept_at"`
+	TookMS  float64      `json:"took_ms"`
+	Nodes   []nodeStatus `json:"nodes"`
+}
+
+// nodeStatus is an element of statusBody.Nodes.
+type nodeStatus struct {
+	ID          uint64            `json:"id"`
+	Name        string            `json:"name"`
+	Host        string            `json:"host"`
+	Port        awa.Port          `json:"port"`
+	UID         string            `json:"uid,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Maintenance string            `json:"maintenance,omitempty"`
+	Changed     uint64            `json:"changed"`
+	Verdict     awa.Verdict       `json:"verdict"`
+	Stage       awa.Stage         `json:"stage,omitempty"`
+	Error       string            `json:"error,omitempty"`
+	RTTMS       float64           `json:"rtt_ms,omitempty"`
+	Since       string            `json:"since,omitempty"` // RFC 3339
+	Status      *awa.Self         `json:"status"`
+}
+
+func newStatusBody(s awa.ClusterStatus) statusBody {
+	b := statusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.SweptAt, toMS(s.Took), make([]nodeStatus, len(s.Nodes))}
+	if b.Voters == nil {
+		b.Voters = []string{}
+	}
+	for i, n := range s.Nodes {
+		b.Nodes[i] = nodeStatus{
+			n.Node.ID, n.Node.Name, n.Node.Host, n.Node.Port, n.Node.UID, n.Node.Labels, n.Node.Maintenance, n.Node.Changed,
+			n.Verdict, n.Stage, n.Error, toMS(n.RTT), timeText(n.Since), n.Self,
+		}
+	}
+	return b
+}
+
+func (b statusBody) status() awa.ClusterStatus {
+	s := awa.ClusterStatus{
+		Cluster: b.Cluster, History: b.History, Agent: b.Agent, State: b.State, Leader: b.Leader, Voters: b.Voters,
+		SweptAt: b.SweptAt, Took: fromMS(b.TookMS), Nodes: make([]awa.NodeStatus, len(b.Nodes)),
+	}
+	for i, n := range b.Nodes {
+		since, _ := time.Parse(time.RFC3339Nano, n.Since) // the zero time when there is none
+		s.Nodes[i] = awa.NodeStatus{
+			Node: awa.Node{
+				ID: n.ID, Name: n.Name, Host: n.Host, Port: n.Port, UID: n.UID,
+				Labels: n.Labels, Maintenance: n.Maintenance, Changed: n.Changed,
+			},
+			Verdict: n.Verdict, Stage: n.Stage, Error: n.Error, RTT: fromMS(n.RTTMS), Since: since, Self: n.Status,
+		}
+	}
+	return s
+}
+
+func newOldStatus(s awa.ClusterStatus) []oldNode {
+	old := make([]oldNode, len(s.Nodes))
+	for i, n := range s.Nodes {
+		old[i] = oldNode{
+			ID: n.Node.ID, Name: n.Node.Name, Host: n.Node.Host, Port: n.Node.Port,
+			Verdict: n.Verdict, Error: n.Error, RTTMS: toMS(n.RTT), Since: timeText(n.Since),
+		}
+		if n.Self != nil && n.Verdict == awa.Online {
+			old[i].Status = &pingBody{*n.Self}
+		}
+	}
+	return old
+}
+
+func toMS(d time.Duration) float64    { return float64(d.Microseconds()) / 1000 }
+func fromMS(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// wireChange is a change in the answer of GET /sync: an array of the
+// original's three elements, then Raft index, term and idempotency key.
+type wireChange awa.Change
+
+// MarshalJSON writes the array.
+func (c wireChange) MarshalJSON() ([]byte, error) {
+	return json.Marshal([]any{c.ID, c.Action, c.Data, c.Index, c.Term, c.Key})
+}
+
+// UnmarshalJSON reads the array; the elements after the third may be missing.
+func (c *wireChange) UnmarshalJSON(b []byte) error {
+	var parts []json.RawMessage
+	if err := json.Unmarshal(b, &parts); err != nil {
+		return err
+	}
+	if len(parts) < 3 {
+		return fmt.Errorf("a change has %d elements: it needs id, action and data", len(parts))
+	}
+	for i, to := range []any{&c.ID, &c.Action, &c.Data, &c.Index, &c.Term, &c.Key} {
+		if i == len(parts) {
+			break
+		}
+		if err := json.Unmarshal(parts[i], to); err != nil {
+			return fmt.Errorf("element %d of a change: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// pushBody is the body of POST /push.
+type pushBody struct {
+	ID     uint64     `json:"id"`
+	Action awa.Action `json:"action"`
+	Data   string     `json:"data"`
+	Index  uint64     `json:"index,omitempty"`
+	Term   uint64     `json:"term,omitempty"`
+	Key    string     `json:"key,omitempty"`
+}
+
+// editBody is the body of POST /v1/changes.
+type editBody struct {
+	Action    awa.Action      `json:"action"`
+	Data      json.RawMessage `json:"data"`
+	IfChanged uint64          `json:"if_changed,omitempty"`
+}
+
+// editAnswer is the answer of POST /v1/changes; node is left out after a DELETE.
+type editAnswer struct {
+	ID   uint64    `json:"id"`
+	Node *awa.Node `json:"node,omitempty"`
+}
+
+// changesBody is the answer of GET /v1/changes.
+type changesBody struct {
+	Cluster string       `json:"cluster"`
+	History awa.History  `json:"history"`
+	State   uint64       `json:"state"`
+	Changes []changeBody `json:"changes"`
+}
+
+// changeBody is one change with its data as an object.
+type changeBody struct {
+	ID     uint64          `json:"id"`
+	Action awa.Action      `json:"action"`
+	By     string          `json:"by,omitempty"`
+	At     string          `json:"at,omitempty"` // RFC 3339
+	Data   json.RawMessage `json:"data"`
+}
+
+func newChangeBody(c awa.Change) (changeBody, error) {
+	_, by, at, err := c.Node()
+	return changeBody{c.ID, c.Action, by, at, json.RawMessage(c.Data)}, err
+}
+
+// encode writes v without escaping what only matters inside HTML.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
