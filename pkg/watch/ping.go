@@ -1,0 +1,258 @@
+package watch
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// sweep is one ping to every node. A few workers, one a lane, take the nodes
+// from the front of the list; a worker whose ping is slow is replaced.
+type sweep struct {
+	w     *Watcher
+	ctx   context.Context
+	began time.Time // before the list was read
+	ours  awa.Self
+	nodes []awa.Node
+
+	next atomic.Int64   // the first node that no worker has taken
+	wg   sync.WaitGroup // workers and second attempts
+
+	// One element for each node, written by its worker.
+	out   []awa.NodeStatus // Verdict stays empty when nothing was learned
+	selfs []awa.Self       // what out[i].Self points to
+	pings []time.Time      // when each ping began
+}
+
+func newSweep(ctx context.Context, w *Watcher) *sweep {
+	began := time.Now()
+	nodes := w.cfg.Nodes()
+	return &sweep{
+		w: w, ctx: ctx, began: began, ours: w.cfg.Self(), nodes: nodes,
+		out:   make([]awa.NodeStatus, len(nodes)),
+		selfs: make([]awa.Self, len(nodes)),
+		pings: make([]time.Time, len(nodes)),
+	}
+}
+
+// run returns when all nodes are pinged, or ctx ended, and no goroutine of
+// the sweep is left.
+func (s *sweep) run() {
+	for range min(len(s.nodes), s.w.cfg.InFlight) {
+		s.startWorker(s.w.laneTime())
+	}
+	s.wg.Wait()
+	for i := range s.out {
+		if st := &s.out[i]; st.Verdict == "" {
+			st.Node, st.Verdict, st.Error = s.nodes[i], awa.Offline, "not known: the sweep was cut short"
+		}
+	}
+}
+
+func (s *sweep) startWorker(patience time.Duration) { s.wg.Go(func() { s.work(patience) }) }
+
+// work pings one node after the other until there are no more, or until a
+// ping is slow, lost its lane, and another worker was started in its place.
+// patience is how long the first ping may hold the lane.
+func (s *sweep) work(patience time.Duration) {
+	if !s.enter() {
+		return
+	}
+	defer func() { <-s.w.open }()
+	p := &ping{s: s}
+	for s.ctx.Err() == nil {
+		i := int(s.next.Add(1)) - 1
+		if i >= len(s.nodes) {
+			break
+		}
+		if !p.run(i, patience) {
+			return
+		}
+		patience = s.w.laneTime()
+	}
+	<-s.w.lanes
+}
+
+// enter takes a place and a lane; false means that ctx ended first.
+func (s *sweep) enter() bool {
+	select {
+	case s.w.open <- struct{}{}:
+	case <-s.ctx.Done():
+		return false
+	}
+	select {
+	case s.w.lanes <- struct{}{}:
+		return true
+	case <-s.ctx.Done():
+		<-s.w.open
+		return false
+	}
+}
+
+// laneTime is how long a ping may hold a lane when the one before it there
+// was answered. It ends before the second attempt starts.
+func (w *Watcher) laneTime() time.Duration { return min(laneTime, w.cfg.Retry) }
+
+// lessPatience is how long a ping may hold a lane when the one before it
+// there was slow. Dead nodes in a row so pass ever faster, and a thousand of
+// them cost little more than one.
+func (w *Watcher) lessPatience(patience time.Duration) time.Duration {
+	return max(patience/2, w.laneTime()/8)
+}
+
+// ping is the ping of one node. It lives in its worker's goroutine, which
+// makes the first attempt, and has a clock beside it. While pings are quick
+// one ping serves all nodes of a worker, and its clock never strikes.
+type ping struct {
+	s        *sweep
+	clock    *time.Timer // runs strike
+	i        int
+	addr     string
+	began    time.Time
+	patience time.Duration
+	ctx      context.Context // ends with the time of the ping
+	cancel   context.CancelFunc
+
+	mu      sync.Mutex
+	inLane  bool
+	noMore  bool         // a second attempt must not be started any more
+	done    bool         // the ping has ended
+	running chan attempt // gives the second attempt that runs beside the first; nil when there is none
+}
+
+// run pings node i and writes down what it found. It tells whether it kept
+// its lane.
+func (p *ping) run(i int, patience time.Duration) bool {
+	p.start(i, patience)
+	first := p.try(p.began, false)
+	p.mu.Lock()
+	p.noMore = true
+	running := p.running
+	p.mu.Unlock()
+
+	best := first
+	switch {
+	case running != nil:
+		if first.err == nil {
+			p.cancel()
+			<-running
+		} else {
+			best = better(first, <-running)
+		}
+	case p.again(first):
+		best = better(first, p.try(time.Now(), true))
+	}
+	p.cancel()
+	p.conclude(best)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// The clock may strike yet. It then finds the ping done, or takes the
+	// lane from the next one before its time, which does no harm.
+	p.clock.Stop()
+	p.done = true
+	return p.inLane
+}
+
+func (p *ping) start(i int, patience time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.i, p.addr, p.patience = i, p.s.nodes[i].Addr(), patience
+	p.began = time.Now()
+	p.s.pings[i] = p.began
+	p.ctx, p.cancel = context.WithDeadline(p.s.ctx, p.began.Add(p.s.w.cfg.Timeout))
+	p.inLane, p.noMore, p.done, p.running = true, false, false, nil
+	if p.clock == nil {
+		p.clock = time.AfterFunc(patience, p.strike)
+	} else {
+		p.clock.Reset(patience)
+	}
+}
+
+// again tells whether a second attempt is worth while although the first has
+// failed already. A refused connection or an unknown host is an answer; a
+// connection that broke may have been a kept one, whose agent was started
+// again.
+func (p *ping) again(first attempt) bool {
+	return first.err != nil && first.stage == awa.StageReply && p.ctx.Err() == nil
+}
+
+// strike is called by the clock: first when the ping has held its lane for
+// long enough, then when it is time for a second attempt.
+func (p *ping) strike() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done {
+		return
+	}
+	// The worker is not done, so the sweep's WaitGroup can't be at zero.
+	if p.inLane {
+		p.inLane = false
+		<-p.s.w.lanes
+		if int(p.s.next.Load()) < len(p.s.nodes) {
+			p.s.startWorker(p.s.w.lessPatience(p.patience))
+		}
+		p.clock.Reset(time.Until(p.began.Add(p.s.w.cfg.Retry)))
+		return
+	}
+	if p.noMore {
+		return
+	}
+	running := make(chan attempt, 1)
+	p.running = running
+	p.s.wg.Go(func() {
+		second := p.try(time.Now(), true)
+		if second.err == nil {
+			p.cancel() // the first attempt need not wait any longer
+		}
+		running <- second
+	})
+}
+
+// try makes one attempt.
+func (p *ping) try(start time.Time, fresh bool) attempt {
+	self, err := p.s.w.cfg.Pinger.Ping(p.ctx, p.addr, fresh)
+	end := time.Now()
+	a := attempt{self: self, err: err, end: end, rtt: end.Sub(start)}
+	if err != nil {
+		a.stage, a.text = explain(err)
+		a.late = end.Sub(p.began) >= p.s.w.cfg.Timeout
+	}
+	return a
+}
+
+// conclude turns an attempt into the node's status.
+func (p *ping) conclude(a attempt) {
+	st := awa.NodeStatus{Node: p.s.nodes[p.i], Since: a.end, Verdict: awa.Offline, Stage: a.stage, Error: a.text}
+	switch {
+	case a.err == nil:
+		p.answered(&st, a)
+	case a.late:
+		st.Error = "no answer within " + p.s.w.cfg.Timeout.String()
+	case p.s.cutShort(a.end):
+		return // it failed because nobody wants to know any more
+	}
+	p.s.out[p.i] = st
+}
+
+// answered fills in the status of a node at whose address an agent answered.
+func (p *ping) answered(st *awa.NodeStatus, a attempt) {
+	if st.Error = stranger(&st.Node, &a.self, p.s.ours.Cluster); st.Error != "" {
+		st.Stage = awa.StageReply
+		return
+	}
+	p.s.selfs[p.i] = a.self
+	st.Verdict, st.Self, st.RTT = awa.Online, &p.s.selfs[p.i], a.rtt
+	if heard := p.s.w.cfg.Heard; heard != nil {
+		heard(st.Node, a.self)
+	}
+}
+
+// cutShort tells whether the caller's time was over at a moment.
+func (s *sweep) cutShort(at time.Time) bool {
+	end, ok := s.ctx.Deadline()
+	return s.ctx.Err() != nil || ok && !at.Before(end)
+}

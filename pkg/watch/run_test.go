@@ -1,0 +1,139 @@
+package watch_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/watch"
+)
+
+// sweepTimes runs background sweeps for a while, and gives when they pinged
+// the first node.
+func sweepTimes(t *testing.T, n int, span time.Duration, change func(*watch.Config, *network, []awa.Node)) []time.Time {
+	list := nodes(n)
+	net := newNetwork(list)
+	w := newWatcher(net, list, func(c *watch.Config) { change(c, net, list) })
+	ctx, cancel := context.WithTimeout(t.Context(), span)
+	defer cancel()
+	if err := w.Run(ctx); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	net.underWay(t)
+	var times []time.Time
+	for _, a := range net.attempts[list[0].Addr()] {
+		times = append(times, a.at)
+	}
+	return times
+}
+
+func TestWatcher_Run_pauses(t *testing.T) {
+	for name, c := range map[string]struct {
+		nodes       int
+		every       time.Duration
+		least, most time.Duration
+	}{
+		"the default":       {3, 0, 4500 * ms, 5500 * ms},
+		"as told":           {3, time.Minute, 54 * time.Second, 66 * time.Second},
+		"250 nodes at 5 s":  {250, 0, 5 * time.Second, 6112 * ms},
+		"1000 nodes":        {1000, 0, 20 * time.Second, 24445 * ms},
+		"1000 nodes, 1 min": {1000, time.Minute, 54 * time.Second, 66 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				times := sweepTimes(t, c.nodes, 60*c.most, func(cfg *watch.Config, _ *network, _ []awa.Node) { cfg.Every = c.every })
+				if len(times) < 60 || !times[0].Equal(began) {
+					t.Fatalf("%d sweeps, the first after %s; want it at once", len(times), times[0].Sub(began))
+				}
+				least, most := times[1].Sub(times[0]), times[1].Sub(times[0])
+				for i := range times[1:] {
+					d := times[i+1].Sub(times[i])
+					least, most = min(least, d), max(most, d)
+				}
+				if least < c.least || most > c.most {
+					t.Errorf("pauses of %s to %s, want %s to %s", least, most, c.least, c.most)
+				}
+				if spread := c.most - c.least; most-least < spread*7/10 {
+					t.Errorf("pauses of %s to %s: too little jitter", least, most)
+				}
+			})
+		})
+	}
+}
+
+// A sweep that takes longer than the pause is followed by the next at once,
+// and never runs beside it.
+func TestWatcher_Run_slow_sweeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		times := sweepTimes(t, 2, 10500*ms, func(cfg *watch.Config, net *network, list []awa.Node) {
+			cfg.Every = 100 * ms
+			net.set(list[1], blackHole)
+		})
+		if len(times) != 11 {
+			t.Errorf("%d sweeps of 1 s in 10.5 s, want 11", len(times))
+		}
+	})
+}
+
+func TestWatcher_Run_ends_with_its_context(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := nodes(100)
+		net := newNetwork(list)
+		for _, n := range list {
+			net.set(n, blackHole)
+		}
+		w := newWatcher(net, list)
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		time.AfterFunc(400*ms, cancel) // second attempts are under way
+		if err := w.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if took := time.Since(began); took != 400*ms {
+			t.Errorf("ended after %s, want 400ms", took)
+		}
+		net.underWay(t)
+		if at, took, nodes := w.Last(); !at.IsZero() || took != 0 || nodes != nil {
+			t.Errorf("a sweep that was cut short is the last: %s, %s, %v", at, took, nodes)
+		}
+	})
+}
+
+func TestWatcher_Last(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := nodes(3)
+		net := newNetwork(list)
+		net.set(list[1], blackHole)
+		w := newWatcher(net, list)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		began := time.Now()
+		go w.Run(ctx)
+		pass(999 * ms)
+		if at, _, nodes := w.Last(); !at.IsZero() || nodes != nil {
+			t.Errorf("before the end of the first sweep: %s, %v", at, nodes)
+		}
+		pass(2 * ms)
+		at, took, statuses := w.Last()
+		if !at.Equal(began) || took != time.Second || len(statuses) != 3 || online(statuses) != 2 {
+			t.Errorf("at %s, took %s, %v", at.Sub(began), took, statuses)
+		}
+		pass(15 * time.Second)
+		at, _, statuses = w.Last()
+		if at.Sub(began) < 9*time.Second || !statuses[0].Since.Equal(began) || statuses[1].Since.Sub(began) != time.Second {
+			t.Errorf("at %s: n1 since %s, n2 since %s", at.Sub(began), statuses[0].Since.Sub(began), statuses[1].Since.Sub(began))
+		}
+
+		// A live sweep is not the last one in the background.
+		net.reset()
+		w.Sweep(ctx)
+		if same, _, nodes := w.Last(); !same.Equal(at) || online(nodes) != 2 {
+			t.Errorf("a live sweep changed Last")
+		}
+		<-ctx.Done()
+		synctest.Wait()
+	})
+}

@@ -1,0 +1,123 @@
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// sighting is what is remembered of a node. Its times hold the monotonic
+// clock too, so spans between them don't follow the wall clock's jumps.
+type sighting struct {
+	uid     string
+	verdict awa.Verdict
+	since   time.Time // the first time that it was seen so
+	until   time.Time // the last time
+	ping    time.Time // when the ping behind until began
+	self    awa.Self  // its last answer as itself
+}
+
+// Seen is how long a node has been continuously online or away.
+type Seen struct {
+	Online bool
+	// For is the time between the first and the last sweep that saw it so. It
+	// is 0 after the first one, and doesn't grow while nobody looks.
+	For time.Duration
+	// Self is the last answer it gave as itself, the zero Self when it never did.
+	Self awa.Self
+}
+
+// Seen tells of each node that has a uid, by uid, what sweeps saw of it. It
+// leaves out nodes that no sweep has pinged yet.
+func (w *Watcher) Seen() map[string]Seen {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make(map[string]Seen, len(w.sightings))
+	for _, g := range w.sightings {
+		if g.uid != "" {
+			all[g.uid] = Seen{Online: g.verdict == awa.Online, For: g.until.Sub(g.since), Self: g.self}
+		}
+	}
+	return all
+}
+
+// change is a verdict that differs from the one before it.
+type change struct {
+	status *awa.NodeStatus
+	after  time.Duration // how long the other verdict held; 0 when there was none
+}
+
+// note remembers what a sweep saw, fills in Since, forgets the nodes that are
+// gone from the list, and logs what changed.
+func (w *Watcher) note(s *sweep) {
+	var changes []change
+	whole := true
+	w.mu.Lock()
+	for i := range s.out {
+		st := &s.out[i]
+		if st.Since.IsZero() { // nothing was learned
+			whole = false
+			continue
+		}
+		g := w.sightings[st.Node.ID]
+		if g == nil || g.uid != st.Node.UID {
+			g = &sighting{uid: st.Node.UID}
+			w.sightings[st.Node.ID] = g
+		}
+		if c, changed := g.update(st, s.pings[i]); changed {
+			changes = append(changes, c)
+		}
+	}
+	if whole && len(w.sightings) > len(s.out) {
+		// What was not pinged since this sweep read the list is not on it.
+		maps.DeleteFunc(w.sightings, func(_ uint64, g *sighting) bool { return g.ping.Before(s.began) })
+	}
+	w.mu.Unlock()
+	for _, c := range changes {
+		w.log(c)
+	}
+}
+
+// update takes in one status of the node, whose ping began then, and sets its
+// Since. It tells whether that changed the verdict, or was the first one and
+// is worth a line in the log.
+func (g *sighting) update(st *awa.NodeStatus, ping time.Time) (change, bool) {
+	if ping.Before(g.ping) { // another sweep had a newer look meanwhile
+		if st.Since = g.since; st.Verdict != g.verdict {
+			st.Since = time.Time{}
+		}
+		return change{}, false
+	}
+	g.ping, g.until = ping, st.Since
+	if st.Verdict == awa.Online {
+		g.self = *st.Self
+	}
+	if st.Verdict == g.verdict {
+		st.Since = g.since
+		return change{}, false
+	}
+	first := g.verdict == ""
+	c := change{status: st}
+	if !first {
+		c.after = st.Since.Sub(g.since)
+	}
+	g.verdict, g.since = st.Verdict, st.Since
+	return c, !first || st.Verdict != awa.Online
+}
+
+func (w *Watcher) log(c change) {
+	st := c.status
+	level, message := slog.LevelInfo, "node is back online"
+	attrs := []slog.Attr{slog.String("node", st.Node.Name), slog.String("addr", st.Node.Addr())}
+	if st.Verdict != awa.Online {
+		level, message = slog.LevelWarn, "node is offline"
+		attrs = append(attrs, slog.String("stage", string(st.Stage)), slog.String("error", st.Error))
+	}
+	if c.after > 0 {
+		attrs = append(attrs, slog.Duration("after", c.after.Round(time.Millisecond)))
+	}
+	w.cfg.Logger.LogAttrs(context.Background(), level, message, attrs...)
+}

@@ -1,0 +1,80 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// attempt is what came of one attempt at a ping.
+type attempt struct {
+	self awa.Self
+	rtt  time.Duration
+	end  time.Time
+
+	err   error // nil when it was answered; else:
+	stage awa.Stage
+	text  string // the system's own words
+	late  bool   // it ended because the time of the ping was over
+}
+
+// explain splits a Pinger's error.
+func explain(err error) (awa.Stage, string) {
+	if pe, ok := errors.AsType[*awa.PingError](err); ok {
+		return pe.Stage, pe.Err.Error()
+	}
+	return awa.StageReply, err.Error()
+}
+
+// better gives the one of a ping's two attempts that was answered, or else
+// the more telling failure: the one that came further, and at the same stage
+// the one that is not mere silence.
+func better(first, second attempt) attempt {
+	switch {
+	case first.err == nil:
+		return first
+	case second.err == nil, depth(second.stage) > depth(first.stage):
+		return second
+	case second.stage == first.stage && first.late && !second.late:
+		return second
+	}
+	return first
+}
+
+// depth gives the order of the stages.
+func depth(s awa.Stage) int {
+	switch s {
+	case awa.StageResolve:
+		return 1
+	case awa.StageConnect:
+		return 2
+	case awa.StageReply:
+		return 3
+	}
+	return 0
+}
+
+// stranger says who answered instead of the node, "" when it was the node
+// itself. An agent is known by its uid; by its name only as long as the list
+// has no uid, since a name may have been changed a moment ago. cluster is
+// ours, "" when we are of none yet.
+func stranger(node *awa.Node, self *awa.Self, cluster string) string {
+	who := self.Name
+	if awa.CheckName(who) != nil { // whatever answers there chose it, so it is not shown
+		who = "one without a proper name"
+	}
+	switch {
+	case self.Cluster != cluster && self.Cluster != "" && cluster != "":
+		return fmt.Sprintf("an agent of another cluster answers there (%s)", who)
+	case node.UID == "" && awa.NameKey(self.Name) == node.Key(), node.UID != "" && self.UID == node.UID:
+		return ""
+	case awa.NameKey(self.Name) == node.Key():
+		who += " with another uid"
+	}
+	if self.Cluster == "" || cluster == "" {
+		return "another agent answers there: " + who
+	}
+	return fmt.Sprintf("another agent answers there: %s of this cluster", who)
+}

@@ -1,0 +1,175 @@
+// Package watch pings the nodes of a cluster and concludes who is alive.
+//
+// It owns how a ping is made (its time, its second attempt, how many at
+// once), what is concluded from an answer or a failure, and the memory of
+// since when each node is as it is. The call over the network comes from
+// outside, as a Pinger; what an answer tells about the lists goes outside, to
+// Heard. Nothing is written to disk.
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// What stands in for the zero values of a Config.
+const (
+	DefaultTimeout  = time.Second
+	DefaultRetry    = 300 * time.Millisecond
+	DefaultEvery    = 5 * time.Second
+	DefaultInFlight = 128
+)
+
+// Limits that nobody needs to set.
+const (
+	// pingsPerSecond is the most that background sweeps make, averaged over
+	// a sweep and the pause after it.
+	pingsPerSecond = 50
+	// laneTime is how long a ping may hold a lane without an answer; it then
+	// waits on without one, so that dead nodes don't hold up the others.
+	laneTime = 50 * time.Millisecond
+	// maxOpen bounds all pings under way, those without a lane too. Each
+	// holds at most two connections.
+	maxOpen = 4096
+)
+
+// Pinger makes one attempt at a ping. It is called from many goroutines at
+// once.
+type Pinger interface {
+	// Ping asks the agent at addr, a host:port, who it is. With fresh it must
+	// not reuse a connection that was kept open, since that may be a dead
+	// one. It returns soon after ctx ends; ctx always has a deadline. The
+	// error is an *awa.PingError: the stage that was reached, and the
+	// system's own words without the address. Any other error counts as one
+	// of awa.StageReply.
+	Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error)
+}
+
+// Config is what a Watcher needs. Pinger, Nodes and Self must be set.
+type Config struct {
+	Pinger Pinger
+	// Nodes gives the node list by id. It is not modified.
+	Nodes func() []awa.Node
+	// Self tells who this agent is: its cluster is the one that others must
+	// be of.
+	Self func() awa.Self
+	// Heard, when set, is told each answer that a node gave as itself, this
+	// agent's own entry included. It is called from many goroutines at once,
+	// and must be quick: the sweep waits for it.
+	Heard func(awa.Node, awa.Self)
+
+	// Timeout is the time of one ping with both its attempts. 0 means 1 s.
+	// Longer forgives slower networks; a sweep with a dead node in it takes
+	// as long.
+	Timeout time.Duration
+	// Retry is the time without an answer after which a second attempt
+	// starts beside the first. 0 means 300 ms; at Timeout and above none
+	// does. Lower finds lost packets sooner and costs a second connection to
+	// every node that is slower than this.
+	Retry time.Duration
+	// Every is the time from the start of one background sweep to the next,
+	// ±10 %. 0 means 5 s. A list of n nodes is swept every n/50 s at most.
+	Every time.Duration
+	// InFlight is how many pings run at once, over all sweeps. 0 means 128.
+	// Higher is faster where answers take long; it costs connections and
+	// bursts of work. Pings that wait for an answer for more than 50 ms are
+	// not counted, but those are at most 4096.
+	InFlight int
+	// Logger is told each change of a verdict. nil means none.
+	Logger *slog.Logger
+}
+
+// Watcher pings nodes. It is safe for concurrent use.
+type Watcher struct {
+	cfg   Config
+	lanes chan struct{} // filled by pings that run
+	open  chan struct{} // filled by pings that run or wait
+
+	mu        sync.Mutex
+	sightings map[uint64]*sighting // by node id
+	lastAt    time.Time
+	lastTook  time.Duration
+	last      []awa.NodeStatus
+}
+
+// New makes a Watcher and starts nothing.
+func New(cfg Config) *Watcher {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.Retry <= 0 {
+		cfg.Retry = DefaultRetry
+	}
+	if cfg.Every <= 0 {
+		cfg.Every = DefaultEvery
+	}
+	if cfg.InFlight <= 0 {
+		cfg.InFlight = DefaultInFlight
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Watcher{
+		cfg:       cfg,
+		lanes:     make(chan struct{}, cfg.InFlight),
+		open:      make(chan struct{}, max(maxOpen, cfg.InFlight)),
+		sightings: map[uint64]*sighting{},
+	}
+}
+
+// Sweep pings every node of the list at once and gives one status for each,
+// by id. It takes little longer than the time of one ping, however many nodes
+// are dead. When ctx ends early, so does the sweep: the nodes that it has
+// learned nothing of are then offline with a zero Since, and don't count as
+// seen.
+func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus {
+	s := newSweep(ctx, w)
+	s.run()
+	w.note(s)
+	return s.out
+}
+
+// Run sweeps in the background until ctx ends, at once and then every
+// Config.Every. It returns nil, after all that it started has ended.
+func (w *Watcher) Run(ctx context.Context) error {
+	for {
+		at := time.Now()
+		out := w.Sweep(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		w.mu.Lock()
+		w.lastAt, w.lastTook, w.last = at, time.Since(at), out
+		w.mu.Unlock()
+
+		next := at.Add(interval(w.cfg.Every, len(out), rand.Float64()))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Until(next)):
+		}
+	}
+}
+
+// Last gives what the last background sweep saw, by node id, when it began,
+// and how long it took. All are zero before the end of the first. The
+// statuses must not be modified.
+func (w *Watcher) Last() (at time.Time, took time.Duration, nodes []awa.NodeStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lastAt, w.lastTook, w.last
+}
+
+// interval is the time from the start of a background sweep of n nodes to the
+// start of the next. random, in [0,1), keeps agents that were started
+// together from sweeping together.
+func interval(every time.Duration, n int, random float64) time.Duration {
+	// The shortest jittered interval, nine tenths, must keep the rate too.
+	slowest := time.Duration(n) * time.Second / pingsPerSecond * 10 / 9
+	return time.Duration(float64(max(every, slowest)) * (0.9 + 0.2*random))
+}
