@@ -1,0 +1,159 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// Edit has an edit decided, at this agent or at the leader, and returns when
+// a majority of the voters has it on disk and this agent's own list shows it.
+// hops is how often the edit was passed on already. Errors: the Faults of
+// awa.Draft.Decide; awa.ErrNoMajority, which names the voters that are
+// missing; awa.ErrUnknownOutcome; awa.ErrNotJoined. An edit without a key is
+// given one, so that it can be repeated here.
+func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
+	if r.list.Meta().Cluster == "" {
+		return 0, awa.Node{}, notJoined()
+	}
+	if e.Key == "" {
+		e.Key = awa.NewUID()
+	}
+	patience, cancel := context.WithTimeout(ctx, r.cfg.Timing.Patience)
+	defer cancel()
+	var unknown error // an attempt that may have succeeded
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		id, node, err := r.editOnce(ctx, e, hops)
+		switch {
+		case err == nil:
+			r.catchUp(ctx, id)
+			return id, node, nil
+		case errors.Is(err, awa.ErrUnknownOutcome):
+			unknown = err
+		case !errors.Is(err, awa.ErrNoMajority) && !errors.Is(err, awa.ErrStopping):
+			return 0, awa.Node{}, err
+		}
+		if hops > 0 { // whoever passed it on tries again
+			return 0, awa.Node{}, err
+		}
+		select {
+		case <-time.After(pause):
+			continue
+		case <-patience.Done():
+		}
+		err = r.noMajority()
+		if unknown != nil {
+			err = fault(awa.ErrUnknownOutcome, "%v (%v)", unknown, err)
+		}
+		return 0, awa.Node{}, err
+	}
+}
+
+// editOnce tries the leader, then whoever may know it.
+func (r *Replica) editOnce(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
+	if r.IsLeader() {
+		out, err := r.order.propose(ctx, e)
+		return out.Change.ID, out.Node, err
+	}
+	err := error(errNotLeader)
+	for _, addr := range r.whoMayLead(hops) {
+		id, node, e := r.passOn(ctx, addr, e, hops+1)
+		var missing *awa.PingError
+		switch {
+		case e == nil:
+			if id > r.list.State() {
+				r.spread.behind(addr, id)
+			}
+			return id, node, nil
+		case errors.As(e, &missing) && missing.Stage == awa.StageReply:
+			// It was sent, and nobody knows what became of it. That answer
+			// must not be lost among the refusals of the next ones.
+			err = fault(awa.ErrUnknownOutcome, "it is not known whether the edit was made (%v): repeat it with the same Idempotency-Key, or read the list", e)
+		case errors.Is(e, awa.ErrUnknownOutcome):
+			err = e
+		case errors.As(e, &missing), errors.Is(e, awa.ErrNoMajority), errors.Is(e, awa.ErrStopping), errors.Is(e, awa.ErrNotJoined):
+		default:
+			return 0, awa.Node{}, e
+		}
+	}
+	return 0, awa.Node{}, err
+}
+
+// passOn hands the edit to another agent, and leaves time for one more.
+func (r *Replica) passOn(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timing.Patience/3)
+	defer cancel()
+	return r.cfg.Peers.Edit(ctx, addr, e, hops)
+}
+
+// whoMayLead gives the addresses to try in turn: the leader, or, for an edit
+// that comes first-hand, the voters and the contacts from the start.
+func (r *Replica) whoMayLead(hops int) []string {
+	var addrs []string
+	add := func(uid string) {
+		if addr, ok := r.addr(uid); ok && uid != r.uid && !slices.Contains(addrs, addr) {
+			addrs = append(addrs, addr)
+		}
+	}
+	add(r.Leader())
+	if hops > 0 {
+		return addrs
+	}
+	for _, uid := range r.Voters() {
+		add(uid)
+	}
+	for _, addr := range r.cfg.Contacts {
+		if !slices.Contains(addrs, addr) {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+// catchUp waits until this agent's list shows a change, so that who edits
+// here reads it here; the change is decided in any case.
+func (r *Replica) catchUp(ctx context.Context, id uint64) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	r.list.Wait(ctx, id)
+}
+
+// noMajority says which voters are missing, by asking them all.
+func (r *Replica) noMajority() error {
+	voters := r.Voters()
+	if len(voters) == 0 {
+		return fault(awa.ErrNoMajority, "the edit was refused: no agent that was asked knows the leader, and this one knows no voter yet")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	missing := make([]string, len(voters))
+	var asked sync.WaitGroup
+	for i, uid := range voters {
+		if uid == r.uid {
+			continue
+		}
+		asked.Go(func() {
+			addr, ok := r.addr(uid)
+			if !ok {
+				missing[i] = uid + " (not on the list)"
+			} else if self, err := r.cfg.Peers.Ping(ctx, addr, true); err != nil {
+				missing[i] = fmt.Sprintf("%s (%s: %v)", r.name(uid), addr, err)
+			} else if self.UID != uid {
+				missing[i] = fmt.Sprintf("%s (%s: another agent answers there)", r.name(uid), addr)
+			}
+		})
+	}
+	asked.Wait()
+	missing = slices.DeleteFunc(missing, func(s string) bool { return s == "" })
+	need := len(voters)/2 + 1
+	if len(missing) == 0 {
+		return fault(awa.ErrNoMajority, "the edit was refused: the %d voters can be reached but have no leader yet: try again", len(voters))
+	}
+	return fault(awa.ErrNoMajority, "the edit was refused: %d of %d voters are needed, and these do not answer: %s; bring one back, then try again", need, len(voters), strings.Join(missing, ", "))
+}

@@ -1,0 +1,265 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/hashicorp/raft"
+
+	"are-we-alive/pkg/awa"
+)
+
+// Bootstrap makes a new cluster with this agent as its only voter. The data
+// folder must hold no list.
+func Bootstrap(list List, dir string) error {
+	return Found(list, dir, awa.ChangeSet{Cluster: awa.NewUID(), History: awa.NewHistory(awa.History{})})
+}
+
+// Found gives an empty data folder a list, with this agent as its only voter.
+// The list comes last: when the power fails before, the folder still counts as
+// empty and the next try begins anew.
+func Found(list List, dir string, set awa.ChangeSet) error {
+	if m := list.Meta(); m.Cluster != "" {
+		return fmt.Errorf("the data folder holds the list of cluster %s already", m.Cluster)
+	}
+	if err := forget(list, dir); err != nil {
+		return err
+	}
+	// Raft goes on after the newest entry that the list has seen, in a term
+	// that nobody has voted in.
+	index, term := uint64(1), uint64(1)
+	for _, c := range set.Changes {
+		index, term = max(index, c.Index+1), max(term, c.Term+1)
+	}
+	disk := raftLog{disk: list, fail: func(error) {}}
+	if old, err := disk.GetUint64([]byte("CurrentTerm")); err == nil {
+		term = max(term, old)
+	}
+	uid := list.Meta().UID
+	config := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(uid), Address: raft.ServerAddress(uid)}}}
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, 1, newRaftLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return fmt.Errorf("open the folder of snapshots %s: %w", dir, err)
+	}
+	_, trans := raft.NewInmemTransport("")
+	sink, err := snaps.Create(raft.SnapshotVersionMax, index, term, config, index, trans)
+	if err != nil {
+		return fmt.Errorf("write the first snapshot: %w", err)
+	}
+	head := snapshotHead{1, set.Cluster, set.History, uint64(len(set.Changes))}
+	err = writeSnapshot(sink, head, func(at uint64) ([]awa.Change, error) { return set.Changes[at:], nil })
+	if err != nil {
+		return errors.Join(fmt.Errorf("write the first snapshot: %w", err), sink.Cancel())
+	}
+	if err := sink.Close(); err != nil {
+		return fmt.Errorf("write the first snapshot: %w", err)
+	}
+	if err := list.SetStable("CurrentTerm", bigEndian(term)); err != nil {
+		return err
+	}
+	if err := list.SetVoters(voterSet(index, config.Servers)); err != nil {
+		return err
+	}
+	return list.Found(set.Cluster, set.History, set.Changes)
+}
+
+// forget drops what an attempt to found a list may have left of Raft: it
+// must not lead a list that is joined later.
+func forget(list List, dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return list.ClearLog()
+}
+
+// Join fetches the list from one of the contacts, asked in random order,
+// again with growing pauses while none answers. It returns when the list is
+// here, or with ctx's error.
+func Join(ctx context.Context, cfg Config) error {
+	for pause := time.Second; ; pause = min(pause*3/2, 30*time.Second) {
+		var failed []string
+		for _, i := range rand.Perm(len(cfg.Contacts)) {
+			addr := cfg.Contacts[i]
+			err := joinFrom(ctx, cfg, addr)
+			if err == nil || ctx.Err() != nil {
+				return ctx.Err()
+			}
+			failed = append(failed, fmt.Sprintf("%s (%v)", addr, err))
+		}
+		wait := jitter(pause)
+		cfg.Log.Warn("no agent to join answers, trying again; a new cluster needs one agent that is started with --first", "tried", strings.Join(failed, ", "), "wait", wait.Round(time.Millisecond))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// jitter spreads a pause by a quarter, so that agents that were started
+// together don't ask together.
+func jitter(d time.Duration) time.Duration {
+	return d*3/4 + rand.N(d/2+1)
+}
+
+func joinFrom(ctx context.Context, cfg Config, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	set, err := cfg.Peers.Sync(ctx, addr, 0, page)
+	if err != nil {
+		return err
+	}
+	if set.Cluster == "" {
+		return notJoined()
+	}
+	if err := forget(cfg.List, cfg.Dir); err != nil {
+		return err
+	}
+	if err := cfg.List.Found(set.Cluster, set.History, set.Changes); err != nil {
+		return err
+	}
+	cfg.Log.Info("joined", "from", addr, "cluster", set.Cluster, "state", set.State)
+	for cfg.List.State() < set.State {
+		more, err := cfg.Peers.Sync(ctx, addr, cfg.List.State(), page)
+		if err == nil && len(more.Changes) > 0 {
+			err = cfg.List.Apply(more.Changes)
+		}
+		if err != nil || len(more.Changes) == 0 {
+			return nil // pings tell soon who has the rest
+		}
+	}
+	return nil
+}
+
+// Meet asks the contacts, in random order, what they hold, again with growing
+// pauses while none answers: this agent may have been away while all others
+// moved. It fails with awa.ErrOtherCluster when one belongs to a cluster that
+// was bootstrapped apart.
+func (r *Replica) Meet(ctx context.Context) error {
+	for pause := time.Second; len(r.cfg.Contacts) > 0; pause = min(pause*3/2, 30*time.Second) {
+		var failed []string
+		for _, i := range rand.Perm(len(r.cfg.Contacts)) {
+			addr := r.cfg.Contacts[i]
+			self, err := r.ping(ctx, addr)
+			switch m := r.list.Meta(); {
+			case err != nil:
+				failed = append(failed, fmt.Sprintf("%s (%v)", addr, err))
+			case self.Cluster != "" && self.Cluster != m.Cluster:
+				return fault(awa.ErrOtherCluster, "agent %s at %s belongs to cluster %s, this agent's list to cluster %s, and two clusters never mix: to move this server there, start it with an empty data folder", self.Name, addr, self.Cluster, m.Cluster)
+			default:
+				r.Answered(addr, self)
+			}
+		}
+		if len(failed) < len(r.cfg.Contacts) || ctx.Err() != nil {
+			return nil
+		}
+		wait := jitter(pause)
+		r.log.Warn("none of the agents to join answers, trying again", "tried", strings.Join(failed, ", "), "wait", wait.Round(time.Millisecond))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// Register sees to it that this agent stands on the list as want says (host
+// and port, and the name unless the list has one for it). It tries again while no majority can be reached, and fails
+// when another agent holds the name or runs on a copy of this data folder.
+func (r *Replica) Register(ctx context.Context, want awa.Node) error {
+	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		edit, err := r.registration(ctx, want)
+		if err != nil || edit.Action == "" {
+			return err
+		}
+		_, _, err = r.Edit(ctx, edit, 0)
+		switch {
+		case err == nil:
+			r.log.Info("registered", "name", want.Name, "addr", want.Addr(), "action", string(edit.Action))
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, awa.ErrBadInput):
+			return err
+		}
+		// Refused for what this agent's list doesn't show yet, or not decided.
+		r.log.Warn("not registered yet, trying again", "error", err)
+		select {
+		case <-time.After(jitter(pause)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// registration is the edit that Register needs, or none.
+func (r *Replica) registration(ctx context.Context, want awa.Node) (awa.Edit, error) {
+	nodes := r.list.Nodes()
+	byUID := slices.IndexFunc(nodes, func(n awa.Node) bool { return n.UID == r.uid })
+	byName := slices.IndexFunc(nodes, func(n awa.Node) bool { return n.Key() == want.Key() })
+	if byUID >= 0 && nodes[byUID].Key() != want.Key() {
+		r.log.Warn("the list has another name for this node, which holds: awa-agent node set changes it", "name", nodes[byUID].Name, "my_name", want.Name)
+	}
+	if byUID >= 0 {
+		want.Name, byName = nodes[byUID].Name, byUID
+	}
+	if byName < 0 {
+		return registrationEdit(awa.Create, awa.Node{}, want, r.uid)
+	}
+	old := nodes[byName]
+	if old.UID == r.uid && old.Host == want.Host && old.Port == want.Port {
+		return awa.Edit{}, nil
+	}
+	if self, alive := r.holder(ctx, old); alive {
+		if old.UID == r.uid {
+			return awa.Edit{}, fault(awa.ErrUIDTaken, "agent %s at %s answers with this agent's uid, so this data folder is a copy of that one: empty the data folder and join anew", self.Name, old.Addr())
+		}
+		return awa.Edit{}, fault(awa.ErrNameTaken, "the name %s is held by the agent at %s, which answers: choose another --my-name, or stop that agent first", old.Name, old.Addr())
+	}
+	return registrationEdit(awa.Update, old, want, r.uid)
+}
+
+func registrationEdit(a awa.Action, old, want awa.Node, uid string) (awa.Edit, error) {
+	e := awa.Edit{Action: a, Key: awa.NewUID(), IfChanged: old.Changed}
+	fields := map[string]any{"name": want.Name, "host": want.Host, "port": want.Port, "uid": uid, "by": "agent " + want.Name}
+	if a == awa.Update {
+		fields["id"] = old.ID
+	}
+	var err error
+	if e.Data, err = json.Marshal(fields); err != nil {
+		return awa.Edit{}, err
+	}
+	return e, e.Stamp("", time.Now())
+}
+
+// holder asks whether a node's own agent is alive at its address, and is not
+// this process. It asks twice, since a lost packet must not make this agent
+// take a living one's place.
+func (r *Replica) holder(ctx context.Context, n awa.Node) (awa.Self, bool) {
+	for range 2 {
+		self, err := r.ping(ctx, n.Addr())
+		if err != nil {
+			continue
+		}
+		theirs := self.UID == n.UID || n.UID == "" && awa.NameKey(self.Name) == n.Key()
+		return self, theirs && self.Instance != r.cfg.Instance
+	}
+	return awa.Self{}, false
+}
+
+func (r *Replica) ping(ctx context.Context, addr string) (awa.Self, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return r.cfg.Peers.Ping(ctx, addr, true)
+}

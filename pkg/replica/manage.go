@@ -1,0 +1,186 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// manage keeps the right number of voters while this agent leads: each tick
+// it takes one step, and lets all voters learn of it before the next.
+func (r *Replica) manage(ctx context.Context) error {
+	tick := time.NewTicker(r.cfg.Timing.Tick)
+	defer tick.Stop()
+	for last := ""; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if now := r.Leader(); now != last {
+			last = now
+			r.logLeader(now)
+		}
+		for ctx.Err() == nil && r.IsLeader() {
+			took, err := r.manageOnce(ctx)
+			if err != nil && ctx.Err() == nil {
+				r.log.Info("the voters could not be changed, trying again", "error", err)
+			}
+			if !took || err != nil {
+				break
+			}
+		}
+	}
+}
+
+func (r *Replica) logLeader(uid string) {
+	if uid == "" {
+		r.log.Warn("there is no leader: the list can't be edited until there is one")
+		return
+	}
+	r.log.Info("the leader is known", "node", r.name(uid), "uid", uid)
+}
+
+// manageOnce takes the next step, if there is one.
+func (r *Replica) manageOnce(ctx context.Context) (took bool, err error) {
+	rf := r.order.running()
+	if rf == nil {
+		return false, nil
+	}
+	config, index, err := servers(rf)
+	if err != nil {
+		return false, err
+	}
+	if r.list.Meta().Voters.Index < index {
+		if rf.CommitIndex() < index {
+			return false, nil // the last change is not agreed on yet
+		}
+		r.order.agreed(voterSet(index, config)) // it came with a snapshot
+	}
+	t := r.cfg.Timing
+	next := nextStep(r.uid, r.look(ctx, config, rf.LastIndex()), t.Settle, t.Replace)
+	if next.kind == stay || next.kind == await {
+		return false, nil
+	}
+	r.log.Info("changing the voters", "step", string(next.kind), "node", r.name(next.uid), "uid", next.uid)
+	if next.kind == resign {
+		r.order.handOver()
+		return false, nil
+	}
+	if err := changeVoters(rf, next, index, t.Heartbeat); err != nil {
+		return false, fmt.Errorf("%s %s: %w", next.kind, r.name(next.uid), err)
+	}
+	return true, r.spreadVoters(ctx, rf)
+}
+
+// look gathers what nextStep needs to know of every agent.
+func (r *Replica) look(ctx context.Context, config []raft.Server, last uint64) []server {
+	seen := r.cfg.Seen()
+	all := map[string]server{r.uid: {uid: r.uid}}
+	for _, n := range r.list.Nodes() {
+		if n.UID == "" {
+			continue
+		}
+		s := server{uid: n.UID, listed: true}
+		if look, ok := seen[n.UID]; ok {
+			s.online, s.since = look.Online, look.For
+		}
+		all[n.UID] = s
+	}
+	for _, c := range config {
+		s := all[string(c.ID)]
+		s.uid, s.member, s.voter = string(c.ID), true, c.Suffrage == raft.Voter
+		if !s.voter {
+			s.ready = r.level(ctx, s.uid, last)
+		}
+		all[s.uid] = s
+	}
+	self := all[r.uid]
+	self.online = true
+	all[r.uid] = self
+	list := make([]server, 0, len(all))
+	for _, s := range all {
+		list = append(list, s)
+	}
+	return list
+}
+
+// levelWithin is how far behind the leader's log an agent may be to get a
+// vote; it catches up with that in one message.
+const levelWithin = 64
+
+// level asks an agent how far its log is: raft itself doesn't tell.
+func (r *Replica) level(ctx context.Context, uid string, last uint64) bool {
+	at, ok := r.logIndex(ctx, uid)
+	return ok && at+levelWithin >= last
+}
+
+func (r *Replica) logIndex(ctx context.Context, uid string) (uint64, bool) {
+	addr, ok := r.addr(uid)
+	if !ok {
+		return 0, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timing.Push)
+	defer cancel()
+	self, err := r.cfg.Peers.Ping(ctx, addr, false)
+	return self.LogIndex, err == nil && self.UID == uid
+}
+
+// changeVoters takes one step. prev is the index of the configuration that it
+// was chosen for: raft refuses the step when there is a newer one.
+func changeVoters(rf *raft.Raft, s step, prev uint64, timeout time.Duration) error {
+	id, addr := raft.ServerID(s.uid), raft.ServerAddress(s.uid)
+	var f raft.IndexFuture
+	switch s.kind {
+	case enlist:
+		f = rf.AddNonvoter(id, addr, prev, timeout)
+	case promote:
+		f = rf.AddVoter(id, addr, prev, timeout)
+	case demote:
+		f = rf.DemoteVoter(id, prev, timeout)
+	case remove:
+		f = rf.RemoveServer(id, prev, timeout)
+	}
+	return within(2*timeout, f)
+}
+
+// spreadVoters waits until all voters that are online have the newest
+// configuration: a leader that dies before could leave the others unable to
+// elect a new one.
+func (r *Replica) spreadVoters(ctx context.Context, rf *raft.Raft) error {
+	config, index, err := servers(rf)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*r.cfg.Timing.Heartbeat)
+	defer cancel()
+	seen := r.cfg.Seen()
+	for _, c := range config {
+		uid := string(c.ID)
+		if uid == r.uid || c.Suffrage != raft.Voter || !seen[uid].Online {
+			continue
+		}
+		for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+			if at, ok := r.logIndex(ctx, uid); ok && at >= index {
+				break
+			}
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return fmt.Errorf("voter %s has not got the new configuration yet: %w", r.name(uid), ctx.Err())
+			}
+		}
+	}
+	// The state machine tells when it is agreed on.
+	for pause := time.Millisecond; r.list.Meta().Voters.Index < index; pause = min(2*pause, 100*time.Millisecond) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return errors.New("the new configuration is not agreed on yet")
+		}
+	}
+	return nil
+}

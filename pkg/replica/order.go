@@ -1,0 +1,311 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"are-we-alive/pkg/awa"
+)
+
+// order is this agent's part in Raft. On most agents it lies dormant: it has
+// no configuration and waits until a leader makes it a voter.
+type order struct {
+	cfg    Config
+	uid    string
+	addr   func(uid string) (string, bool)
+	log    *slog.Logger
+	failed chan error // buffered; the first reason why the agent must stop
+
+	mu      sync.RWMutex
+	raft    *raft.Raft // nil while stopped
+	streams *streams
+	trans   *raft.NetworkTransport
+}
+
+func newOrder(cfg Config, addr func(string) (string, bool)) *order {
+	return &order{cfg: cfg, uid: cfg.List.Meta().UID, addr: addr, log: cfg.Log, failed: make(chan error, 1)}
+}
+
+// fail stops the agent; only the first reason counts.
+func (o *order) fail(err error) {
+	select {
+	case o.failed <- err:
+	default:
+	}
+}
+
+func (o *order) start() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	log := newRaftLogger(o.log)
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(o.cfg.Dir, 1, log)
+	if err != nil {
+		return fmt.Errorf("open the folder of snapshots %s: %w", o.cfg.Dir, err)
+	}
+	o.streams = newStreams(o.uid, o.dial)
+	o.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: o.streams, MaxPool: 3, Timeout: 5 * time.Second, Logger: log,
+	})
+	disk := raftLog{o.cfg.List, o.fail}
+	cache, err := raft.NewLogCache(512, disk)
+	if err != nil {
+		return err
+	}
+	m := &machine{list: o.cfg.List, fail: o.fail, voters: o.agreed}
+	o.raft, err = raft.NewRaft(raftConfig(o.uid, o.cfg.Timing, log), m, cache, disk, snaps, o.trans)
+	if err != nil {
+		o.trans.Close()
+		o.streams.Close()
+		return fmt.Errorf("start Raft: %w", err)
+	}
+	o.leadAlone()
+	return nil
+}
+
+// leadAlone has an agent that is the only voter elect itself at once. Raft
+// would wait for a heartbeat that nobody can send; a leader that hands over
+// tells its successor not to wait, and so does this agent tell itself.
+func (o *order) leadAlone() {
+	all, _, err := servers(o.raft)
+	if err != nil || len(all) != 1 || string(all[0].ID) != o.uid || all[0].Suffrage != raft.Voter {
+		return
+	}
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(o.uid), Addr: []byte(o.uid)}
+	req := &raft.TimeoutNowRequest{RPCHeader: header}
+	if err := o.trans.TimeoutNow(all[0].ID, all[0].Address, req, &raft.TimeoutNowResponse{}); err != nil {
+		o.log.Debug("can't be elected at once", "error", err)
+	}
+}
+
+func raftConfig(uid string, t Timing, log *raftLogger) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(uid)
+	c.HeartbeatTimeout = t.Heartbeat
+	c.ElectionTimeout = t.Heartbeat
+	c.LeaderLeaseTimeout = t.Heartbeat / 2
+	c.CommitTimeout = t.Commit
+	c.ShutdownOnRemove = false // with true the transport stays open
+	c.SnapshotThreshold = 4096
+	c.TrailingLogs = 1024
+	c.NoLegacyTelemetry = true
+	c.Logger = log
+	return c
+}
+
+// stop ends Raft. It does not wait for ever: raft's own shutdown can hang on
+// a busy state machine.
+func (o *order) stop() error {
+	o.mu.Lock()
+	r, trans, streams := o.raft, o.trans, o.streams
+	o.raft = nil
+	o.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	streams.Close()
+	err := within(700*time.Millisecond, r.Shutdown())
+	return errors.Join(err, trans.Close())
+}
+
+// handOver gives the leadership to another voter.
+func (o *order) handOver() {
+	r := o.running()
+	if r == nil || r.State() != raft.Leader {
+		return
+	}
+	if err := within(time.Second, r.LeadershipTransfer()); err != nil {
+		o.log.Info("the leadership was not handed over", "error", err)
+	}
+}
+
+// errSlow is a future of raft's that was not fulfilled in time.
+var errSlow = errors.New("raft did not answer in time")
+
+// within waits for a future of raft's: some never end while raft shuts down.
+func within(d time.Duration, f raft.Future) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return wait(ctx, f)
+}
+
+func wait(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errSlow
+	}
+}
+
+// running gives Raft, or nil while it is stopped.
+func (o *order) running() *raft.Raft {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.raft
+}
+
+func (o *order) isLeader() bool {
+	r := o.running()
+	return r != nil && r.State() == raft.Leader
+}
+
+// leader is the leader as Raft knows it; part tells whether this agent takes
+// part in Raft at all, so that nobody knows better.
+func (o *order) leader() (uid string, part bool) {
+	r := o.running()
+	if r == nil {
+		return "", false
+	}
+	_, id := r.LeaderWithID()
+	return string(id), id != "" || o.votes(r)
+}
+
+func (o *order) term() uint64 {
+	if r := o.running(); r != nil {
+		return r.CurrentTerm()
+	}
+	return 0
+}
+
+func (o *order) lastIndex() uint64 {
+	if r := o.running(); r != nil {
+		return r.LastIndex()
+	}
+	return 0
+}
+
+// servers is Raft's newest configuration and its index.
+func servers(r *raft.Raft) ([]raft.Server, uint64, error) {
+	f := r.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return nil, 0, err
+	}
+	// The future's own Index is always 0.
+	index, err := strconv.ParseUint(r.Stats()["latest_configuration_index"], 10, 64)
+	return f.Configuration().Servers, index, err
+}
+
+// votes tells whether this agent counts itself among the voters.
+func (o *order) votes(r *raft.Raft) bool {
+	all, _, err := servers(r)
+	if err != nil {
+		return false
+	}
+	for _, s := range all {
+		if string(s.ID) == o.uid && s.Suffrage == raft.Voter {
+			return true
+		}
+	}
+	return false
+}
+
+// agreed is told of each committed configuration, by the state machine.
+func (o *order) agreed(v awa.VoterSet) {
+	if err := o.cfg.List.SetVoters(v); err != nil {
+		o.fail(fmt.Errorf("keep the voters on disk: %w", err))
+	}
+}
+
+// notVoter lets Raft lie dormant again when a set of voters that was agreed
+// on after our newest one doesn't name us: a removed voter is told so by
+// nobody else, and would stand for election for ever. The term and the vote
+// are kept, so that no vote can be given twice.
+func (o *order) notVoter(v awa.VoterSet) {
+	r := o.running()
+	if r == nil || r.State() == raft.Leader || !o.votes(r) {
+		return
+	}
+	_, index, err := servers(r)
+	if err != nil || v.Index <= index {
+		return
+	}
+	for _, uid := range v.UIDs {
+		if uid == o.uid {
+			return
+		}
+	}
+	o.log.Info("this agent is no voter any more")
+	if err = o.stop(); err == nil {
+		if err = o.cfg.List.ClearLog(); err == nil {
+			err = o.start()
+		}
+	}
+	if err != nil {
+		o.fail(fmt.Errorf("stop being a voter: %w", err))
+	}
+}
+
+// accepts says why no Raft stream is taken now, or nil.
+func (o *order) accepts() error {
+	if o.running() == nil {
+		return fault(awa.ErrStopping, "this agent takes no part in the replication right now: it is starting or stopping")
+	}
+	return nil
+}
+
+// take hands a stream to Raft.
+func (o *order) take(_ string, conn net.Conn) {
+	o.mu.RLock()
+	s, r := o.streams, o.raft
+	o.mu.RUnlock()
+	if r == nil {
+		conn.Close()
+		return
+	}
+	s.take(conn)
+}
+
+// dial opens a stream to an agent by its uid.
+func (o *order) dial(ctx context.Context, uid string) (net.Conn, error) {
+	if uid == o.uid { // see leadAlone
+		here, there := net.Pipe()
+		go o.streams.take(there)
+		return here, nil
+	}
+	addr, ok := o.addr(uid)
+	if !ok {
+		return nil, fault(awa.ErrUnknownNode, "no node of the list has the uid %s", uid)
+	}
+	return o.cfg.Peers.DialRaft(ctx, addr)
+}
+
+// propose has an edit decided. Its errors: awa.ErrNoMajority when this agent
+// does not lead, so nothing was done; awa.ErrUnknownOutcome when it can't be
+// told; else the refusal.
+func (o *order) propose(ctx context.Context, e awa.Edit) (awa.Outcome, error) {
+	r := o.running()
+	if r == nil {
+		return awa.Outcome{}, fault(awa.ErrStopping, "this agent is stopping: ask another one")
+	}
+	b, err := encodeCommand(e)
+	if err != nil {
+		return awa.Outcome{}, fault(awa.ErrBadInput, "the edit can't be written as JSON: %v", err)
+	}
+	deadline, _ := ctx.Deadline()
+	f := r.Apply(b, time.Until(deadline))
+	switch err := wait(ctx, f); {
+	case err == nil:
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
+		return awa.Outcome{}, errNotLeader
+	default: // leadership lost, shutdown, time ran out
+		return awa.Outcome{}, fault(awa.ErrUnknownOutcome, "it is not known whether the edit was made (%v): repeat it with the same Idempotency-Key, or read the list", err)
+	}
+	out, ok := f.Response().(awa.Outcome)
+	if !ok || out.Err == nil && out.Change.ID == 0 {
+		return awa.Outcome{}, fault(awa.ErrUnknownOutcome, "it is not known whether the edit was made: repeat it with the same Idempotency-Key, or read the list")
+	}
+	return out, out.Err
+}
+
+// errNotLeader sends an edit on its way to the leader.
+var errNotLeader = fault(awa.ErrNoMajority, "this agent is not the leader")

@@ -1,0 +1,336 @@
+// Package replica keeps one node list on all agents. It owns the order of the
+// edits (Raft among a few voters, chosen by their leader) and the spread of
+// what was decided (push, sync, join), and leaves to others what the edits
+// mean (awa), where they are kept (List) and how agents talk (Peers).
+//
+// It alone uses hashicorp/raft.
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"are-we-alive/pkg/awa"
+)
+
+// List is the node list and the voters' log, on disk. Its methods are safe
+// for concurrent use; an error other than an *awa.Fault means that the disk
+// failed and nothing was done.
+type List interface {
+	Log
+	Meta() awa.Meta
+	State() uint64
+	Nodes() []awa.Node
+	// Found gives an empty data folder its first content.
+	Found(cluster string, h awa.History, changes []awa.Change) error
+	// Decide turns edits into changes, all in one transaction.
+	Decide([]awa.Entry) ([]awa.Outcome, error)
+	// Apply takes decided changes; those that are held already do nothing.
+	Apply([]awa.Change) error
+	Changes(since uint64, limit int) ([]awa.Change, error)
+	// Wait returns when the state is reached or ctx ends.
+	Wait(ctx context.Context, state uint64) error
+	// SetVoters keeps the set unless a newer one is known.
+	SetVoters(awa.VoterSet) error
+}
+
+// Log is the disk of a voter: opaque entries by index, and a few values.
+type Log interface {
+	LogBounds() (first, last uint64, err error) // 0, 0 when empty
+	LogEntry(index uint64) ([]byte, bool, error)
+	AppendLog(first uint64, entries [][]byte) error
+	DeleteLog(min, max uint64) error // inclusive
+	ClearLog() error
+	Stable(key string) ([]byte, bool, error)
+	SetStable(key string, value []byte) error
+}
+
+// Peers talks to other agents. Addresses are host:port. Errors are
+// *awa.PingError when nobody was reached and *awa.Fault when refused.
+type Peers interface {
+	Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error)
+	Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error)
+	Push(ctx context.Context, addr string, c awa.Change) error
+	Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error)
+	DialRaft(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// Seen is how another agent looked in the last background sweeps.
+type Seen struct {
+	Online bool
+	For    time.Duration // since it is so
+}
+
+// Config is what a Replica needs. All fields but Contacts must be set.
+type Config struct {
+	List  List
+	Peers Peers
+	// Dir is the folder of Raft's snapshots.
+	Dir string
+	// Instance is this process, as told in pings.
+	Instance string
+	// Seen tells of all agents but this one, by uid.
+	Seen func() map[string]Seen
+	// Contacts are addresses of agents that may know the cluster.
+	Contacts []string
+	Timing   Timing
+	Log      *slog.Logger
+}
+
+// Timing is how patient a Replica is. Zero fields mean the default.
+type Timing struct {
+	// Heartbeat is how long a voter hears nothing from the leader before it
+	// stands for election, 2 s by default. A leader sends ten heartbeats in
+	// that time, so lower costs CPU when idle: 1 s about doubles it. A killed
+	// leader is replaced after about one to two of it.
+	Heartbeat time.Duration
+	// Commit is how soon a voter learns that an edit was decided when no
+	// other follows, 200 ms by default. Agents learn of it by push at once;
+	// lower costs CPU when idle.
+	Commit time.Duration
+	// Settle is how long an agent must be online to become a voter, 10 s.
+	Settle time.Duration
+	// Replace is how long a voter must be away to be replaced, 60 s.
+	Replace time.Duration
+	// Tick is how often the leader looks at its voters, 1 s.
+	Tick time.Duration
+	// Patience is how long an edit waits for a leader before it is refused,
+	// 5 s by default. It must be longer than an election takes.
+	Patience time.Duration
+	// Push is how long one push may take, 1 s.
+	Push time.Duration
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, f := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Heartbeat, 2 * time.Second}, {&t.Commit, 200 * time.Millisecond},
+		{&t.Settle, 10 * time.Second}, {&t.Replace, time.Minute}, {&t.Tick, time.Second},
+		{&t.Patience, 5 * time.Second}, {&t.Push, time.Second},
+	} {
+		if *f.field == 0 {
+			*f.field = f.value
+		}
+	}
+	return t
+}
+
+// Replica is one agent's part in the replication. It is safe for concurrent
+// use.
+type Replica struct {
+	cfg    Config
+	list   List
+	log    *slog.Logger
+	uid    string
+	order  *order
+	spread *spread
+
+	mu     sync.Mutex
+	leader leaderHint
+	moved  map[string]string // uid → address, of agents met elsewhere than the list says
+}
+
+// leaderHint is the leader as other agents tell of it.
+type leaderHint struct {
+	uid  string
+	term uint64
+}
+
+// New makes a Replica; it starts nothing.
+func New(cfg Config) *Replica {
+	cfg.Timing = cfg.Timing.withDefaults()
+	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, moved: map[string]string{}}
+	r.order = newOrder(cfg, r.addr)
+	r.spread = newSpread(cfg, r.uid, r.IsLeader)
+	return r
+}
+
+// Run takes part in the replication until ctx ends, and hands over the
+// leadership then. It returns early with an error when the disk fails or Raft
+// can't start. The data folder must hold a list: see Bootstrap and Join.
+func (r *Replica) Run(ctx context.Context) error {
+	if err := r.order.start(); err != nil {
+		return err
+	}
+	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		select {
+		case err := <-r.order.failed:
+			return err
+		case <-inner.Done():
+			return nil
+		}
+	})
+	group.Go(func() error { return r.spread.run(inner) })
+	group.Go(func() error { return r.manage(inner) })
+	err := group.Wait()
+	return errors.Join(err, r.order.stop())
+}
+
+// HandOver gives the leadership to another voter, if this agent has it and
+// there is one; it takes at most a second.
+func (r *Replica) HandOver() { r.order.handOver() }
+
+// IsLeader tells whether this agent is the leader.
+func (r *Replica) IsLeader() bool { return r.order.isLeader() }
+
+// Leader is the uid of the leader as far as known, "" for none.
+func (r *Replica) Leader() string {
+	if uid, voting := r.order.leader(); voting {
+		return uid
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.leader.uid
+}
+
+// Voters are the uids of the voters as far as known.
+func (r *Replica) Voters() []string { return r.list.Meta().Voters.UIDs }
+
+// Describe fills in what a ping tells of the replication.
+func (r *Replica) Describe(self *awa.Self) {
+	m := r.list.Meta()
+	self.UID, self.Cluster, self.History, self.State = m.UID, m.Cluster, m.History, r.list.State()
+	self.Leader = r.Leader()
+	self.LogIndex = r.order.lastIndex()
+	if r.IsLeader() {
+		v := m.Voters
+		v.Term = r.order.term()
+		self.Voters = &v
+	}
+}
+
+// Caller is what this agent says of itself in its requests.
+func Caller(l List) awa.Caller {
+	m := l.Meta()
+	return awa.Caller{UID: m.UID, Cluster: m.Cluster, History: m.History, State: l.State()}
+}
+
+// Answered is told of each answer to a ping: who leads, who votes, and
+// whether that agent is ahead.
+func (r *Replica) Answered(addr string, self awa.Self) {
+	m := r.list.Meta()
+	if self.Cluster == "" || self.Cluster != m.Cluster || self.History != m.History || self.UID == r.uid {
+		return
+	}
+	r.met(self.UID, addr)
+	if v := self.Voters; v != nil && self.Leader == self.UID {
+		r.learn(self.UID, *v)
+	}
+	if self.State > r.list.State() {
+		r.spread.behind(addr, self.State)
+	}
+}
+
+// Heard is told of each request that another agent sent: it may be ahead.
+func (r *Replica) Heard(from awa.Caller) {
+	m := r.list.Meta()
+	if from.Cluster == "" || from.Cluster != m.Cluster || from.History != m.History || from.State <= r.list.State() {
+		return
+	}
+	if addr, ok := r.addr(from.UID); ok && from.UID != r.uid {
+		r.spread.behind(addr, from.State)
+	}
+}
+
+// learn takes what a leader says of itself and its voters.
+func (r *Replica) learn(uid string, v awa.VoterSet) {
+	r.mu.Lock()
+	if v.Term >= r.leader.term {
+		r.leader = leaderHint{uid, v.Term}
+	}
+	r.mu.Unlock()
+	if v.Index <= r.list.Meta().Voters.Index {
+		return
+	}
+	if err := r.list.SetVoters(v); err != nil {
+		r.log.Error("can't keep the voters on disk", "error", err)
+		return
+	}
+	r.order.notVoter(v)
+}
+
+// Push takes a decided change from another agent. applied is false when it
+// was held already; awa.ErrGap says that the agent will ask for what it lacks.
+func (r *Replica) Push(from awa.Caller, c awa.Change) (applied bool, err error) {
+	if r.list.Meta().Cluster == "" {
+		return false, notJoined()
+	}
+	before := r.list.State()
+	if err = r.list.Apply([]awa.Change{c}); err == nil {
+		return c.ID > before, nil
+	}
+	if errors.Is(err, awa.ErrGap) {
+		if addr, ok := r.addr(from.UID); ok {
+			r.spread.behind(addr, c.ID)
+		}
+	}
+	return false, err
+}
+
+// AcceptRaft says why an agent may not open a Raft stream to this one.
+func (r *Replica) AcceptRaft(awa.Caller) error { return r.order.accepts() }
+
+// RaftStream takes over a Raft stream.
+func (r *Replica) RaftStream(from awa.Caller, conn net.Conn) { r.order.take(from.UID, conn) }
+
+// addr finds the address of an agent by its uid.
+func (r *Replica) addr(uid string) (string, bool) {
+	r.mu.Lock()
+	addr, ok := r.moved[uid]
+	r.mu.Unlock()
+	if ok {
+		return addr, true
+	}
+	return r.listed(uid)
+}
+
+func (r *Replica) listed(uid string) (string, bool) {
+	for _, n := range r.list.Nodes() {
+		if n.UID == uid && uid != "" {
+			return n.Addr(), true
+		}
+	}
+	return "", false
+}
+
+// met notes where an agent answers. When all voters have moved, the list
+// can't say so before they have found each other.
+func (r *Replica) met(uid, addr string) {
+	listed, ok := r.listed(uid)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !ok || listed == addr {
+		delete(r.moved, uid)
+		return
+	}
+	r.moved[uid] = addr
+}
+
+// name gives a node's name by its agent's uid, or the uid itself.
+func (r *Replica) name(uid string) string {
+	for _, n := range r.list.Nodes() {
+		if n.UID == uid {
+			return n.Name
+		}
+	}
+	return uid
+}
+
+// fault makes an *awa.Fault.
+func fault(code awa.Code, format string, args ...any) error {
+	return &awa.Fault{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+func notJoined() error {
+	return fault(awa.ErrNotJoined, "this agent holds no list yet: ask another one, or wait until it has joined")
+}

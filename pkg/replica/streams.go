@@ -1,0 +1,113 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// streams is Raft's network: connections that agents open to each other over
+// the API's port. A server's address is its agent's uid, so that a changed
+// host or port needs no change of the configuration.
+type streams struct {
+	uid      string
+	dial     func(ctx context.Context, uid string) (net.Conn, error)
+	incoming chan net.Conn
+	ctx      context.Context
+	cancel   context.CancelFunc
+
+	mu   sync.Mutex
+	open map[*stream]bool // closed by Close, since raft leaves inbound ones open
+}
+
+func newStreams(uid string, dial func(context.Context, string) (net.Conn, error)) *streams {
+	s := &streams{uid: uid, dial: dial, incoming: make(chan net.Conn), open: map[*stream]bool{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// stream is a connection that streams knows of.
+type stream struct {
+	net.Conn
+	of *streams
+}
+
+// Close closes the connection.
+func (c *stream) Close() error {
+	c.of.mu.Lock()
+	delete(c.of.open, c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
+}
+
+func (s *streams) track(conn net.Conn) (net.Conn, error) {
+	c := &stream{conn, s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	s.open[c] = true
+	return c, nil
+}
+
+// take hands in a connection that another agent opened.
+func (s *streams) take(conn net.Conn) {
+	c, err := s.track(conn)
+	if err != nil {
+		return
+	}
+	select {
+	case s.incoming <- c:
+	case <-s.ctx.Done():
+		c.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (s *streams) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.incoming:
+		return c, nil
+	case <-s.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Dial implements raft.StreamLayer.
+func (s *streams) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	conn, err := s.dial(ctx, string(to))
+	if err != nil {
+		return nil, fmt.Errorf("raft stream to %s: %w", to, err)
+	}
+	return s.track(conn)
+}
+
+// Close closes all streams and ends Accept.
+func (s *streams) Close() error {
+	s.cancel()
+	s.mu.Lock()
+	open := s.open
+	s.open = map[*stream]bool{}
+	s.mu.Unlock()
+	for c := range open {
+		c.Conn.Close()
+	}
+	return nil
+}
+
+// Addr implements net.Listener.
+func (s *streams) Addr() net.Addr { return address(s.uid) }
+
+// address is a uid as a net.Addr.
+type address string
+
+func (address) Network() string  { return "awa" }
+func (a address) String() string { return string(a) }
