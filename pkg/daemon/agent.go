@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/awa"
+)
+
+var _ api.Agent = (*agent)(nil)
+
+// agent answers the HTTP interface out of the daemon's parts.
+type agent struct {
+	*Daemon
+	instance  string
+	macAddr   string
+	mu        sync.Mutex
+	strangers map[string]time.Time // agents of other clusters, when last logged
+}
+
+func newAgent(d *Daemon) *agent {
+	return &agent{Daemon: d, instance: awa.NewUID()[:16], macAddr: macAddr(), strangers: map[string]time.Time{}}
+}
+
+// macAddr is the hardware address of the first network interface that has one.
+func macAddr() string {
+	all, _ := net.Interfaces() // without any it is the zero address
+	for _, i := range all {
+		if len(i.HardwareAddr) == 6 && !bytes.Equal(i.HardwareAddr, make([]byte, 6)) {
+			return i.HardwareAddr.String()
+		}
+	}
+	return "00:00:00:00:00:00"
+}
+
+// Self implements api.Agent.
+func (a *agent) Self() awa.Self {
+	now := time.Now()
+	self := awa.Self{
+		MacAddr: a.macAddr, Time: now.Unix(), TimeMS: now.UnixMilli(),
+		Instance: a.instance, Version: awa.Version,
+	}
+	a.replica.Describe(&self)
+	self.Name = a.name(self.UID)
+	return self
+}
+
+// name is this agent's name: the list's, once it is there.
+func (a *agent) name(uid string) string {
+	for _, n := range a.store.Nodes() {
+		if n.UID == uid {
+			return n.Name
+		}
+	}
+	return a.cfg.Name
+}
+
+// answered passes on what a node's answer to a ping tells.
+func (a *agent) answered(n awa.Node, self awa.Self) { a.replica.Answered(n.Addr(), self) }
+
+// Heard implements api.Agent.
+func (a *agent) Heard(from awa.Caller) {
+	if own := a.store.Meta().Cluster; from.Cluster != "" && own != "" && from.Cluster != own {
+		a.stranger(from, own)
+	}
+	a.replica.Heard(from)
+}
+
+// strangersKept bounds what the agent remembers of other clusters' agents.
+const strangersKept = 100
+
+// stranger logs that an agent of another cluster calls, once a minute each.
+func (a *agent) stranger(from awa.Caller, own string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	if at, ok := a.strangers[from.UID]; ok && now.Sub(at) < time.Minute {
+		return
+	}
+	if len(a.strangers) >= strangersKept {
+		clear(a.strangers)
+	}
+	a.strangers[from.UID] = now
+	a.log.Log(context.Background(), slog.LevelWarn, "an agent of another cluster calls: two clusters never mix; remove its address here, or start it with an empty data folder to join", "uid", from.UID, "its_cluster", from.Cluster, "our_cluster", own)
+}
+
+// Status implements api.Agent.
+func (a *agent) Status(ctx context.Context, cached bool) (awa.ClusterStatus, error) {
+	m := a.store.Meta()
+	if m.Cluster == "" {
+		return awa.ClusterStatus{}, &awa.Fault{Code: awa.ErrNotJoined, Text: "agent " + a.cfg.Name + " holds no list yet: ask another one, or wait until it has joined"}
+	}
+	s := awa.ClusterStatus{Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID)}
+	if cached {
+		s.SweptAt, s.Took, s.Nodes = a.watch.Last()
+	}
+	if s.SweptAt.IsZero() {
+		s.SweptAt = time.Now()
+		s.Nodes = a.watch.Sweep(ctx)
+		s.Took = time.Since(s.SweptAt)
+	}
+	names := map[string]string{}
+	for _, n := range a.store.Nodes() {
+		names[n.UID] = n.Name
+	}
+	s.State = a.store.State()
+	s.Leader = names[a.replica.Leader()]
+	for _, uid := range a.replica.Voters() {
+		if name, ok := names[uid]; ok {
+			s.Voters = append(s.Voters, name)
+		}
+	}
+	return s, nil
+}
+
+// Changes implements api.Agent.
+func (a *agent) Changes(since uint64, limit int) ([]awa.Change, error) {
+	return a.store.Changes(since, limit)
+}
+
+// Push implements api.Agent.
+func (a *agent) Push(_ context.Context, from awa.Caller, c awa.Change) (bool, error) {
+	return a.replica.Push(from, c)
+}
+
+// Edit implements api.Agent.
+func (a *agent) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
+	return a.replica.Edit(ctx, e, hops)
+}
+
+// AcceptRaft implements api.Agent.
+func (a *agent) AcceptRaft(from awa.Caller) error { return a.replica.AcceptRaft(from) }
+
+// RaftStream implements api.Agent.
+func (a *agent) RaftStream(from awa.Caller, conn net.Conn) { a.replica.RaftStream(from, conn) }

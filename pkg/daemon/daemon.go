@@ -1,0 +1,339 @@
+// Package daemon wires one agent: the node list on disk, its replication, the
+// sweeps, and the HTTP interface over them. It owns the order in which they
+// start and end, and what the agent answers out of all of them.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/replica"
+	"are-we-alive/pkg/store"
+	"are-we-alive/pkg/watch"
+)
+
+// Config is what an agent is told. Validate says what is wrong with it.
+type Config struct {
+	// Name, Host and Port are this node as it stands on the list. Port 0 is
+	// the port that Listen names, or any free one when that is 0 too.
+	Name, Host string
+	Port       awa.Port
+	// Listen is the address to listen on, ADDR or ADDR:PORT. "" is every
+	// address with Insecure, and Host without.
+	Listen string
+	// DataDir is the folder of awa.db; made when it is missing.
+	DataDir string
+	// First makes a new cluster, Join (host:port each) names agents of the
+	// one to join. Both only matter as long as the folder holds no list;
+	// Join is also asked when the nodes of the list have moved.
+	First bool
+	Join  []string
+	// Insecure allows to listen on other addresses than loopback, where
+	// every stranger may read and edit the list.
+	Insecure bool
+	// Watch is the time between background sweeps, 5 s when 0.
+	Watch time.Duration
+	// PingTimeout is the time of one ping, 1 s when 0.
+	PingTimeout time.Duration
+	// Timing of the replication; zero fields mean the defaults.
+	Timing replica.Timing
+	// Ask is asked when the folder holds no list and neither First nor Join
+	// is given: whether this is the first node, and else an address to join.
+	// When nil, Open fails instead.
+	Ask func() (first bool, join string, err error)
+	Log *slog.Logger
+	// Listener and Dial are the network; nil means TCP. A Listener takes the
+	// place of Listen.
+	Listener net.Listener
+	Dial     api.Dial
+}
+
+// Validate says in one sentence what is wrong, with awa.ErrBadInput.
+func (c Config) Validate() error {
+	bad := func(format string, args ...any) error {
+		return &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf(format, args...)}
+	}
+	if err := awa.CheckName(c.Name); err != nil {
+		return bad("my_name: %v", err)
+	}
+	if err := awa.CheckHost(c.Host); err != nil {
+		return bad("my_host: %v", err)
+	}
+	if c.DataDir == "" {
+		return bad("data_dir is empty: name the folder for the node list")
+	}
+	for _, addr := range c.Join {
+		if _, _, err := awa.ParseAddr(addr, awa.DefaultPort); err != nil {
+			return bad("join: %v", err)
+		}
+	}
+	if c.First && len(c.Join) > 0 {
+		return bad("first and join exclude each other: a node either begins a cluster or joins one")
+	}
+	if c.Watch < 0 || c.Watch > 0 && c.Watch < 100*time.Millisecond {
+		return bad("watch: %s is too short: use 100ms or more", c.Watch)
+	}
+	if c.PingTimeout < 0 || c.PingTimeout > 0 && c.PingTimeout < 10*time.Millisecond || c.PingTimeout > 10*time.Second {
+		return bad("ping_timeout: use 10ms to 10s, not %s", c.PingTimeout)
+	}
+	if _, _, err := c.listenAddr(); err != nil {
+		return bad("listen: %v", err)
+	}
+	return nil
+}
+
+// listenAddr is the address to listen on, and whether it is loopback.
+func (c Config) listenAddr() (addr string, loopback bool, err error) {
+	host, port := c.Listen, c.Port.String()
+	if h, p, err := net.SplitHostPort(c.Listen); err == nil {
+		host, port = h, p
+		if _, err := awa.ParsePort(p); err != nil && p != "0" {
+			return "", false, err
+		}
+	}
+	if c.Listen == "" && !c.Insecure {
+		host = c.Host
+	}
+	loopback = isLoopback(host)
+	if !loopback && !c.Insecure {
+		return "", false, fmt.Errorf("%s is not a loopback address, and every stranger who reaches it could edit the node list: use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust", describe(host))
+	}
+	return net.JoinHostPort(host, port), loopback, nil
+}
+
+func describe(host string) string {
+	if host == "" {
+		return "every address of this machine"
+	}
+	return host
+}
+
+// isLoopback tells whether a host can only be reached from this machine.
+func isLoopback(host string) bool {
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	if host == "" {
+		return false
+	}
+	ips, err := net.LookupIP(host)
+	return err == nil && !slices.ContainsFunc(ips, func(ip net.IP) bool { return !ip.IsLoopback() })
+}
+
+// Daemon is one agent.
+type Daemon struct {
+	cfg     Config
+	log     *slog.Logger
+	store   *store.Store
+	ln      net.Listener
+	client  *api.Client
+	server  *api.Server
+	replica *replica.Replica
+	watch   *watch.Watcher
+	agent   *agent
+	close   func() error
+}
+
+// Open opens the data folder and the port; nothing runs yet. The errors that
+// a person must act on are *awa.Fault: awa.ErrBadInput for the configuration,
+// awa.ErrInUse, awa.ErrDamaged and awa.ErrFormat for the data folder.
+func Open(cfg Config) (*Daemon, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w; name another one with --data-dir", err)
+	}
+	st, err := store.Open(filepath.Join(cfg.DataDir, "awa.db"))
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{cfg: cfg, log: cfg.Log, store: st}
+	if err := d.told(); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	addr, loopback, err := d.cfg.listenAddr()
+	if d.ln = cfg.Listener; err == nil && d.ln == nil {
+		d.ln, err = net.Listen("tcp", addr)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the port: %w", err), st.Close())
+	}
+	if d.cfg.Port == 0 {
+		d.cfg.Port = awa.Port(d.ln.Addr().(*net.TCPAddr).Port)
+	}
+	if !loopback {
+		d.log.Warn("--insecure: everybody who reaches this port may read and edit the node list", "addr", d.ln.Addr().String())
+	}
+	d.wire()
+	d.close = sync.OnceValue(func() error {
+		d.client.Close()
+		d.ln.Close()
+		return st.Close()
+	})
+	return d, nil
+}
+
+// told sees to it that an agent without a list knows where to get one.
+func (d *Daemon) told() error {
+	if d.store.Meta().Cluster != "" || d.cfg.First || len(d.cfg.Join) > 0 {
+		return nil
+	}
+	if d.cfg.Ask == nil {
+		return &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("%s holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs", d.cfg.DataDir)}
+	}
+	first, join, err := d.cfg.Ask()
+	if err != nil {
+		return err
+	}
+	d.cfg.First = first
+	if !first {
+		d.cfg.Join = []string{join}
+	}
+	return d.cfg.Validate()
+}
+
+// wire makes the parts and tells them of each other.
+func (d *Daemon) wire() {
+	d.client = api.NewClient(api.ClientConfig{
+		Caller: func() awa.Caller { return replica.Caller(d.store) }, Dial: d.cfg.Dial,
+	})
+	d.agent = newAgent(d)
+	d.watch = watch.New(watch.Config{
+		Pinger: d.client, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,
+		Timeout: d.cfg.PingTimeout, Every: d.cfg.Watch, Logger: d.log,
+	})
+	d.replica = replica.New(d.replicaConfig())
+	d.server = api.NewServer(d.agent, d.log)
+}
+
+func (d *Daemon) replicaConfig() replica.Config {
+	contacts := make([]string, len(d.cfg.Join))
+	for i, addr := range d.cfg.Join {
+		host, port, _ := awa.ParseAddr(addr, awa.DefaultPort) // Validate has read it
+		contacts[i] = awa.Addr(host, port)
+	}
+	return replica.Config{
+		List: d.store, Peers: d.client, Dir: filepath.Join(d.cfg.DataDir, "raft"), Instance: d.agent.instance,
+		Seen: d.seen, Contacts: contacts, Timing: d.cfg.Timing, Log: d.log,
+	}
+}
+
+// seen tells the replication what the background sweeps saw.
+func (d *Daemon) seen() map[string]replica.Seen {
+	all := map[string]replica.Seen{}
+	for uid, s := range d.watch.Seen() {
+		all[uid] = replica.Seen{Online: s.Online, For: s.For}
+	}
+	return all
+}
+
+// Addr is the address that the agent listens on.
+func (d *Daemon) Addr() string { return d.ln.Addr().String() }
+
+// Node is this agent as it stands on the list, but for the id.
+func (d *Daemon) Node() awa.Node {
+	return awa.Node{Name: d.cfg.Name, Host: d.cfg.Host, Port: d.cfg.Port, UID: d.store.Meta().UID}
+}
+
+// Run is the agent's life: it serves, gets its list if it has none, registers
+// itself, and sweeps, until ctx ends. Then it hands over its leadership, lets
+// the requests under way finish and closes the port, all within 3 s.
+func (d *Daemon) Run(ctx context.Context) error {
+	parts, stopParts := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopParts()
+	group, failed := errgroup.WithContext(parts)
+	group.Go(func() error {
+		err := d.server.Serve(d.ln)
+		if parts.Err() != nil || ctx.Err() != nil {
+			return nil
+		}
+		return err
+	})
+	d.log.Info("listening", "addr", d.Addr(), "name", d.cfg.Name, "version", awa.Version)
+	group.Go(func() error {
+		live, stop := context.WithCancel(failed)
+		defer stop()
+		defer context.AfterFunc(ctx, stop)()
+		err := d.haveList(live)
+		if err != nil || live.Err() != nil {
+			return ignoreCancel(err)
+		}
+		return d.takePart(ctx, failed)
+	})
+	select {
+	case <-ctx.Done():
+	case <-failed.Done():
+	}
+	d.stopServing()
+	stopParts()
+	return ignoreCancel(group.Wait())
+}
+
+// stopServing ends what clients see of the agent, in an order that fails no
+// request under way: first the leadership goes, then the port.
+func (d *Daemon) stopServing() {
+	d.replica.HandOver()
+	ctx, cancel := context.WithTimeout(context.Background(), 1200*time.Millisecond)
+	defer cancel()
+	if err := d.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		d.log.Info("some requests did not finish in time", "error", err)
+	}
+	d.ln.Close() // when Serve had not begun
+}
+
+// haveList gets the list that the folder lacks.
+func (d *Daemon) haveList(ctx context.Context) error {
+	cfg := d.replicaConfig()
+	switch m := d.store.Meta(); {
+	case m.Cluster != "":
+		if d.cfg.First {
+			d.log.Info("--first is passed over: this agent holds a list already", "cluster", m.Cluster)
+		}
+		return nil
+	case d.cfg.First:
+		if err := replica.Bootstrap(d.store, cfg.Dir); err != nil {
+			return fmt.Errorf("begin a new cluster: %w", err)
+		}
+		d.log.Info("began a new cluster", "cluster", d.store.Meta().Cluster)
+		return nil
+	}
+	return replica.Join(ctx, cfg)
+}
+
+// takePart runs all that needs a list. quit ends what an agent that stops
+// begins no more; the rest ends with ctx.
+func (d *Daemon) takePart(quit, ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	starting, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(quit, stop)()
+	group.Go(func() error { return d.replica.Run(ctx) })
+	group.Go(func() error { return d.watch.Run(starting) })
+	group.Go(func() error { return ignoreCancel(d.replica.Meet(starting)) })
+	group.Go(func() error { return ignoreCancel(d.replica.Register(starting, d.Node())) })
+	return group.Wait()
+}
+
+func ignoreCancel(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Close closes the port and the data folder. It is safe to call it twice, and
+// after Run has returned.
+func (d *Daemon) Close() error { return d.close() }
