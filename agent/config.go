@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-json"
+)
+
+// configFiles are searched in turn when --config names none.
+var configFiles = [...]string{"cluster_info.json", "/etc/are-we-alive/cluster_info.json"}
+
+// BeforeResolve lets flags that are neither on the command line nor in the
+// environment come from the configuration file.
+func (c *runCmd) BeforeResolve(ctx *kong.Context) error {
+	named := ""
+	for _, f := range ctx.Flags() {
+		if f.Name == "config" {
+			named, _ = ctx.FlagValue(f).(string)
+		}
+	}
+	path, fields, err := readConfig(named)
+	if err != nil || fields == nil {
+		return err
+	}
+	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
+		value, ok := fields[strings.ReplaceAll(f.Name, "-", "_")]
+		if !ok || f.Name == "config" || inEnvironment(f) {
+			return nil, nil
+		}
+		s, err := configValue(f, value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s %w", path, strings.ReplaceAll(f.Name, "-", "_"), err)
+		}
+		return s, nil
+	}))
+	return nil
+}
+
+func inEnvironment(f *kong.Flag) bool {
+	for _, name := range f.Envs {
+		if _, ok := os.LookupEnv(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// readConfig reads the named file, or the first one found; none is no error
+// unless it was named. Keys that no flag has are passed over, since the
+// original program's files may hold some.
+func readConfig(named string) (path string, fields map[string]json.RawMessage, err error) {
+	paths := configFiles[:]
+	if named != "" {
+		paths = []string{named}
+	}
+	for _, path = range paths {
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) && named == "" {
+			continue
+		}
+		if err != nil {
+			return path, nil, fmt.Errorf("the configuration can't be read: %w", err)
+		}
+		if json.Unmarshal(b, &fields) != nil || fields == nil {
+			return path, nil, fmt.Errorf("%s is no JSON object: it looks like {\"my_name\": \"web1\", \"my_host\": \"10.0.0.1\", \"my_port\": \"25483\"}", path)
+		}
+		return path, fields, nil
+	}
+	return "", nil, nil
+}
+
+// configValue turns a value of the file into what the flag would be given on
+// the command line.
+func configValue(f *kong.Flag, value json.RawMessage) (string, error) {
+	var v any
+	if err := json.Unmarshal(value, &v); err != nil {
+		return "", errors.New("can't be read")
+	}
+	switch v := v.(type) {
+	case bool:
+		if f.Target.Kind() == reflect.Bool {
+			return fmt.Sprint(v), nil
+		}
+	case string:
+		if f.Target.Kind() != reflect.Bool {
+			return v, nil
+		}
+	case float64:
+		if f.Name == "my-port" {
+			return string(value), nil
+		}
+	case []any:
+		parts := make([]string, len(v))
+		all := f.Target.Kind() == reflect.Slice
+		for i, e := range v {
+			s, ok := e.(string)
+			parts[i], all = s, all && ok
+		}
+		if all {
+			return strings.Join(parts, ","), nil
+		}
+	}
+	want := "a string"
+	switch {
+	case f.Target.Kind() == reflect.Bool:
+		want = "true or false"
+	case f.Target.Kind() == reflect.Slice:
+		want = "a string or an array of strings"
+	case f.Name == "my-port":
+		want = "a number or a string"
+	}
+	return "", fmt.Errorf("must be %s, not %s", want, value)
+}

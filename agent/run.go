@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/daemon"
+)
+
+// runCmd is awa-agent run. Every flag but --config may stand in the
+// configuration file under its name with _ for -.
+type runCmd struct {
+	Config      string        `placeholder:"FILE" env:"AWA_CONFIG" help:"Configuration file; else ./cluster_info.json, else /etc/are-we-alive/cluster_info.json, if there is one."`
+	MyName      string        `placeholder:"NAME" env:"AWA_MY_NAME" help:"Name of this node; the host's name by default."`
+	MyHost      string        `placeholder:"HOST" env:"AWA_MY_HOST" help:"DNS name or IP address under which others reach this node; the host's name by default."`
+	MyPort      string        `placeholder:"PORT" env:"AWA_MY_PORT" help:"Port under which others reach this node; that of --listen by default, else 25483."`
+	Listen      string        `placeholder:"ADDR[:PORT]" env:"AWA_LISTEN" help:"Address to listen on; my_host by default, every address with --insecure."`
+	DataDir     string        `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Folder of the node list (${default})."`
+	First       bool          `env:"AWA_FIRST" help:"Begin a new cluster with this node, unless the data folder holds a list."`
+	Join        []string      `placeholder:"HOST[:PORT],…" env:"AWA_JOIN" help:"Agents of the cluster to join; one that answers is enough."`
+	Insecure    bool          `env:"AWA_INSECURE" help:"Allow to listen on other addresses than loopback: everybody who reaches the port may then edit the list."`
+	Watch       time.Duration `placeholder:"TIME" default:"5s" env:"AWA_WATCH" help:"Time between sweeps in the background (${default})."`
+	PingTimeout time.Duration `placeholder:"TIME" default:"1s" env:"AWA_PING_TIMEOUT" help:"How long a node may take to answer (${default})."`
+	LogFormat   string        `enum:"text,json" default:"text" env:"AWA_LOG_FORMAT" help:"Format of the log on stderr: text or json (${default})."`
+	LogLevel    string        `enum:"debug,info,warn,error" default:"info" env:"AWA_LOG_LEVEL" help:"What is logged: debug, info, warn or error (${default})."`
+}
+
+// Run runs the agent until ctx ends.
+func (c *runCmd) Run(ctx context.Context, std streams) error {
+	log := c.logger(std.err)
+	cfg, err := c.config(log)
+	if err != nil {
+		return usageError{err}
+	}
+	if in, ok := std.in.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		cfg.Ask = func() (bool, string, error) { return ask(std.in, std.out) }
+	}
+	d, err := daemon.Open(cfg)
+	if errors.Is(err, awa.ErrBadInput) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Run(ctx), d.Close())
+}
+
+func (c *runCmd) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.LogLevel)) // kong let only levels through
+	opts := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// config turns the flags into the agent's configuration.
+func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
+	cfg := daemon.Config{
+		Name: c.MyName, Host: c.MyHost, Listen: c.Listen, DataDir: c.DataDir,
+		First: c.First, Join: c.Join, Insecure: c.Insecure,
+		Watch: c.Watch, PingTimeout: c.PingTimeout, Log: log,
+	}
+	host, err := os.Hostname()
+	if err != nil && (cfg.Name == "" || cfg.Host == "") {
+		return cfg, fmt.Errorf("the host's name can't be read (%w): set my_name and my_host", err)
+	}
+	if cfg.Name == "" {
+		cfg.Name = host
+	}
+	if cfg.Host == "" {
+		cfg.Host = host
+	}
+	if c.MyPort != "" {
+		cfg.Port, err = awa.ParsePort(c.MyPort)
+		if err != nil {
+			return cfg, fmt.Errorf("my_port: %w", err)
+		}
+	} else if i := strings.LastIndexByte(c.Listen, ':'); i < 0 || strings.HasSuffix(c.Listen, "]") {
+		cfg.Port = awa.DefaultPort
+	}
+	return cfg, cfg.Validate()
+}
+
+// ask asks the original program's question: whether this is the first node,
+// and else where to find another one.
+func ask(in io.Reader, out io.Writer) (first bool, join string, err error) {
+	lines := bufio.NewScanner(in)
+	next := func(question string) (string, error) {
+		fmt.Fprint(out, question+" ")
+		if !lines.Scan() {
+			return "", errors.Join(errors.New("no answer: use --first, or --join HOST[:PORT]"), lines.Err())
+		}
+		return strings.TrimSpace(lines.Text()), nil
+	}
+	for {
+		answer, err := next("Is this the first node in the cluster? (yes/no)")
+		if err != nil {
+			return false, "", err
+		}
+		switch strings.ToLower(answer) {
+		case "y", "yes":
+			return true, "", nil
+		case "n", "no":
+		default:
+			fmt.Fprintln(out, "Please answer yes or no.")
+			continue
+		}
+		break
+	}
+	for {
+		host, err := next("Host name or address of a node that runs:")
+		if err != nil {
+			return false, "", err
+		}
+		port, err := next(fmt.Sprintf("Its port (%s):", awa.DefaultPort))
+		if err != nil {
+			return false, "", err
+		}
+		if port == "" {
+			port = awa.DefaultPort.String()
+		}
+		p, err := awa.ParsePort(port)
+		if err == nil {
+			err = awa.CheckHost(host)
+		}
+		if err == nil {
+			return false, awa.Addr(host, p), nil
+		}
+		fmt.Fprintf(out, "%v.\n", err)
+	}
+}
