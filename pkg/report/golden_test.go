@@ -1,0 +1,233 @@
+package report_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/report"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var now = time.Date(2026, 11, 23, 18, 0, 0, 123456789, time.UTC)
+
+// cluster makes a healthy status of n nodes as n1 sees it.
+func cluster(n int) awa.ClusterStatus {
+	st := awa.ClusterStatus{
+		Cluster: "7d0c1fe2a95b4c6d8e3f00112233aabb", Agent: "n1", Leader: "n2", Voters: []string{"n1", "n2", "n3"},
+		State: uint64(n), SweptAt: now.Add(-10 * time.Millisecond), Took: 4200 * time.Microsecond,
+	}
+	for i := range n {
+		st.Nodes = append(st.Nodes, awa.NodeStatus{
+			Node: awa.Node{
+				ID: uint64(i + 1), Name: fmt.Sprintf("n%d", i+1),
+				Host: fmt.Sprintf("10.0.%d.%d", i/250, i%250+1), Port: awa.DefaultPort,
+			},
+			Verdict: awa.Online, RTT: time.Duration(200+i) * time.Microsecond, Since: now.Add(-time.Hour),
+		})
+	}
+	return st
+}
+
+func kill(st awa.ClusterStatus, i int, stage awa.Stage, why string) {
+	n := &st.Nodes[i]
+	n.Verdict, n.Stage, n.Error, n.RTT, n.Since = awa.Offline, stage, why, 0, now.Add(-time.Minute)
+}
+
+func maintain(st awa.ClusterStatus, i int) {
+	st.Nodes[i].Node.Maintenance = now.Add(time.Hour).UTC().Format(time.RFC3339)
+}
+
+func rules(t *testing.T, warning, critical string) report.Rules {
+	t.Helper()
+	var r report.Rules
+	for spec, to := range map[string]*report.Threshold{"w" + warning: &r.Warning, "c" + critical: &r.Critical} {
+		if spec = spec[1:]; spec == "" {
+			continue
+		}
+		th, err := report.ParseThreshold(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*to = th
+	}
+	return r
+}
+
+// results are the situations of which golden files are kept.
+func results(t *testing.T) map[string]report.Result {
+	all := map[string]report.Result{}
+	judge := func(name string, st awa.ClusterStatus, warning, critical string) {
+		r := report.Evaluate(st, rules(t, warning, critical), now)
+		r.Took = 12345 * time.Microsecond
+		all[name] = r
+	}
+	judge("all_well", cluster(12), "", "0")
+
+	st := cluster(12)
+	kill(st, 2, awa.StageConnect, "connection refused")
+	judge("one_offline", st, "", "0")
+	judge("one_offline_warning", st, "0", "25%")
+
+	st = cluster(1000)
+	for i := range 300 {
+		kill(st, i*3+1, awa.StageConnect, "connection refused")
+	}
+	judge("thousand", st, "10%", "25%")
+
+	judge("hostile", hostile(), "", "0")
+	judge("empty", cluster(0), "", "0")
+	judge("one_node", cluster(1), "", "0")
+
+	st = cluster(1)
+	kill(st, 0, awa.StageReply, "no answer in time")
+	judge("one_node_offline", st, "", "0")
+
+	excused := func() awa.ClusterStatus {
+		st := cluster(5)
+		kill(st, 1, awa.StageConnect, "no route to host")
+		maintain(st, 1)
+		maintain(st, 2)
+		return st
+	}
+	judge("maintenance", excused(), "", "0")
+	st = excused()
+	kill(st, 4, awa.StageResolve, "no such host")
+	st.Nodes[3].Node.Maintenance = now.Add(-time.Hour).Format(time.RFC3339) // over
+	kill(st, 3, awa.StageConnect, "connection refused")
+	judge("maintenance_and_offline", st, "", "0")
+
+	judge("unusual_range", cluster(3), "", "1:")
+
+	r := report.Evaluate(cluster(3), rules(t, "", "0"), now)
+	r.Failures = []report.Failure{{Agent: "10.0.0.9:25483", Err: &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}}}
+	all["second_agent"] = r
+
+	refused := &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}
+	all["no_answer"] = report.NoAnswer([]report.Failure{
+		{Agent: "127.0.0.1:25483", Err: refused},
+		{Agent: "[2001:db8::7]:25483", Err: &awa.Fault{Code: awa.ErrNotJoined, Text: "this agent holds no list yet"}},
+	}, now)
+	all["not_made"] = report.NoResult("-c: \"ten\" is no range", now)
+	return all
+}
+
+// hostile is a status as no agent would send it.
+func hostile() awa.ClusterStatus {
+	const nasty = "a|b;c'd\"e`f$(g)\\h<i>&j\nk\r\tl\x00\x1b[31m\u202ex\u2028\xff√ü漢"
+	st := cluster(6)
+	for i := range st.Nodes {
+		kill(st, i, awa.StageConnect, nasty)
+	}
+	st.Agent, st.Cluster, st.Leader = nasty+`\`, nasty, nasty
+	st.Nodes[0].Node.Name = nasty
+	st.Nodes[1].Node.Name, st.Nodes[1].Node.Host = `n\`, nasty+`\`
+	st.Nodes[2].Node.Name, st.Nodes[2].Node.Host, st.Nodes[2].Error = strings.Repeat("ü", 300), strings.Repeat("h", 400), strings.Repeat("漢", 500)
+	st.Nodes[3].Node.Name, st.Nodes[3].Node.Host, st.Nodes[3].Error, st.Nodes[3].Stage = "", "", "", ""
+	st.Nodes[4].Verdict = "mis|match"
+	st.Nodes[5].Verdict, st.Nodes[5].Error, st.Nodes[5].Stage = "", "", nasty
+	maintain(st, 5)
+	st.Nodes = append(st.Nodes, cluster(1).Nodes...)
+	return st
+}
+
+// kinds are the formats.
+var kinds = map[string]func(io.Writer, report.Result) error{
+	"nagios":       report.Nagios,
+	"table":        func(w io.Writer, r report.Result) error { return report.Table(w, r, false) },
+	"table_colour": func(w io.Writer, r report.Result) error { return report.Table(w, r, true) },
+	"influx":       report.Influx,
+	"json":         report.JSON,
+}
+
+func TestGolden(t *testing.T) {
+	for name, r := range results(t) {
+		for kind, write := range kinds {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				var b bytes.Buffer
+				if err := write(&b, r); err != nil {
+					t.Fatal(err)
+				}
+				got := fmt.Sprintf("exit code %d\n%s", r.State.ExitCode(), abridge(b.String()))
+				file := filepath.Join("testdata", name+"."+kind)
+				if *update {
+					if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+						t.Fatal(err)
+					}
+					return
+				}
+				want, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got != string(want) {
+					t.Errorf("the output is not that of %s (go test -update writes it anew):\n%.2000s", file, got)
+				}
+			})
+		}
+	}
+}
+
+// abridge keeps the golden files readable: of a long output they hold the
+// beginning, and a sum of the whole.
+func abridge(s string) string {
+	const most = 8 << 10
+	if len(s) <= most {
+		return s
+	}
+	return fmt.Sprintf("%s…\n%d lines and %d bytes in all, SHA-256 %x\n", s[:2000], strings.Count(s, "\n"), len(s), sha256.Sum256([]byte(s)))
+}
+
+// TestGolden_files finds golden files that no test reads.
+func TestGolden_files(t *testing.T) {
+	files, err := os.ReadDir("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := results(t)
+	for _, f := range files {
+		name, kind, _ := strings.Cut(f.Name(), ".")
+		if _, known := all[name]; f.IsDir() || known && kinds[kind] != nil {
+			continue
+		}
+		t.Errorf("testdata/%s belongs to no test", f.Name())
+	}
+}
+
+// TestJSON_valid reads each golden object again.
+func TestJSON_valid(t *testing.T) {
+	for name, r := range results(t) {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := report.JSON(&b, r); err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Count(b.Bytes(), []byte("\n")) != 1 || !bytes.HasSuffix(b.Bytes(), []byte("}\n")) {
+				t.Error("it is not one object on one line")
+			}
+			var o struct {
+				State *int
+				Text  string
+				Nodes []struct{ Name string }
+			}
+			if err := json.Unmarshal(b.Bytes(), &o); err != nil {
+				t.Fatal(err)
+			}
+			if o.State == nil || *o.State != int(r.State) || o.Text == "" || len(o.Nodes) != r.Counts.Nodes {
+				t.Errorf("it says state %v, text %q and %d nodes", o.State, o.Text, len(o.Nodes))
+			}
+		})
+	}
+}

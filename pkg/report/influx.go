@@ -1,0 +1,143 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/influxdata/line-protocol/v2/lineprotocol"
+
+	"are-we-alive/pkg/awa"
+)
+
+// Influx writes the result as Influx line protocol: a line awa_cluster, then a
+// line awa_node for each node, with the time of the sweep in nanoseconds.
+//
+//	awa_cluster  tags agent, cluster
+//	  state        int     0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+//	  nodes, online, offline, maintenance   int   as in Counts
+//	  rtt_max      float   seconds; left out when no node is online
+//	  took         float   seconds that the sweep took
+//	  list_state   int     id of the newest change of the agent's list
+//	  voters       int     as far as known
+//	  leader       string  its name; left out when none is known
+//	awa_node     tags agent, cluster, host, node
+//	  online       int     1 or 0
+//	  verdict      string
+//	  maintenance  int     1 while under maintenance, else 0
+//	  port         int
+//	  rtt          float   seconds; of an online node only
+//	  error        string  stage and cause; of the others only
+//
+// Without an agent's answer there is one line awa_cluster without tags, with
+// the fields state and error, at the time of the check.
+func Influx(w io.Writer, r Result) error {
+	var e lineprotocol.Encoder
+	if r.Status == nil {
+		e.StartLine("awa_cluster")
+		e.AddField("state", lineprotocol.IntValue(int64(r.State.ExitCode())))
+		e.AddField("error", stringValue(r.Text()))
+		e.EndLine(r.at)
+	} else {
+		r.encodeCluster(&e)
+		for _, n := range r.Status.Nodes {
+			r.encodeNode(&e, n)
+		}
+	}
+	if err := e.Err(); err != nil {
+		return fmt.Errorf("write line protocol: %w", err)
+	}
+	_, err := w.Write(e.Bytes())
+	return err
+}
+
+func (r Result) encodeCluster(e *lineprotocol.Encoder) {
+	st := r.Status
+	e.StartLine("awa_cluster")
+	addTag(e, "agent", st.Agent)
+	addTag(e, "cluster", st.Cluster)
+	addInt(e, "state", r.State.ExitCode())
+	addInt(e, "nodes", r.Counts.Nodes)
+	addInt(e, "online", r.Counts.Online)
+	addInt(e, "offline", r.Counts.Offline)
+	addInt(e, "maintenance", r.Counts.Maintenance)
+	if r.Counts.Online > 0 {
+		addFloat(e, "rtt_max", r.RTTMax.Seconds())
+	}
+	addFloat(e, "took", st.Took.Seconds())
+	e.AddField("list_state", lineprotocol.IntValue(int64(st.State)))
+	addInt(e, "voters", len(st.Voters))
+	if st.Leader != "" {
+		e.AddField("leader", stringValue(st.Leader))
+	}
+	e.EndLine(r.sweptAt())
+}
+
+func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
+	e.StartLine("awa_node")
+	addTag(e, "agent", r.Status.Agent)
+	addTag(e, "cluster", r.Status.Cluster)
+	addTag(e, "host", n.Node.Host)
+	addTag(e, "node", n.Node.Name)
+	addBool(e, "online", n.Verdict == awa.Online)
+	e.AddField("verdict", stringValue(string(n.Verdict)))
+	addBool(e, "maintenance", n.Node.InMaintenance(r.at))
+	addInt(e, "port", int(n.Node.Port))
+	if n.Verdict == awa.Online {
+		addFloat(e, "rtt", n.RTT.Seconds())
+	} else {
+		e.AddField("error", stringValue(reason(n)))
+	}
+	e.EndLine(r.sweptAt())
+}
+
+// addTag leaves an empty tag out, which the format doesn't know.
+func addTag(e *lineprotocol.Encoder, key, value string) {
+	if value = printable(value); strings.HasSuffix(value, `\`) {
+		value = value[:len(value)-1] + "?" // can't be written as the last character of a tag
+	}
+	if value != "" {
+		e.AddTag(key, value)
+	}
+}
+
+func addInt(e *lineprotocol.Encoder, key string, v int) {
+	e.AddField(key, lineprotocol.IntValue(int64(v)))
+}
+
+// addBool writes a number, since most readers can't add booleans up.
+func addBool(e *lineprotocol.Encoder, key string, v bool) {
+	n := 0
+	if v {
+		n = 1
+	}
+	addInt(e, key, n)
+}
+
+func addFloat(e *lineprotocol.Encoder, key string, v float64) {
+	value, ok := lineprotocol.FloatValue(v)
+	if ok { // a duration in seconds always is finite
+		e.AddField(key, value)
+	}
+}
+
+func stringValue(s string) lineprotocol.Value {
+	v, _ := lineprotocol.StringValue(printable(s)) // which is valid UTF-8
+	return v
+}
+
+// printable replaces what can't be seen and what is no UTF-8, so that a line
+// stays one line for readers that don't know the escape.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case r == utf8.RuneError || !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,134 @@
+package report
+
+import (
+	"bytes"
+	"io"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"are-we-alive/pkg/awa"
+)
+
+// object is what JSON writes. Times are RFC 3339 in UTC, durations seconds.
+// The keys from cluster to nodes are there when an agent answered; errors is
+// there when an agent gave no status, be it that another one did.
+type object struct {
+	State     int           `json:"state"`            // 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+	Text      string        `json:"text"`             // as in the plugin's line
+	TimeS     float64       `json:"time_s,omitempty"` // the whole check
+	Cluster   string        `json:"cluster,omitempty"`
+	Agent     string        `json:"agent,omitempty"`  // whose view it is
+	Leader    string        `json:"leader,omitempty"` // "" when none is known
+	Voters    []string      `json:"voters,omitempty"`
+	ListState *uint64       `json:"list_state,omitempty"` // id of the newest change
+	SweptAt   string        `json:"swept_at,omitempty"`
+	TookS     *float64      `json:"took_s,omitempty"` // the sweep
+	RTTMaxS   *float64      `json:"rtt_max_s,omitempty"`
+	Counts    *objectCounts `json:"counts,omitempty"`
+	Nodes     *[]objectNode `json:"nodes,omitempty"`
+	Errors    []objectError `json:"errors,omitempty"`
+}
+
+type objectCounts struct {
+	Nodes       int `json:"nodes"`
+	Online      int `json:"online"`
+	Offline     int `json:"offline"`
+	Maintenance int `json:"maintenance"`
+}
+
+type objectNode struct {
+	ID          uint64            `json:"id"`
+	Name        string            `json:"name"`
+	Host        string            `json:"host"`
+	Port        awa.Port          `json:"port"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Verdict     awa.Verdict       `json:"verdict"`
+	Problem     bool              `json:"problem"`               // it counts as offline
+	Maintenance string            `json:"maintenance,omitempty"` // its end, while it lasts
+	Stage       awa.Stage         `json:"stage,omitempty"`
+	Error       string            `json:"error,omitempty"`
+	RTTS        *float64          `json:"rtt_s,omitempty"`
+	Since       string            `json:"since,omitempty"`
+}
+
+type objectError struct {
+	Agent string `json:"agent"` // host:port
+	Error string `json:"error"`
+}
+
+// JSON writes the result as one JSON object on one line:
+//
+//	{"state":2,"text":"1 of 3 nodes offline: n3 (connect: connection refused)","time_s":0.0123,
+//	 "cluster":"…","agent":"n1","leader":"n1","voters":["n1","n2","n3"],"list_state":3,
+//	 "swept_at":"2026-11-23T18:00:00Z","took_s":0.004,"rtt_max_s":0.0012,
+//	 "counts":{"nodes":3,"online":2,"offline":1,"maintenance":0},
+//	 "nodes":[{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","verdict":"online","problem":false,"rtt_s":0.0002},
+//	          {"id":3,"name":"n3",…,"verdict":"offline","problem":true,"stage":"connect","error":"connection refused"}]}
+//
+// Without an agent's answer it holds state, text and, when agents were asked,
+// errors:
+//
+//	{"state":2,"text":"no agent answers: …","errors":[{"agent":"127.0.0.1:25483","error":"connect: connection refused"}]}
+func JSON(w io.Writer, r Result) error {
+	o := object{State: r.State.ExitCode(), Text: r.Text(), TimeS: r.Took.Seconds()}
+	for _, f := range r.Failures {
+		o.Errors = append(o.Errors, objectError{f.Agent, f.Err.Error()})
+	}
+	if st := r.Status; st != nil {
+		c := objectCounts(r.Counts)
+		took, nodes := st.Took.Seconds(), r.objectNodes()
+		o.Cluster, o.Agent, o.Leader, o.Voters, o.ListState = st.Cluster, st.Agent, st.Leader, st.Voters, &st.State
+		o.SweptAt, o.TookS, o.Counts, o.Nodes = timeText(r.sweptAt()), &took, &c, &nodes
+		if c.Online > 0 {
+			o.RTTMaxS = secondsOf(r.RTTMax)
+		}
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(o); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (r Result) objectNodes() []objectNode {
+	nodes := make([]objectNode, len(r.Status.Nodes))
+	for i, n := range r.Status.Nodes {
+		o := objectNode{
+			ID: n.Node.ID, Name: n.Node.Name, Host: n.Node.Host, Port: n.Node.Port, Labels: n.Node.Labels,
+			Verdict: n.Verdict, Problem: r.problem(n), Stage: n.Stage, Error: n.Error, Since: timeText(n.Since),
+		}
+		if n.Verdict == awa.Online {
+			o.RTTS = secondsOf(n.RTT)
+		}
+		if n.Node.InMaintenance(r.at) {
+			o.Maintenance = n.Node.Maintenance
+		}
+		nodes[i] = o
+	}
+	return nodes
+}
+
+// sweptAt is the time of the agent's sweep, or of the check when it is not
+// known.
+func (r Result) sweptAt() time.Time {
+	if r.Status == nil || r.Status.SweptAt.IsZero() {
+		return r.at
+	}
+	return r.Status.SweptAt
+}
+
+func secondsOf(d time.Duration) *float64 {
+	s := d.Seconds()
+	return &s
+}
+
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}

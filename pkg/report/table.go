@@ -1,0 +1,101 @@
+package report
+
+import (
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"are-we-alive/pkg/awa"
+)
+
+// The colours of a terminal (ECMA-48, "Select Graphic Rendition").
+const (
+	bright = "\x1b[1m"
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	normal = "\x1b[0m"
+)
+
+// Table writes the nodes for a person: Name, Host, Port and Status, as the
+// original program does it, with the reason behind a Status that is not
+// Online and a mark at a node under maintenance. A result without nodes is
+// its sentence. With colour the header is bright and the Status green, red,
+// or yellow when maintenance excuses it. No cell holds a |, so that the table
+// may follow a plugin's line.
+func Table(w io.Writer, r Result, colour bool) error {
+	var b strings.Builder
+	paint := func(code, s string) {
+		if colour {
+			b.WriteString(code + s + normal)
+		} else {
+			b.WriteString(s)
+		}
+	}
+	if r.Counts.Nodes == 0 {
+		b.WriteString(headline(r) + "\n")
+	} else {
+		rows := r.tableRows()
+		widths := columnWidths(rows)
+		for i, row := range rows {
+			for col, cell := range row.cells {
+				cell += strings.Repeat(" ", widths[col]-utf8.RuneCountInString(cell)+2)
+				if i == 0 {
+					paint(bright, cell)
+				} else {
+					b.WriteString(cell)
+				}
+			}
+			paint(row.colour, row.status)
+			b.WriteString(row.note + "\n")
+		}
+	}
+	if r.Status != nil {
+		for _, f := range r.Failures {
+			b.WriteString(clip(plain(f.Agent), maxAddr) + " gave no status: " + clip(plain(f.Err.Error()), maxText) + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// tableRow is a line of the table. Only the first columns are padded.
+type tableRow struct {
+	cells        [3]string // name, host, port
+	status, note string
+	colour       string
+}
+
+func (r Result) tableRows() []tableRow {
+	rows := make([]tableRow, 0, len(r.Status.Nodes)+1)
+	rows = append(rows, tableRow{[3]string{"Name", "Host", "Port"}, "Status", "", bright})
+	for _, n := range r.Status.Nodes {
+		row := tableRow{
+			cells:  [3]string{plain(n.Node.Name), plain(n.Node.Host), n.Node.Port.String()},
+			status: "Online",
+			colour: green,
+		}
+		if n.Verdict != awa.Online {
+			row.status, row.colour = "Offline", red
+			row.note = " (" + clip(plain(reason(n)), maxText) + ")"
+		}
+		if n.Node.InMaintenance(r.at) {
+			row.note += ", under maintenance until " + plain(n.Node.Maintenance)
+			if n.Verdict != awa.Online {
+				row.colour = yellow
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// columnWidths gives the widest cell of each column, in characters.
+func columnWidths(rows []tableRow) (widths [3]int) {
+	for _, row := range rows {
+		for col, cell := range row.cells {
+			widths[col] = max(widths[col], utf8.RuneCountInString(cell))
+		}
+	}
+	return widths
+}
