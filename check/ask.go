@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/report"
+)
+
+// patience is how long one agent is asked alone before the next is asked
+// beside it.
+const patience = 500 * time.Millisecond
+
+// answer is what came of asking the agent of that index.
+type answer struct {
+	agent    int
+	status   awa.ClusterStatus
+	err      error
+	panicked any
+}
+
+var errNoAgent = errors.New("no agent answers")
+
+// ask gives the first status that an agent gives, and the agents that failed
+// before, in the order of the command line. They are asked one after the
+// other: the next at once when one fails, and beside it when it has not
+// answered for a while. With errNoAgent, all have failed or the time is over.
+//
+// An agent that hangs is not waited for: the process must end in time, and
+// its end ends whatever is left.
+func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.ClusterStatus, []report.Failure, error) {
+	// What remains after the call ends in time is for those who notice that
+	// late, and then for printing.
+	margin := min(cfg.timeout/5, 200*time.Millisecond)
+	callCtx, cancel := context.WithDeadline(ctx, start.Add(cfg.timeout-margin))
+	defer cancel()
+	over := time.NewTimer(time.Until(start.Add(cfg.timeout - margin/2)))
+	defer over.Stop()
+	// Everyone shall have been asked when half the time is over.
+	turn := min(patience, cfg.timeout/time.Duration(2*len(cfg.agents)))
+	next := time.NewTimer(0)
+	defer next.Stop()
+
+	answers := make(chan answer, len(cfg.agents))
+	errs := make([]error, len(cfg.agents))
+	for asked, failed := 0, 0; failed < len(cfg.agents); {
+		select {
+		case <-next.C:
+			if asked < len(cfg.agents) {
+				go fetch(callCtx, agents, cfg.agents[asked], asked, answers)
+				asked++
+				next.Reset(turn)
+			}
+		case a := <-answers:
+			if a.panicked != nil {
+				panic(a.panicked)
+			}
+			if a.err == nil {
+				return a.status, failures(cfg, errs), nil
+			}
+			errs[a.agent] = a.err
+			failed++
+			next.Reset(0)
+		case <-ctx.Done():
+			return awa.ClusterStatus{}, nil, ctx.Err()
+		case <-over.C:
+			for i := range errs {
+				if errs[i] == nil {
+					errs[i] = context.DeadlineExceeded
+				}
+			}
+			failed = len(errs)
+		}
+	}
+	return awa.ClusterStatus{}, failures(cfg, errs), errNoAgent
+}
+
+// fetch asks one agent. A panic is handed on, so that it ends the check as
+// one of its own does.
+func fetch(ctx context.Context, agents fetcher, addr string, i int, to chan<- answer) {
+	a := answer{agent: i}
+	defer func() {
+		a.panicked = recover()
+		to <- a
+	}()
+	a.status, a.err = agents.ClusterStatus(ctx, addr, false)
+}
+
+// failures names the agents that failed and why. A time that was over is told
+// as the user set it.
+func failures(cfg config, errs []error) []report.Failure {
+	var all []report.Failure
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if isTimeout(err) {
+			late := fmt.Errorf("no answer within %v", cfg.timeout)
+			var ping *awa.PingError
+			if errors.As(err, &ping) {
+				late = &awa.PingError{Stage: ping.Stage, Err: late}
+			}
+			err = late
+		}
+		all = append(all, report.Failure{Agent: cfg.agents[i], Err: err})
+	}
+	return all
+}
+
+// isTimeout tells whether a time was over, whichever library says so.
+func isTimeout(err error) bool {
+	var late interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) && late.Timeout()
+}

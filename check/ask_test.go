@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+const a1, a2, a3 = "10.0.0.1:25483", "10.0.0.2:25483", "10.0.0.3:25483"
+
+type agents = map[string]func(context.Context) (awa.ClusterStatus, error)
+
+// outlive lets the bubble's time run until the agents that ignore their
+// context have ended, as the end of the process ends them.
+func outlive() { time.Sleep(2 * time.Hour) }
+
+func TestCheck_severalAgents(t *testing.T) {
+	well, seen := cluster(3), cluster(3, 3)
+	seen.Agent = "n2"
+	tests := map[string]struct {
+		agents agents
+		args   string
+		asked  []string
+		took   time.Duration
+		code   int
+		line   string
+	}{
+		"the first answers": {
+			agents{a1: after(20*time.Millisecond, well)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s"}, 20 * time.Millisecond, 0, "AWA OK - 3 of 3 nodes online |",
+		},
+		"the first refuses, the next is asked at once": {
+			agents{a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1,10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +0s"}, 20 * time.Millisecond, 2, "AWA CRITICAL - 1 of 3 nodes offline: n3 (connect: connection refused) |",
+		},
+		"the first holds no list": {
+			agents{a1: refuse(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list yet"}), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +0s"}, 0, 0, "AWA OK - 3 of 3 nodes online |",
+		},
+		"the first is slow, the next is asked beside it": {
+			agents{a1: after(3*time.Second, well), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +500ms"}, 520 * time.Millisecond, 2, "AWA CRITICAL - 1 of 3",
+		},
+		"the first is slow, yet faster than the next": {
+			agents{a1: after(600*time.Millisecond, well), a2: after(time.Second, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +500ms"}, 600 * time.Millisecond, 0, "AWA OK",
+		},
+		"the next fails beside a slow one": {
+			agents{a1: after(time.Second, well), a3: after(2*time.Second, seen)}, "-H 10.0.0.1 -H 10.0.0.2 -H 10.0.0.3",
+			[]string{a1 + " +0s", a2 + " +500ms", a3 + " +500ms"}, time.Second, 0, "AWA OK",
+		},
+		"one after another is silent": {
+			agents{a1: never(0), a2: never(0), a3: after(0, seen)}, "-H 10.0.0.1 -H 10.0.0.2 -H 10.0.0.3",
+			[]string{a1 + " +0s", a2 + " +500ms", a3 + " +1s"}, time.Second, 2, "AWA CRITICAL - 1 of 3",
+		},
+		"little time, and yet everyone is asked": {
+			agents{a1: never(0), a2: never(0), a3: after(100*time.Millisecond, well)}, "-t 0.6 -H 10.0.0.1 -H 10.0.0.2 -H 10.0.0.3",
+			[]string{a1 + " +0s", a2 + " +100ms", a3 + " +200ms"}, 300 * time.Millisecond, 0, "AWA OK",
+		},
+		"all refuse": {
+			nil, "-H 10.0.0.1 -H 10.0.0.2 -p 99 -H [::1]:7",
+			[]string{"10.0.0.1:99 +0s", "10.0.0.2:99 +0s", "[::1]:7 +0s"}, 0, 2,
+			"AWA CRITICAL - no agent answers: 10.0.0.1:99 (connect: connection refused), 10.0.0.2:99 (connect: connection refused), [::1]:7 (connect: connection refused) | state=2;;;0;3",
+		},
+		"nobody answers in time": {
+			agents{a1: never(0), a2: after(time.Hour, well)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +500ms"}, 3800 * time.Millisecond, 2,
+			"AWA CRITICAL - no agent answers: 10.0.0.1:25483 (connect: no answer within 4s), 10.0.0.2:25483 (reply: no answer within 4s) |",
+		},
+		"an agent that ignores the time": {
+			agents{a1: never(time.Hour), a2: refuse(&awa.Fault{Code: awa.ErrStopping, Text: "it is shutting down"})}, "-t 500ms -H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +125ms"}, 450 * time.Millisecond, 2,
+			"AWA CRITICAL - no agent answers: 10.0.0.1:25483 (no answer within 500ms), 10.0.0.2:25483 (it is shutting down) |",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, start := &fake{agents: test.agents}, time.Now()
+				code, out, errs := checkWith(t, t.Context(), f, strings.Fields(test.args)...)
+				took := time.Since(start)
+				outlive()
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				if code != test.code || !strings.HasPrefix(out, test.line) || errs != "" {
+					t.Errorf("exit code %d, want %d, with\n%s%s", code, test.code, out, errs)
+				}
+				if took != test.took || !slices.Equal(f.asked, test.asked) {
+					t.Errorf("it took %v and asked %v, want %v and %v", took, f.asked, test.took, test.asked)
+				}
+			})
+		})
+	}
+}
+
+func TestCheck_signal(t *testing.T) {
+	for format, want := range map[string]string{
+		"nagios": "AWA UNKNOWN - stopped by a signal before an agent answered\n",
+		"json":   `{"state":3,"text":"stopped by a signal before an agent answered"}` + "\n",
+		"influx": `awa_cluster state=3i,error="stopped by a signal before an agent answered" 946684801000000000` + "\n",
+	} {
+		t.Run(format, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second) // stands for the signal
+				defer cancel()
+				code, out, _ := checkWith(t, ctx, &fake{agents: agents{"127.0.0.1:25483": never(time.Hour)}}, "-o", format)
+				outlive()
+				if code != 3 || out != want {
+					t.Errorf("exit code %d with %q, want 3 with %q", code, out, want)
+				}
+			})
+		})
+	}
+}
+
+func TestCheck_panic(t *testing.T) {
+	for format, want := range map[string]string{
+		"nagios": "AWA UNKNOWN - internal error: so it goes\n",
+		"influx": `awa_cluster state=3i,error="internal error: so it goes" `,
+	} {
+		f := &fake{agents: agents{"127.0.0.1:25483": func(context.Context) (awa.ClusterStatus, error) { panic("so it goes") }}}
+		code, out, errs := checkWith(t, t.Context(), f, "-o", format)
+		if code != 3 || !strings.HasPrefix(out, want) || !strings.Contains(errs, "goroutine") {
+			t.Errorf("exit code %d with %q and on stderr %q", code, out, errs)
+		}
+	}
+}
+
+// stuck is a stdout that takes nothing until the test ends.
+type stuck struct{ end <-chan struct{} }
+
+func (s stuck) Write(b []byte) (int, error) { <-s.end; return len(b), nil }
+
+func TestCheck_stuckStdout(t *testing.T) {
+	for name, test := range map[string]struct {
+		args   []string
+		signal time.Duration // when it comes
+		took   time.Duration
+	}{
+		"until the time is over":   {[]string{"-t", "2"}, time.Hour, 2 * time.Second},
+		"a signal ends it":         {[]string{"-t", "2"}, time.Second, time.Second},
+		"wrong usage":              {[]string{"-x"}, time.Hour, 4 * time.Second},
+		"a signal, then the write": {[]string{"-H", a1, "-t", "60"}, time.Second, 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), test.signal)
+				defer cancel()
+				end := make(chan struct{})
+				defer close(end)
+				var errs strings.Builder
+				start := time.Now()
+				f := &fake{agents: agents{"127.0.0.1:25483": after(0, cluster(3)), a1: never(0)}}
+				code := check(ctx, f, test.args, stuck{end}, &errs)
+				if took := time.Since(start); code != 3 || took != test.took || errs.String() != "check_awa: stdout took nothing until the time was over\n" {
+					t.Errorf("exit code %d after %v, want 3 after %v, and on stderr %q", code, took, test.took, errs.String())
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/awa"
+)
+
+// TestMain lets the test binary be the program itself, so that signals, pipes
+// and exit codes are tested on what users run.
+func TestMain(m *testing.M) {
+	if os.Getenv("AWA_TEST_MAIN") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// command is check_awa as a process of its own.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Env = append(os.Environ(), "AWA_TEST_MAIN=1", "NO_COLOR=", "TERM=xterm")
+	return cmd
+}
+
+// exitCode is that of a process that ended; -1 when a signal ended it.
+func exitCode(t *testing.T, err error) int {
+	t.Helper()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	t.Fatal(err)
+	return -1
+}
+
+// silent accepts connections and never answers. It gives its address, and a
+// channel on which each connection appears.
+func silent(t *testing.T) (string, <-chan struct{}) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	came, done := make(chan struct{}, 16), make(chan struct{})
+	go func() {
+		defer close(done)
+		var conns []net.Conn
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				break
+			}
+			conns = append(conns, c)
+			came <- struct{}{}
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() { ln.Close(); <-done })
+	return ln.Addr().String(), came
+}
+
+// served is an agent that has only a status to give.
+type served struct {
+	api.Agent
+	st  awa.ClusterStatus
+	err error
+}
+
+func (s served) Status(context.Context, bool) (awa.ClusterStatus, error) { return s.st, s.err }
+
+// serve starts a real server with that agent behind it.
+func serve(t *testing.T, agent served) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, ended := api.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
+	go func() { ended <- srv.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := errors.Join(srv.Shutdown(ctx), <-ended); err != nil {
+			t.Error(err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+func TestProcess(t *testing.T) {
+	well := serve(t, served{st: cluster(10)})
+	dead := serve(t, served{st: cluster(3, 2)})
+	unjoined := serve(t, served{err: &awa.Fault{Code: awa.ErrNotJoined, Text: "this agent holds no list yet"}})
+	tests := map[string]struct {
+		args string
+		code int
+		out  string // how stdout begins
+	}{
+		"all well":            {"-H " + well, 0, "AWA OK - 10 of 10 nodes online | online=10;;;0;10 offline=0;;0;0;10 rtt_max=0.000200s;;;0 time=0."},
+		"one offline":         {"-H " + dead, 2, "AWA CRITICAL - 1 of 3 nodes offline: n2 (connect: connection refused) |"},
+		"warning":             {"-H " + dead + " -w 0 -c 1", 1, "AWA WARNING - 1 of 3 nodes offline: n2 (connect: connection refused) |"},
+		"verbose":             {"-v -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
+		"table":               {"-o table -H " + dead, 2, "Name  Host      Port   Status\nn1    10.0.0.1  25483  Online\nn2    10.0.0.2  25483  Offline (connect: connection refused)\nn3"},
+		"influx":              {"-o influx -H " + dead, 0, "awa_cluster,agent=n1,cluster="},
+		"json":                {"-o json -H " + dead, 2, `{"state":2,"text":"1 of 3 nodes offline: n2 (connect: connection refused)",`},
+		"the second one":      {"-H 127.0.0.1:1 -H " + well, 0, "AWA OK"},
+		"no list":             {"-H " + unjoined, 2, "AWA CRITICAL - no agent answers: " + unjoined + " (this agent holds no list yet) |"},
+		"no list, the second": {"-H " + unjoined + " -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
+		"nobody":              {"-p 1", 2, "AWA CRITICAL - no agent answers: 127.0.0.1:1 (connect: connection refused) |"},
+		"help":                {"-h", 3, "Usage: check_awa [flags]\n"},
+		"version":             {"-V", 3, "check_awa v" + awa.Version + " (are-we-alive)\n"},
+		"wrong usage":         {"-c x", 3, "AWA UNKNOWN - bad -c: x is no range"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cmd := command(t, strings.Fields(test.args)...)
+			var out, errs bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			code := exitCode(t, cmd.Run())
+			if code != test.code || !strings.HasPrefix(out.String(), test.out) || errs.Len() > 0 {
+				t.Errorf("exit code %d, want %d, with\n%s%s", code, test.code, &out, &errs)
+			}
+		})
+	}
+}
+
+// TestProcess_timeout proves that the process ends by -t. The bound has room
+// above only for a machine that is busy starting processes.
+func TestProcess_timeout(t *testing.T) {
+	addr, _ := silent(t)
+	start := time.Now()
+	cmd := command(t, "-t", "0.7", "-H", addr)
+	out, err := cmd.Output()
+	code := exitCode(t, err)
+	took := time.Since(start)
+	want := "AWA CRITICAL - no agent answers: " + addr + " (reply: no answer within 700ms) | time=0."
+	if code != 2 || !strings.HasPrefix(string(out), want) {
+		t.Errorf("exit code %d with %q, want 2 with %q", code, out, want)
+	}
+	if took < 500*time.Millisecond || took > 1500*time.Millisecond {
+		t.Errorf("it took %v with -t 0.7", took)
+	}
+}
+
+func TestProcess_signal(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			addr, came := silent(t)
+			cmd := command(t, "-t", "60", "-H", addr)
+			var out bytes.Buffer
+			cmd.Stdout = &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			<-came
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			code := exitCode(t, cmd.Wait())
+			if want := "AWA UNKNOWN - stopped by a signal before an agent answered\n"; code != 3 || out.String() != want {
+				t.Errorf("exit code %d with %q, want 3 with %q", code, &out, want)
+			}
+		})
+	}
+}
+
+// TestProcess_brokenPipe closes the reading end first: SIGPIPE must not end
+// the process.
+func TestProcess_brokenPipe(t *testing.T) {
+	addr := serve(t, served{st: cluster(10)})
+	for _, args := range []string{"-H " + addr, "-o influx -H " + addr, "-h"} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		cmd := command(t, strings.Fields(args)...)
+		cmd.Stdout = w
+		if code := exitCode(t, cmd.Run()); code != 3 {
+			t.Errorf("check_awa %s exits with %d", args, code)
+		}
+		w.Close()
+	}
+}
+
+// TestProcess_fullPipe has a stdout that is never read, and more to print
+// than a pipe holds.
+func TestProcess_fullPipe(t *testing.T) {
+	addr := serve(t, served{st: cluster(3000)})
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	cmd := command(t, "-t", "0.5", "-o", "table", "-H", addr)
+	cmd.Stdout = w
+	start := time.Now()
+	code := exitCode(t, cmd.Run())
+	if took := time.Since(start); code != 3 || took > 2*time.Second {
+		t.Errorf("exit code %d after %v, want 3 after 0.5 s", code, took)
+	}
+}
+
+// TestProcess_terminal has a terminal for stdout.
+func TestProcess_terminal(t *testing.T) {
+	addr := serve(t, served{st: cluster(3, 2)})
+	const green, plain = "\x1b[32mOnline\x1b[0m", "25483  Online"
+	for name, test := range map[string]struct {
+		env  string
+		want string
+		not  string
+	}{
+		"colours":       {"", green, plain},
+		"NO_COLOR":      {"NO_COLOR=1", plain, "\x1b"},
+		"dumb terminal": {"TERM=dumb", plain, "\x1b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			master, slave := openTerminal(t)
+			cmd := command(t, "-v", "-H", addr)
+			cmd.Stdout = slave
+			cmd.Env = append(cmd.Env, test.env)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			slave.Close()
+			out, _ := io.ReadAll(master) // ends with EIO, as a terminal does
+			if code := exitCode(t, cmd.Wait()); code != 2 || !bytes.Contains(out, []byte(test.want)) || bytes.Contains(out, []byte(test.not)) {
+				t.Errorf("exit code %d with %q", code, out)
+			}
+			if line, _, _ := strings.Cut(string(out), "\n"); !strings.HasPrefix(line, "AWA CRITICAL - ") || strings.Contains(line, "\x1b") {
+				t.Errorf("the plugin's line is %q", line)
+			}
+		})
+	}
+}
+
+// openTerminal opens both ends of a pseudo-terminal (pty(7)).
+func openTerminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip("no pseudo-terminal here: ", err)
+	}
+	t.Cleanup(func() { master.Close() })
+	number, err := unlockTerminal(master)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, slave
+}

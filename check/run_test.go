@@ -1,0 +1,173 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestGolden keeps all of stdout and the exit code. The agent at 127.0.0.1
+// answers as the case says.
+func TestGolden(t *testing.T) {
+	one := cluster(3, 3)
+	many := cluster(12, 2, 3, 5, 7)
+	bare := cluster(3, 2)
+	bare.Nodes[1].Node.Maintenance = "2999-01-01T00:00:00Z"
+	tests := map[string]struct {
+		st   *awa.ClusterStatus // nil: the connection is refused
+		args string
+	}{
+		"all_well":               {ptr(cluster(3)), ""},
+		"one_offline":            {&one, ""},
+		"one_offline_verbose":    {&one, "-v"},
+		"one_offline_verbose2":   {&one, "-vv"},
+		"one_offline_table":      {&one, "-o table"},
+		"one_offline_influx":     {&one, "-o influx"},
+		"one_offline_json":       {&one, "-ojson"},
+		"warning":                {&many, "-w 25% -c 50%"},
+		"percent":                {&many, "-w 10% -c 33%"},
+		"no_critical":            {&many, "-c ~:"},
+		"maintenance":            {&bare, "-v"},
+		"empty":                  {ptr(cluster(0)), "-v"},
+		"refused":                {nil, ""},
+		"refused_verbose":        {nil, "-v"},
+		"refused_table":          {nil, "-o table"},
+		"refused_influx":         {nil, "-o influx"},
+		"refused_json":           {nil, "-o json"},
+		"second_agent":           {ptr(cluster(2)), "-H 10.9.9.9 -H 127.0.0.1 -v"},
+		"second_agent_json":      {ptr(cluster(2)), "-H 10.9.9.9 -H 127.0.0.1 -o json"},
+		"help":                   {nil, "-h"},
+		"help_with_a_bad_range":  {nil, "-h -c ten"},
+		"version":                {nil, "-V"},
+		"usage_short_equals":     {nil, "-o=json"},
+		"usage_flag":             {nil, "--bogus"},
+		"usage_flag_json":        {nil, "-o json --bogus"},
+		"usage_flag_influx":      {nil, "-o influx --bogus"},
+		"usage_argument":         {nil, "n1"},
+		"usage_no_value":         {nil, "-w"},
+		"usage_range":            {nil, "-c ten"},
+		"usage_range_json":       {nil, "--output=json -w 20:10"},
+		"usage_format":           {nil, "-o xml"},
+		"usage_port":             {nil, "-p 70000"},
+		"usage_host":             {nil, "-H a_b:c"},
+		"usage_time":             {nil, "-t soon"},
+		"usage_hostile_argument": {nil, "$(rm)|x;<y>`\x1b[31m"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fake{agents: agents{}}
+				if test.st != nil {
+					f.agents["127.0.0.1:25483"] = after(12345*time.Microsecond, *test.st)
+				}
+				code, out, errs := checkWith(t, t.Context(), f, strings.Fields(test.args)...)
+				if errs != "" {
+					t.Errorf("on stderr stands %q", errs)
+				}
+				compare(t, name, fmt.Sprintf("check_awa %s\nexit code %d\n%s", strings.ReplaceAll(test.args, "\x1b", "ESC"), code, out))
+				if strings.HasPrefix(name, "usage_") && (code != 3 || strings.Count(out, "\n") != 1) {
+					t.Errorf("wrong usage gives exit code %d and %q", code, out)
+				}
+			})
+		})
+	}
+	if files, _ := os.ReadDir("testdata"); len(files) != len(tests) {
+		t.Errorf("testdata holds %d files for %d cases", len(files), len(tests))
+	}
+}
+
+func ptr(st awa.ClusterStatus) *awa.ClusterStatus { return &st }
+
+func compare(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the output is not that of %s (go test -update writes it anew):\n%s", file, got)
+	}
+}
+
+// brokenPipe is a stdout whose reader has gone.
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestCheck_brokenStdout(t *testing.T) {
+	for _, args := range []string{"", "-v", "-o table", "-o influx", "-o json", "-h", "-V", "--bogus", "-p 1"} {
+		f := &fake{agents: agents{"127.0.0.1:25483": after(0, cluster(3))}}
+		var errs strings.Builder
+		if code := check(t.Context(), f, strings.Fields(args), brokenPipe{}, &errs); code != 3 {
+			t.Errorf("check_awa %s exits with %d", args, code)
+		}
+	}
+}
+
+func TestParseTimeout(t *testing.T) {
+	tests := map[string]struct {
+		want time.Duration
+		err  string
+	}{
+		"4":       {want: 4 * time.Second},
+		"4s":      {want: 4 * time.Second},
+		"0.5":     {want: 500 * time.Millisecond},
+		".25":     {want: 250 * time.Millisecond},
+		"500ms":   {want: 500 * time.Millisecond},
+		"1m30s":   {want: 90 * time.Second},
+		"86400":   {want: 24 * time.Hour},
+		"0":       {err: "0 is not from 0.1 to 86400 seconds"},
+		"0.099":   {err: "0.099 is not from 0.1 to 86400 seconds"},
+		"-1":      {err: "-1 is not from 0.1 to 86400 seconds"},
+		"86401":   {err: "86401 is not from 0.1 to 86400 seconds"},
+		"1e300":   {err: "1e300 is not from 0.1 to 86400 seconds"},
+		"Inf":     {err: "Inf is not from 0.1 to 86400 seconds"},
+		"NaN":     {err: `"NaN" is no time: give seconds such as 4 or 0.5`},
+		"":        {err: `"" is no time: give seconds such as 4 or 0.5`},
+		"4 s":     {err: `"4 s" is no time: give seconds such as 4 or 0.5`},
+		"forever": {err: `"forever" is no time: give seconds such as 4 or 0.5`},
+	}
+	for s, test := range tests {
+		got, err := parseTimeout(s)
+		if got != test.want || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
+			t.Errorf("%q is %v, %v; want %v, %s", s, got, err, test.want, test.err)
+		}
+	}
+}
+
+func TestFormatOf(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                  formatNagios,
+		"-o json":           formatJSON,
+		"-x -o json":        formatJSON,
+		"-ojson":            formatJSON,
+		"-o=json":           formatJSON,
+		"--output json":     formatJSON,
+		"--output=json":     formatJSON,
+		"-o":                formatNagios,
+		"-o influx":         formatNagios,
+		"--outputs=json":    formatNagios,
+		"-H json -o nagios": formatNagios,
+	} {
+		if got := formatOf(strings.Fields(args)); got != want {
+			t.Errorf("%q: %s, want %s", args, got, want)
+		}
+	}
+}
