@@ -87,8 +87,6 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 		if err != nil {
 			return cfg, fmt.Errorf("my_port: %w", err)
 		}
-	} else if i := strings.LastIndexByte(c.Listen, ':'); i < 0 || strings.HasSuffix(c.Listen, "]") {
-		cfg.Port = awa.DefaultPort
 	}
 	return cfg, cfg.Validate()
 }

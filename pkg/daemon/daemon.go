@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,11 +28,12 @@ import (
 // Config is what an agent is told. Validate says what is wrong with it.
 type Config struct {
 	// Name, Host and Port are this node as it stands on the list. Port 0 is
-	// the port that Listen names, or any free one when that is 0 too.
+	// the port that is listened on.
 	Name, Host string
 	Port       awa.Port
-	// Listen is the address to listen on, ADDR or ADDR:PORT. "" is every
-	// address with Insecure, and Host without.
+	// Listen is the address to listen on, ADDR or ADDR:PORT, where port 0 is
+	// any free one. Without an address it is every one with Insecure, and Host
+	// without; without a port it is Port, and awa.DefaultPort when that is 0.
 	Listen string
 	// DataDir is the folder of awa.db; made when it is missing.
 	DataDir string
@@ -94,11 +96,16 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// listenAddr is the address to listen on, and whether it is loopback.
+// listenAddr is the address to listen on, and whether only this machine can
+// reach it as far as is known.
 func (c Config) listenAddr() (addr string, loopback bool, err error) {
-	host, port := c.Listen, c.Port.String()
+	host, port := strings.Trim(c.Listen, "[]"), c.Port
+	if port == 0 {
+		port = awa.DefaultPort
+	}
+	number := port.String()
 	if h, p, err := net.SplitHostPort(c.Listen); err == nil {
-		host, port = h, p
+		host, number = h, p
 		if _, err := awa.ParsePort(p); err != nil && p != "0" {
 			return "", false, err
 		}
@@ -106,11 +113,15 @@ func (c Config) listenAddr() (addr string, loopback bool, err error) {
 	if c.Listen == "" && !c.Insecure {
 		host = c.Host
 	}
-	loopback = isLoopback(host)
-	if !loopback && !c.Insecure {
+	addr = net.JoinHostPort(host, number)
+	if c.Insecure {
+		ip := net.ParseIP(host)
+		return addr, ip != nil && ip.IsLoopback(), nil
+	}
+	if !isLoopback(host) {
 		return "", false, fmt.Errorf("%s is not a loopback address, and every stranger who reaches it could edit the node list: use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust", describe(host))
 	}
-	return net.JoinHostPort(host, port), loopback, nil
+	return addr, true, nil
 }
 
 func describe(host string) string {

@@ -152,8 +152,12 @@ func (r *Replica) noMajority() error {
 	asked.Wait()
 	missing = slices.DeleteFunc(missing, func(s string) bool { return s == "" })
 	need := len(voters)/2 + 1
-	if len(missing) == 0 {
-		return fault(awa.ErrNoMajority, "the edit was refused: the %d voters can be reached but have no leader yet: try again", len(voters))
+	names := strings.Join(missing, ", ")
+	switch {
+	case len(voters)-len(missing) < need:
+		return fault(awa.ErrNoMajority, "the edit was refused: %d of %d voters are needed, and these do not answer: %s; bring one back, then try again", need, len(voters), names)
+	case len(missing) > 0:
+		return fault(awa.ErrNoMajority, "the edit was refused: the voters have no leader yet, and these do not answer: %s; try again in a few seconds", names)
 	}
-	return fault(awa.ErrNoMajority, "the edit was refused: %d of %d voters are needed, and these do not answer: %s; bring one back, then try again", need, len(voters), strings.Join(missing, ", "))
+	return fault(awa.ErrNoMajority, "the edit was refused: the voters have no leader yet; try again in a few seconds")
 }

@@ -20,6 +20,9 @@ func (r *Replica) manage(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if err := r.order.rest(r.list.Meta().Voters); err != nil {
+			return err
+		}
 		if now := r.Leader(); now != last {
 			last = now
 			r.logLeader(now)

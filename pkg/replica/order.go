@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -216,33 +217,26 @@ func (o *order) agreed(v awa.VoterSet) {
 	}
 }
 
-// notVoter lets Raft lie dormant again when a set of voters that was agreed
-// on after our newest one doesn't name us: a removed voter is told so by
-// nobody else, and would stand for election for ever. The term and the vote
-// are kept, so that no vote can be given twice.
-func (o *order) notVoter(v awa.VoterSet) {
+// rest lets Raft lie dormant again when the newest known voters, agreed on
+// after Raft's own configuration, are without this agent: a removed voter is
+// told so by nobody else, and would stand for election for ever. The term and
+// the vote are kept, so that no vote can be given twice.
+func (o *order) rest(v awa.VoterSet) error {
 	r := o.running()
-	if r == nil || r.State() == raft.Leader || !o.votes(r) {
-		return
+	if r == nil || slices.Contains(v.UIDs, o.uid) || !o.votes(r) || r.State() == raft.Leader {
+		return nil
 	}
-	_, index, err := servers(r)
-	if err != nil || v.Index <= index {
-		return
-	}
-	for _, uid := range v.UIDs {
-		if uid == o.uid {
-			return
-		}
+	if _, index, err := servers(r); err != nil || v.Index <= index {
+		return nil
 	}
 	o.log.Info("this agent is no voter any more")
-	if err = o.stop(); err == nil {
-		if err = o.cfg.List.ClearLog(); err == nil {
-			err = o.start()
-		}
+	if err := o.stop(); err != nil {
+		return fmt.Errorf("stop being a voter: %w", err)
 	}
-	if err != nil {
-		o.fail(fmt.Errorf("stop being a voter: %w", err))
+	if err := forget(o.cfg.List, o.cfg.Dir); err != nil {
+		return fmt.Errorf("stop being a voter: %w", err)
 	}
+	return o.start()
 }
 
 // accepts says why no Raft stream is taken now, or nil.

@@ -102,7 +102,8 @@ type Timing struct {
 	// Tick is how often the leader looks at its voters, 1 s.
 	Tick time.Duration
 	// Patience is how long an edit waits for a leader before it is refused,
-	// 5 s by default. It must be longer than an election takes.
+	// 8 s by default. It must be longer than an election takes, which is up to
+	// about three times Heartbeat after a leader was killed.
 	Patience time.Duration
 	// Push is how long one push may take, 1 s.
 	Push time.Duration
@@ -115,7 +116,7 @@ func (t Timing) withDefaults() Timing {
 	}{
 		{&t.Heartbeat, 2 * time.Second}, {&t.Commit, 200 * time.Millisecond},
 		{&t.Settle, 10 * time.Second}, {&t.Replace, time.Minute}, {&t.Tick, time.Second},
-		{&t.Patience, 5 * time.Second}, {&t.Push, time.Second},
+		{&t.Patience, 8 * time.Second}, {&t.Push, time.Second},
 	} {
 		if *f.field == 0 {
 			*f.field = f.value
@@ -254,9 +255,7 @@ func (r *Replica) learn(uid string, v awa.VoterSet) {
 	}
 	if err := r.list.SetVoters(v); err != nil {
 		r.log.Error("can't keep the voters on disk", "error", err)
-		return
 	}
-	r.order.notVoter(v)
 }
 
 // Push takes a decided change from another agent. applied is false when it
