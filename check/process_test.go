@@ -168,14 +168,16 @@ func TestProcess_timeout(t *testing.T) {
 func TestProcess_signal(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
 		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
 			addr, came := silent(t)
-			cmd := command(t, "-t", "60", "-H", addr)
+			cmd := command(t, "-t", "60", "-H", addr, "-H", addr)
 			var out bytes.Buffer
 			cmd.Stdout = &out
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
 			<-came
+			<-came // when the second is asked, signals are handled for long
 			if err := cmd.Process.Signal(sig); err != nil {
 				t.Fatal(err)
 			}

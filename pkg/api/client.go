@@ -71,7 +71,7 @@ func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, e
 	var body pingBody
 	err := c.call(ctx, addr, request{path: PathPing, fresh: fresh}, func(r *fasthttp.Response) error {
 		if err := json.Unmarshal(r.Body(), &body); err != nil || body.Status.UID == "" {
-			return errors.New("something answers there that is no awa-agent")
+			return errNoAgent
 		}
 		return nil
 	})
@@ -86,9 +86,17 @@ func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool) (a
 		req.query = "cached=1"
 	}
 	var body statusBody
-	err := c.call(ctx, addr, req, func(r *fasthttp.Response) error { return json.Unmarshal(r.Body(), &body) })
+	err := c.call(ctx, addr, req, func(r *fasthttp.Response) error {
+		if err := json.Unmarshal(r.Body(), &body); err != nil || body.Agent == "" {
+			return errNoAgent
+		}
+		return nil
+	})
 	return body.status(), err
 }
+
+// errNoAgent is an answer of another program.
+var errNoAgent = errors.New("something answers there that is no awa-agent")
 
 // Sync asks for the changes after a state, at most limit (0: all).
 func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
@@ -273,7 +281,7 @@ const maxAnswer = 256 << 20
 func refusal(a *fasthttp.Response) error {
 	var body errorBody
 	if err := json.Unmarshal(a.Body(), &body); err != nil || body.Error == "" || body.Code == "" {
-		return &awa.PingError{Stage: awa.StageReply, Err: fmt.Errorf("something answers there that is no awa-agent (HTTP status %d)", a.StatusCode())}
+		return &awa.PingError{Stage: awa.StageReply, Err: fmt.Errorf("%w (HTTP status %d)", errNoAgent, a.StatusCode())}
 	}
 	return &awa.Fault{Code: body.Code, Text: body.Error}
 }

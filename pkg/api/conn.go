@@ -153,9 +153,11 @@ type noAnswer struct{}
 func (noAnswer) Error() string        { return "no answer in time" }
 func (noAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
 
+// isTimeout tells whether a time was over; fasthttp's own such error is no
+// net.Error.
 func isTimeout(err error) bool {
-	var n net.Error
-	return errors.As(err, &n) && n.Timeout()
+	var late interface{ Timeout() bool }
+	return errors.As(err, &late) && late.Timeout()
 }
 
 // bound makes a connection end its reads and writes when ctx does. The

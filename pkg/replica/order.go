@@ -116,10 +116,10 @@ func (o *order) stop() error {
 	return errors.Join(err, trans.Close())
 }
 
-// handOver gives the leadership to another voter.
+// handOver gives the leadership to another voter, if there is one.
 func (o *order) handOver() {
 	r := o.running()
-	if r == nil || r.State() != raft.Leader {
+	if r == nil || r.State() != raft.Leader || len(o.cfg.List.Meta().Voters.UIDs) < 2 {
 		return
 	}
 	if err := within(time.Second, r.LeadershipTransfer()); err != nil {

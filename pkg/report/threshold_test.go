@@ -67,6 +67,7 @@ func TestParseThreshold(t *testing.T) {
 		"+5":        {alerts: []float64{6}, quiet: []float64{5}, text: "5"},
 		"10%":       {whole: 30, alerts: []float64{4}, quiet: []float64{0, 3}, perf: "3"},
 		"1.1%":      {whole: 1000, alerts: []float64{12}, quiet: []float64{11}, perf: "11"},
+		"18.4%":     {whole: 375, alerts: []float64{70}, quiet: []float64{69}, perf: "69"}, // 68.99999999999999 in floating point
 		"33.3%":     {whole: 12, alerts: []float64{4}, quiet: []float64{3}, perf: "3.996"},
 		"10%:50%":   {whole: 10, alerts: []float64{0, 6}, quiet: []float64{1, 5}, perf: "1:5"},
 		"2:50%":     {whole: 10, alerts: []float64{1, 6}, quiet: []float64{2, 5}, perf: "2:5"},
