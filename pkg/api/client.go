@@ -136,11 +136,14 @@ func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 }
 
 // Edit hands an edit to an agent, which passes it to the leader; hops is how
-// often it has been passed on. The node is the zero Node after a DELETE.
+// often it has been passed on. The node is the zero Node after a DELETE. It is
+// sent once: whoever repeats it must remember that the first one may have been
+// made, whatever the second is told. That is so when the error is of
+// awa.StageReply, and then the key makes it safe to repeat.
 func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	req := request{
 		method: fasthttp.MethodPost, path: PathChanges,
-		body: editBody{e.Action, json.RawMessage(e.Data), e.IfChanged}, key: e.Key, hops: hops, once: e.Key == "",
+		body: editBody{e.Action, json.RawMessage(e.Data), e.IfChanged}, key: e.Key, hops: hops, once: true,
 	}
 	var answer editAnswer
 	err := c.call(ctx, addr, req, func(r *fasthttp.Response) error { return json.Unmarshal(r.Body(), &answer) })
@@ -195,7 +198,7 @@ type request struct {
 	key                 string
 	hops                int
 	fresh, upgrade      bool
-	once                bool // not safe to repeat
+	once                bool // not to be repeated here
 }
 
 // ignore reads nothing from an answer.

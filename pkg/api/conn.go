@@ -23,6 +23,7 @@ type pool struct {
 	mu     sync.Mutex
 	idle   map[string][]idleConn // by address, the newest last
 	count  int
+	pruned time.Time
 	closed bool
 }
 
@@ -62,7 +63,7 @@ func (p *pool) put(addr string, conns []idleConn) {
 func (p *pool) give(addr string, c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.closed && p.count >= p.most {
+	if time.Since(p.pruned) >= p.keep/4 {
 		p.prune()
 	}
 	if p.closed || p.count >= p.most {
@@ -76,8 +77,10 @@ func (p *pool) give(addr string, c net.Conn) {
 	p.count++
 }
 
-// prune closes what has been idle for too long.
+// prune closes what has been idle for too long. Nobody else would close the
+// connections to a node that is gone from the list.
 func (p *pool) prune() {
+	p.pruned = time.Now()
 	for addr, conns := range p.idle {
 		fresh := conns[:0]
 		for _, c := range conns {

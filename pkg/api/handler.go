@@ -2,10 +2,13 @@ package api
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goccy/go-json"
 	"github.com/valyala/fasthttp"
@@ -75,10 +78,10 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 		from, err = callerOf(&ctx.Request.Header)
 	}
 	if err == nil {
-		if from.UID != "" {
+		err = serve(h, ctx, from)
+		if from.UID != "" { // only now: a push may just have brought what the caller is ahead by
 			h.agent.Heard(from)
 		}
-		err = serve(h, ctx, from)
 	}
 	if err != nil {
 		h.refuse(ctx, err)
@@ -109,8 +112,8 @@ func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (func(*han
 func (h *handler) refuse(ctx *fasthttp.RequestCtx, err error) {
 	status := statusOf(err)
 	body := errorBody{err.Error(), codeInternal}
-	if f, ok := err.(*awa.Fault); ok {
-		body.Code = f.Code
+	if !errors.As(err, &body.Code) { // not for a client to read
+		body.Error = "the agent failed at this request: see its log"
 	}
 	if status == fasthttp.StatusInternalServerError {
 		h.log.Error("request failed", "method", string(ctx.Method()), "path", string(ctx.Path()), "error", err)
@@ -202,7 +205,11 @@ func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	}
 	ctx.Response.Header.Set(headerCluster, self.Cluster)
 	ctx.Response.Header.Set(headerHistory, self.History.String())
-	ctx.Response.Header.Set(headerState, strconv.FormatUint(self.State, 10))
+	state := self.State
+	if n := len(changes); n > 0 {
+		state = max(state, changes[n-1].ID) // made since
+	}
+	ctx.Response.Header.Set(headerState, strconv.FormatUint(state, 10))
 	return answer(ctx, wire)
 }
 
@@ -355,7 +362,7 @@ func readBody(ctx *fasthttp.RequestCtx, to any, like string) error {
 	if len(body) == 0 {
 		return fault(awa.ErrBadInput, "the body is empty: send one such as %s", like)
 	}
-	if err := json.Unmarshal(body, to); err != nil {
+	if !utf8.Valid(body) || json.Unmarshal(body, to) != nil {
 		return fault(awa.ErrBadInput, "the body is not the JSON that is expected: send one such as %s", like)
 	}
 	return nil
@@ -384,7 +391,7 @@ func (h *handler) raft(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 // clip shortens what a client sent before it goes into a message.
 func clip(s string) string {
 	if len(s) > 80 {
-		return s[:80] + "…"
+		return strings.ToValidUTF8(s[:80], "") + "…"
 	}
 	return s
 }

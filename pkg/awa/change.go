@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Action is what a change does.
@@ -55,14 +58,20 @@ const MaxKey = 128
 // Check says what is wrong with the edit, if anything, as far as can be told
 // without a list. The error is a Fault with ErrBadInput.
 func (e Edit) Check() error {
+	_, err := e.parse()
+	return err
+}
+
+// parse is Check, and gives what it has read.
+func (e Edit) parse() (data, error) {
 	if len(e.Key) > MaxKey || strings.ContainsFunc(e.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return badInput("the idempotency key is not usable: send 1 to %d visible ASCII characters", MaxKey)
+		return data{}, badInput("the idempotency key is not usable: send 1 to %d visible ASCII characters", MaxKey)
 	}
 	d, err := parseData(e.Data)
-	if err != nil {
-		return err
+	if err == nil {
+		err = d.check(e.Action)
 	}
-	return d.check(e.Action)
+	return d, err
 }
 
 // Node gives the node as it is after the change, by and at, and fails with
@@ -122,61 +131,66 @@ func parseData(raw []byte) (data, error) {
 	if len(raw) > MaxData {
 		return data{}, badInput("the data has %d bytes: at most %d are allowed", len(raw), MaxData)
 	}
+	if !utf8.Valid(raw) { // JSON on disk and on the wire would change it
+		return data{}, badInput("the data is not UTF-8")
+	}
 	var d data
 	if t := bytes.TrimSpace(raw); len(t) == 0 || t[0] != '{' || json.Unmarshal(raw, &d.fields) != nil {
 		return data{}, badInput("the data is not a JSON object: send one such as {\"name\":\"n1\",\"host\":\"10.0.0.1\",\"port\":\"25483\"}")
 	}
-	n := &d.node
-	for key, value := range d.fields {
-		var err error
-		null := string(value) == "null"
-		switch key {
-		case "id":
-			if err = json.Unmarshal(value, &n.ID); err != nil || n.ID == 0 {
-				err = fmt.Errorf("id must be the number of a node")
-			}
-		case "name":
-			if err = readString(key, value, &n.Name); err == nil {
-				err = CheckName(n.Name)
-			}
-		case "host":
-			if err = readString(key, value, &n.Host); err == nil {
-				err = CheckHost(n.Host)
-			}
-		case "port":
-			err = n.Port.UnmarshalJSON(value)
-		case "uid":
-			if err = readString(key, value, &n.UID); err == nil && n.UID != "" {
-				err = checkUID(n.UID)
-			}
-		case "labels":
-			if !null && json.Unmarshal(value, &n.Labels) != nil {
-				err = fmt.Errorf("labels must be an object of strings")
-			} else {
-				err = CheckLabels(n.Labels)
-			}
-		case "maintenance":
-			if err = readString(key, value, &n.Maintenance); err == nil && n.Maintenance != "" {
-				if _, e := time.Parse(time.RFC3339, n.Maintenance); e != nil {
-					err = fmt.Errorf("maintenance must be the time at which it ends, such as 2026-11-23T18:00:00Z")
-				}
-			}
-		case "by":
-			err = readStamp(key, value, &d.by)
-		case "at":
-			err = readStamp(key, value, &d.at)
-		case "changed": // ours alone to give
-		default:
-			if n.Extra == nil {
-				n.Extra = map[string]json.RawMessage{}
-			}
-			n.Extra[key] = value
-		}
-		if err != nil {
+	for _, key := range slices.Sorted(maps.Keys(d.fields)) { // so that all agents find the same fault first
+		if err := d.read(key, d.fields[key]); err != nil {
 			return data{}, badInput("%w", err)
 		}
 	}
 	return d, nil
+}
+
+// read checks the value of one key.
+func (d *data) read(key string, value json.RawMessage) (err error) {
+	n := &d.node
+	switch key {
+	case "id":
+		if json.Unmarshal(value, &n.ID) != nil || n.ID == 0 {
+			return fmt.Errorf("id must be the number of a node")
+		}
+	case "name":
+		if err = readString(key, value, &n.Name); err == nil {
+			err = CheckName(n.Name)
+		}
+	case "host":
+		if err = readString(key, value, &n.Host); err == nil {
+			err = CheckHost(n.Host)
+		}
+	case "port":
+		err = n.Port.UnmarshalJSON(value)
+	case "uid":
+		if err = readString(key, value, &n.UID); err == nil && n.UID != "" {
+			err = checkUID(n.UID)
+		}
+	case "labels":
+		if string(value) != "null" && json.Unmarshal(value, &n.Labels) != nil {
+			return fmt.Errorf("labels must be an object of strings")
+		}
+		err = CheckLabels(n.Labels)
+	case "maintenance":
+		if err = readString(key, value, &n.Maintenance); err == nil && n.Maintenance != "" {
+			if _, e := time.Parse(time.RFC3339, n.Maintenance); e != nil {
+				return fmt.Errorf("maintenance must be the time at which it ends, such as 2026-11-23T18:00:00Z")
+			}
+		}
+	case "by":
+		err = readStamp(key, value, &d.by)
+	case "at":
+		err = readStamp(key, value, &d.at)
+	case "changed": // ours alone to give
+	default:
+		if n.Extra == nil {
+			n.Extra = map[string]json.RawMessage{}
+		}
+		n.Extra[key] = value
+	}
+	return err
 }
 
 // readString reads a string; null gives "".

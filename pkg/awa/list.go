@@ -23,8 +23,8 @@ type List struct {
 	names  map[string]uint64 // NameKey → node id
 	uids   map[string]uint64
 
-	// Keys of the last changes, in two generations: when recent spans half a
-	// window more than needed, older is dropped.
+	// Keys of the last changes, in two generations: when recent alone spans
+	// the window, older is dropped.
 	recent, older map[string]uint64 // idempotency key → change id
 	pivot         uint64            // recent holds the keys of the changes after this one
 }
@@ -55,6 +55,9 @@ func LoadList(state, nextID uint64, nodes []Node, keys map[string]uint64) (*List
 		if _, taken := l.names[n.Key()]; taken {
 			return nil, fmt.Errorf("two nodes have the name %s", n.Name)
 		}
+		if _, taken := l.uids[n.UID]; taken {
+			return nil, fmt.Errorf("two nodes have the uid %s", n.UID)
+		}
 		l.put(n)
 	}
 	return l, nil
@@ -74,6 +77,12 @@ func (l *List) Nodes() []Node {
 	}
 	slices.SortFunc(all, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	return all
+}
+
+// Agent gives the node of the agent with a uid, and whether there is one.
+func (l *List) Agent(uid string) (Node, bool) {
+	n, ok := l.nodes[l.uids[uid]] // no node has the id 0
+	return n, ok
 }
 
 // Draft is a batch of changes on top of a list, which stays as it is until
@@ -138,7 +147,7 @@ func (d *Draft) Commit() {
 		l.recent[key] = id
 	}
 	l.state, l.nextID = d.state, d.nextID
-	if l.state-l.pivot >= 2*KeyWindow {
+	if l.state-l.pivot >= KeyWindow {
 		l.older, l.recent, l.pivot = l.recent, map[string]uint64{}, l.state
 	}
 }
@@ -176,28 +185,25 @@ func (d *Draft) Repeated(key string) (uint64, bool) {
 // ErrUnknownNode or ErrConflict. A repeated key must be looked for before,
 // with Repeated.
 func (d *Draft) Decide(e Edit, index, term uint64) (Change, Node, error) {
-	if err := e.Check(); err != nil {
-		return Change{}, Node{}, err
-	}
-	in, err := parseData(e.Data)
+	in, err := e.parse()
 	if err != nil {
 		return Change{}, Node{}, err
 	}
-	n := in.node
+	var n Node
 	if e.Action == Create {
-		if n.ID != 0 {
+		if in.node.ID != 0 {
 			return Change{}, Node{}, badInput("a CREATE must not hold an id: the list gives it")
 		}
-		n.ID = d.nextID
+		n = merge(Node{ID: d.nextID}, in)
 	} else {
-		old, ok := d.node(n.ID)
+		old, ok := d.node(in.node.ID)
 		if !ok {
-			return Change{}, Node{}, &Fault{ErrUnknownNode, fmt.Sprintf("the list has no node %d", n.ID)}
+			return Change{}, Node{}, &Fault{ErrUnknownNode, fmt.Sprintf("the list has no node %d", in.node.ID)}
 		}
 		if e.IfChanged != 0 && e.IfChanged != old.Changed {
 			return Change{}, Node{}, &Fault{ErrConflict, fmt.Sprintf("node %s was changed by somebody else (change %d): read it again and repeat the edit", old.Name, old.Changed)}
 		}
-		n = Node{ID: n.ID}
+		n = Node{ID: old.ID}
 		if e.Action == Update {
 			n = merge(old, in)
 		}
@@ -288,7 +294,7 @@ func lookup(draft, list map[string]uint64, key string) uint64 {
 	return list[key]
 }
 
-// merge lays the keys that an UPDATE names over the node: null removes an
+// merge lays the keys that an edit names over the node: null removes an
 // optional one.
 func merge(old Node, in data) Node {
 	n := old
@@ -312,6 +318,9 @@ func merge(old Node, in data) Node {
 			if bytes.Equal(v, []byte("null")) {
 				delete(n.Extra, k)
 			}
+		}
+		if len(n.Extra) == 0 {
+			n.Extra = nil
 		}
 	}
 	return n

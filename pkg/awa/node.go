@@ -203,8 +203,6 @@ type nodeFields struct {
 	Changed     uint64            `json:"changed,omitempty"`
 }
 
-var nodeKeys = []string{"id", "name", "host", "port", "uid", "labels", "maintenance", "changed"}
-
 // MarshalJSON writes one flat object: the known keys, then the unknown ones.
 func (n Node) MarshalJSON() ([]byte, error) {
 	b, err := json.Marshal(nodeFields{n.ID, n.Name, n.Host, n.Port, n.UID, n.Labels, n.Maintenance, n.Changed})
@@ -214,23 +212,29 @@ func (n Node) MarshalJSON() ([]byte, error) {
 	return appendFields(b, n.Extra)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON reads what MarshalJSON wrote. A key that differs from a known
+// one by case is an unknown one, as in a change's data.
 func (n *Node) UnmarshalJSON(b []byte) error {
-	var f nodeFields
-	if err := json.Unmarshal(b, &f); err != nil {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(b, &fields); err != nil {
 		return err
 	}
-	var extra map[string]json.RawMessage
-	if err := json.Unmarshal(b, &extra); err != nil {
-		return err
+	var read Node
+	for key, to := range map[string]any{
+		"id": &read.ID, "name": &read.Name, "host": &read.Host, "port": &read.Port,
+		"uid": &read.UID, "labels": &read.Labels, "maintenance": &read.Maintenance, "changed": &read.Changed,
+	} {
+		if value, ok := fields[key]; ok {
+			if err := json.Unmarshal(value, to); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+			delete(fields, key)
+		}
 	}
-	for _, k := range nodeKeys {
-		delete(extra, k)
+	if len(fields) > 0 {
+		read.Extra = fields
 	}
-	if len(extra) == 0 {
-		extra = nil
-	}
-	*n = Node{f.ID, f.Name, f.Host, f.Port, f.UID, f.Labels, f.Maintenance, f.Changed, extra}
+	*n = read
 	return nil
 }
 

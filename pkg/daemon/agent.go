@@ -52,10 +52,8 @@ func (a *agent) Self() awa.Self {
 
 // name is this agent's name: the list's, once it is there.
 func (a *agent) name(uid string) string {
-	for _, n := range a.store.Nodes() {
-		if n.UID == uid {
-			return n.Name
-		}
+	if n, ok := a.store.Agent(uid); ok {
+		return n.Name
 	}
 	return a.cfg.Name
 }

@@ -45,16 +45,16 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	}
 	uid := list.Meta().UID
 	config := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(uid), Address: raft.ServerAddress(uid)}}}
-	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, 1, newRaftLogger(slog.New(slog.DiscardHandler)))
+	snaps, err := openSnapshots(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return fmt.Errorf("open the folder of snapshots %s: %w", dir, err)
+		return err
 	}
 	_, trans := raft.NewInmemTransport("")
 	sink, err := snaps.Create(raft.SnapshotVersionMax, index, term, config, index, trans)
 	if err != nil {
 		return fmt.Errorf("write the first snapshot: %w", err)
 	}
-	head := snapshotHead{1, set.Cluster, set.History, uint64(len(set.Changes))}
+	head := snapshotHead{1, set.Cluster, set.History, uint64(len(set.Changes)), voterSet(index, config.Servers)}
 	err = writeSnapshot(sink, head, func(at uint64) ([]awa.Change, error) { return set.Changes[at:], nil })
 	if err != nil {
 		return errors.Join(fmt.Errorf("write the first snapshot: %w", err), sink.Cancel())
@@ -65,7 +65,7 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	if err := list.SetStable("CurrentTerm", bigEndian(term)); err != nil {
 		return err
 	}
-	if err := list.SetVoters(voterSet(index, config.Servers)); err != nil {
+	if err := list.SetVoters(head.Voters); err != nil {
 		return err
 	}
 	return list.Found(set.Cluster, set.History, set.Changes)

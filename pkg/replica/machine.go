@@ -103,6 +103,9 @@ type snapshotHead struct {
 	Cluster string      `json:"cluster"`
 	History awa.History `json:"history"`
 	State   uint64      `json:"state"`
+	// Voters are those that were agreed on last: raft doesn't tell the state
+	// machine of a configuration that comes with a snapshot.
+	Voters awa.VoterSet `json:"voters"`
 }
 
 // snapshot is the list up to a state. Since changes never change, it needs no
@@ -136,7 +139,7 @@ const page = 4096
 
 func (s *snapshot) write(to io.Writer) error {
 	m := s.list.Meta()
-	return writeSnapshot(to, snapshotHead{1, m.Cluster, m.History, s.state}, func(at uint64) ([]awa.Change, error) {
+	return writeSnapshot(to, snapshotHead{1, m.Cluster, m.History, s.state, m.Voters}, func(at uint64) ([]awa.Change, error) {
 		return s.list.Changes(at, int(min(page, s.state-at)))
 	})
 }
@@ -191,6 +194,9 @@ func (m *machine) Restore(from io.ReadCloser) error {
 			}
 			batch = nil
 		}
+	}
+	if head.Voters.Index > 0 {
+		m.voters(head.Voters)
 	}
 	return nil
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"are-we-alive/pkg/awa"
 )
 
 // manage keeps the right number of voters while this agent leads: each tick
@@ -53,15 +56,12 @@ func (r *Replica) manageOnce(ctx context.Context) (took bool, err error) {
 	if rf == nil {
 		return false, nil
 	}
-	config, index, err := servers(rf)
-	if err != nil {
+	// Raft must not know a newer configuration than the one agreed on last. It
+	// checks that itself by the index; here it saves the waiting.
+	agreed := r.list.Meta().Voters
+	config, err := servers(rf)
+	if err != nil || !sameVoters(voterSet(agreed.Index, config), agreed) {
 		return false, err
-	}
-	if r.list.Meta().Voters.Index < index {
-		if rf.CommitIndex() < index {
-			return false, nil // the last change is not agreed on yet
-		}
-		r.order.agreed(voterSet(index, config)) // it came with a snapshot
 	}
 	t := r.cfg.Timing
 	next := nextStep(r.uid, r.look(ctx, config, rf.LastIndex()), t.Settle, t.Replace)
@@ -73,10 +73,21 @@ func (r *Replica) manageOnce(ctx context.Context) (took bool, err error) {
 		r.order.handOver()
 		return false, nil
 	}
-	if err := changeVoters(rf, next, index, t.Heartbeat); err != nil {
+	// The last sweep may be a while ago. A step that the voters who are left
+	// can't agree on would be worse than none.
+	if err := within(t.Heartbeat, rf.VerifyLeader()); err != nil {
+		return false, fmt.Errorf("ask the voters: %w", err)
+	}
+	index, err := changeVoters(rf, next, agreed.Index, t.Heartbeat)
+	if err != nil {
 		return false, fmt.Errorf("%s %s: %w", next.kind, r.name(next.uid), err)
 	}
-	return true, r.spreadVoters(ctx, rf)
+	return true, r.spreadVoters(ctx, rf, index)
+}
+
+func sameVoters(a, b awa.VoterSet) bool {
+	missing := func(uid string) bool { return !slices.Contains(b.UIDs, uid) }
+	return len(a.UIDs) == len(b.UIDs) && !slices.ContainsFunc(a.UIDs, missing)
 }
 
 // look gathers what nextStep needs to know of every agent.
@@ -132,9 +143,10 @@ func (r *Replica) logIndex(ctx context.Context, uid string) (uint64, bool) {
 	return self.LogIndex, err == nil && self.UID == uid
 }
 
-// changeVoters takes one step. prev is the index of the configuration that it
-// was chosen for: raft refuses the step when there is a newer one.
-func changeVoters(rf *raft.Raft, s step, prev uint64, timeout time.Duration) error {
+// changeVoters takes one step and gives the index of the new configuration.
+// prev is that of the one that it was chosen for: raft refuses the step when
+// there is a newer one.
+func changeVoters(rf *raft.Raft, s step, prev uint64, timeout time.Duration) (uint64, error) {
 	id, addr := raft.ServerID(s.uid), raft.ServerAddress(s.uid)
 	var f raft.IndexFuture
 	switch s.kind {
@@ -147,14 +159,17 @@ func changeVoters(rf *raft.Raft, s step, prev uint64, timeout time.Duration) err
 	case remove:
 		f = rf.RemoveServer(id, prev, timeout)
 	}
-	return within(2*timeout, f)
+	if err := within(2*timeout, f); err != nil {
+		return 0, err
+	}
+	return f.Index(), nil
 }
 
-// spreadVoters waits until all voters that are online have the newest
-// configuration: a leader that dies before could leave the others unable to
-// elect a new one.
-func (r *Replica) spreadVoters(ctx context.Context, rf *raft.Raft) error {
-	config, index, err := servers(rf)
+// spreadVoters waits until all voters that are online have the configuration
+// with this index, the newest: a leader that dies before could leave the
+// others unable to elect a new one.
+func (r *Replica) spreadVoters(ctx context.Context, rf *raft.Raft, index uint64) error {
+	config, err := servers(rf)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -46,10 +44,13 @@ func (o *order) fail(err error) {
 func (o *order) start() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err := o.finishDropping(); err != nil {
+		return err
+	}
 	log := newRaftLogger(o.log)
-	snaps, err := raft.NewFileSnapshotStoreWithLogger(o.cfg.Dir, 1, log)
+	snaps, err := openSnapshots(o.cfg.Dir, o.log)
 	if err != nil {
-		return fmt.Errorf("open the folder of snapshots %s: %w", o.cfg.Dir, err)
+		return err
 	}
 	o.streams = newStreams(o.uid, o.dial)
 	o.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -75,7 +76,7 @@ func (o *order) start() error {
 // would wait for a heartbeat that nobody can send; a leader that hands over
 // tells its successor not to wait, and so does this agent tell itself.
 func (o *order) leadAlone() {
-	all, _, err := servers(o.raft)
+	all, err := servers(o.raft)
 	if err != nil || len(all) != 1 || string(all[0].ID) != o.uid || all[0].Suffrage != raft.Voter {
 		return
 	}
@@ -86,6 +87,15 @@ func (o *order) leadAlone() {
 	}
 }
 
+// openSnapshots opens the folder of Raft's snapshots; one is kept.
+func openSnapshots(dir string, log *slog.Logger) (*raft.FileSnapshotStore, error) {
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, 1, newRaftLogger(log))
+	if err != nil {
+		return nil, fmt.Errorf("open the folder of snapshots %s: %w", dir, err)
+	}
+	return snaps, nil
+}
+
 func raftConfig(uid string, t Timing, log *raftLogger) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(uid)
@@ -94,8 +104,9 @@ func raftConfig(uid string, t Timing, log *raftLogger) *raft.Config {
 	c.LeaderLeaseTimeout = t.Heartbeat / 2
 	c.CommitTimeout = t.Commit
 	c.ShutdownOnRemove = false // with true the transport stays open
-	c.SnapshotThreshold = 4096
-	c.TrailingLogs = 1024
+	c.SnapshotInterval = t.Compact
+	c.SnapshotThreshold = t.Entries
+	c.TrailingLogs = t.Entries / 4
 	c.NoLegacyTelemetry = true
 	c.Logger = log
 	return c
@@ -103,7 +114,7 @@ func raftConfig(uid string, t Timing, log *raftLogger) *raft.Config {
 
 // stop ends Raft. It does not wait for ever: raft's own shutdown can hang on
 // a busy state machine.
-func (o *order) stop() error {
+func (o *order) stop(patience time.Duration) error {
 	o.mu.Lock()
 	r, trans, streams := o.raft, o.trans, o.streams
 	o.raft = nil
@@ -112,7 +123,7 @@ func (o *order) stop() error {
 		return nil
 	}
 	streams.Close()
-	err := within(700*time.Millisecond, r.Shutdown())
+	err := within(patience, r.Shutdown())
 	return errors.Join(err, trans.Close())
 }
 
@@ -185,20 +196,17 @@ func (o *order) lastIndex() uint64 {
 	return 0
 }
 
-// servers is Raft's newest configuration and its index.
-func servers(r *raft.Raft) ([]raft.Server, uint64, error) {
+// servers is Raft's newest configuration. Its index can't be had from raft:
+// the future's is always 0, and so is what Stats tells.
+func servers(r *raft.Raft) ([]raft.Server, error) {
 	f := r.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return nil, 0, err
-	}
-	// The future's own Index is always 0.
-	index, err := strconv.ParseUint(r.Stats()["latest_configuration_index"], 10, 64)
-	return f.Configuration().Servers, index, err
+	err := f.Error()
+	return f.Configuration().Servers, err
 }
 
 // votes tells whether this agent counts itself among the voters.
 func (o *order) votes(r *raft.Raft) bool {
-	all, _, err := servers(r)
+	all, err := servers(r)
 	if err != nil {
 		return false
 	}
@@ -215,28 +223,6 @@ func (o *order) agreed(v awa.VoterSet) {
 	if err := o.cfg.List.SetVoters(v); err != nil {
 		o.fail(fmt.Errorf("keep the voters on disk: %w", err))
 	}
-}
-
-// rest lets Raft lie dormant again when the newest known voters, agreed on
-// after Raft's own configuration, are without this agent: a removed voter is
-// told so by nobody else, and would stand for election for ever. The term and
-// the vote are kept, so that no vote can be given twice.
-func (o *order) rest(v awa.VoterSet) error {
-	r := o.running()
-	if r == nil || slices.Contains(v.UIDs, o.uid) || !o.votes(r) || r.State() == raft.Leader {
-		return nil
-	}
-	if _, index, err := servers(r); err != nil || v.Index <= index {
-		return nil
-	}
-	o.log.Info("this agent is no voter any more")
-	if err := o.stop(); err != nil {
-		return fmt.Errorf("stop being a voter: %w", err)
-	}
-	if err := forget(o.cfg.List, o.cfg.Dir); err != nil {
-		return fmt.Errorf("stop being a voter: %w", err)
-	}
-	return o.start()
 }
 
 // accepts says why no Raft stream is taken now, or nil.

@@ -107,6 +107,14 @@ type Timing struct {
 	Patience time.Duration
 	// Push is how long one push may take, 1 s.
 	Push time.Duration
+	// Compact is how often a voter looks whether its log has become long,
+	// 2 min by default.
+	Compact time.Duration
+	// Entries is by how many entries the log grows before a snapshot takes
+	// their place, 4096 by default. A quarter as many stay, for voters that
+	// were away for a moment. Fewer entries save disk and write the whole
+	// list, which is the snapshot, more often.
+	Entries uint64
 }
 
 func (t Timing) withDefaults() Timing {
@@ -117,10 +125,14 @@ func (t Timing) withDefaults() Timing {
 		{&t.Heartbeat, 2 * time.Second}, {&t.Commit, 200 * time.Millisecond},
 		{&t.Settle, 10 * time.Second}, {&t.Replace, time.Minute}, {&t.Tick, time.Second},
 		{&t.Patience, 8 * time.Second}, {&t.Push, time.Second},
+		{&t.Compact, 2 * time.Minute},
 	} {
 		if *f.field == 0 {
 			*f.field = f.value
 		}
+	}
+	if t.Entries == 0 {
+		t.Entries = 4096
 	}
 	return t
 }
@@ -174,7 +186,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	group.Go(func() error { return r.spread.run(inner) })
 	group.Go(func() error { return r.manage(inner) })
 	err := group.Wait()
-	return errors.Join(err, r.order.stop())
+	return errors.Join(err, r.order.stop(700*time.Millisecond))
 }
 
 // HandOver gives the leadership to another voter, if this agent has it and

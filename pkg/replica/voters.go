@@ -88,6 +88,9 @@ func nextStep(self string, all []server, settle, replace time.Duration) step {
 		}
 	}
 	target := targetVoters(present)
+	if i := slices.IndexFunc(all, func(s server) bool { return s.uid == self }); !all[i].listed {
+		voters-- // it needs a successor before it can resign
+	}
 	if voters > target {
 		return shrink(self, all, voters, live)
 	}

@@ -32,12 +32,12 @@ func goodFile(t testing.TB) []byte {
 	ok(t, s.Found("c1", testHistory, nil))
 	for i := range 12 {
 		var all []string
-		for j := range 25 {
-			n := i*25 + j
-			all = append(all, fmt.Sprintf(`CREATE k%d {"name":"n%d","host":"10.0.0.1","port":1,"note":%q}`, n, n, strings.Repeat("x", r.IntN(200))))
+		for j := range 8 {
+			n := i*8 + j
+			all = append(all, fmt.Sprintf(`CREATE k%d {"name":"n%d","host":"10.0.0.1","port":1,"note":%q}`, n, n, strings.Repeat("x", r.IntN(900))))
 		}
 		decide(t, s, all...)
-		ok(t, s.AppendLog(uint64(i*25), [][]byte{make([]byte, 9000), []byte("entry")}))
+		ok(t, s.AppendLog(uint64(i*8), [][]byte{make([]byte, 9000), []byte("entry")}))
 	}
 	decide(t, s, `DELETE - {"id":3}`)
 	ok(t, s.SetStable("term", []byte("5")))
@@ -56,7 +56,7 @@ func goodFile(t testing.TB) []byte {
 // untouched, or be sound.
 func opens(t testing.TB, path string, b []byte) bool {
 	t.Helper()
-	ok(t, os.WriteFile(path, b, 0o600))
+	written(t, path, b)
 	start := time.Now()
 	s, err := Open(path)
 	took := time.Since(start)
@@ -64,12 +64,18 @@ func opens(t testing.TB, path string, b []byte) bool {
 		t.Errorf("it took %v", took)
 	}
 	if err == nil {
+		for i := range byte(2) { // makes both meta pages anew
+			ok(t, s.SetStable("written after the damage", []byte{i}))
+		}
 		sound(t, s)
 		ok(t, s.Close())
 		return true
 	}
 	if !errors.Is(err, awa.ErrDamaged) && !errors.Is(err, awa.ErrFormat) || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
+	}
+	if strings.Contains(err.Error(), unreadable) {
+		t.Errorf("only a panic told of the damage: %v", err)
 	}
 	if contents(t, path) != string(b) {
 		t.Error("the file was changed")
@@ -89,11 +95,11 @@ func TestOpen_damaged(t *testing.T) {
 		f(b)
 		return b
 	}
-	trials := 400
+	trials := 60
 	if testing.Short() {
-		trials = 50
+		trials = 20
 	}
-	for name, make := range map[string]func(r *rand.Rand, i int) []byte{
+	for name, spoil := range map[string]func(r *rand.Rand, i int) []byte{
 		"cut off at a page": func(_ *rand.Rand, i int) []byte { return good[:i%pages*testPage] },
 		"cut off":           func(r *rand.Rand, _ int) []byte { return good[:r.IntN(len(good))] },
 		"a page of zeros": func(_ *rand.Rand, i int) []byte {
@@ -131,7 +137,7 @@ func TestOpen_damaged(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 5))
 			refused := 0
 			for i := range trials {
-				if !opens(t, path, make(r, i)) {
+				if !opens(t, path, spoil(r, i)) {
 					refused++
 				}
 				if t.Failed() {
@@ -144,6 +150,12 @@ func TestOpen_damaged(t *testing.T) {
 			}
 		})
 	}
+}
+
+func written(t testing.TB, path string, b []byte) string {
+	t.Helper()
+	ok(t, os.WriteFile(path, b, 0o600))
+	return path
 }
 
 func noise(r *rand.Rand, b []byte) {
@@ -165,6 +177,10 @@ func TestOpen_damaged_with_care(t *testing.T) {
 			t.Errorf("%s is taken", what)
 		}
 	}
+	b := good[:len(good)-testPage]
+	if _, err := Open(written(t, path, b)); err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Errorf("a file that lacks a page: %v", err)
+	}
 	put32, put64 := binary.NativeEndian.PutUint32, binary.NativeEndian.PutUint64
 	used := reachable(t, path, good)
 	branches := 0
@@ -172,10 +188,15 @@ func TestOpen_damaged_with_care(t *testing.T) {
 		at := int(id) * testPage
 		p := parsePage(good[at:][:testPage])
 		end := uint64(len(good) / testPage)
-		for _, n := range []uint32{1, uint32(end), math.MaxUint32} {
-			if id != used[len(used)-1] || n > 1 {
-				try(fmt.Sprintf("page %d with overflow %d", id, n), func(b []byte) { put32(b[at+12:], binary.NativeEndian.Uint32(b[at+12:])+n) })
-			}
+		for _, n := range []uint32{uint32(end - id), uint32(end), math.MaxUint32} {
+			try(fmt.Sprintf("page %d with overflow %d", id, n), func(b []byte) { put32(b[at+12:], n) })
+		}
+		for _, flags := range []byte{0, branchPage ^ leafPage ^ good[at+8], branchPage | leafPage, freelistPage, good[at+8] | 0x80} {
+			try(fmt.Sprintf("page %d of kind %d", id, flags), func(b []byte) { b[at+8] = flags })
+		}
+		try(fmt.Sprintf("page %d as another one", id), func(b []byte) { b[at+4] = 1 })
+		if p.flags == branchPage {
+			try(fmt.Sprintf("page %d without elements", id), func(b []byte) { copy(b[at+10:], "\x00\x00") })
 		}
 		try(fmt.Sprintf("page %d with all elements there can be", id), func(b []byte) { put32(b[at+10:], math.MaxUint32) })
 		for _, i := range []int{0, p.count / 2, p.count - 1} {
@@ -187,6 +208,14 @@ func TestOpen_damaged_with_care(t *testing.T) {
 				if p.flags == leafPage || field < 2 {
 					try(fmt.Sprintf("page %d, element %d, field %d", id, i, field), func(b []byte) { put32(b[e+4*field:], math.MaxUint32) })
 				}
+			}
+			pos, size := e+4, e+8
+			if p.flags == branchPage {
+				pos, size = e, e+4
+			}
+			try(fmt.Sprintf("page %d, element %d in the head", id, i), func(b []byte) { put32(b[pos:], 0) })
+			if i == 0 {
+				try(fmt.Sprintf("page %d, element %d without a key", id, i), func(b []byte) { put32(b[size:], 0) })
 			}
 			if p.flags == branchPage {
 				branches++
@@ -208,18 +237,27 @@ func TestOpen_damaged_with_care(t *testing.T) {
 	if branches == 0 {
 		t.Error("the file has no branch")
 	}
+}
 
+// A meta page with a right checksum and wrong content.
+func TestOpen_damaged_meta_pages(t *testing.T) {
+	good := goodFile(t)
+	path := filepath.Join(t.TempDir(), "awa.db")
+	used := reachable(t, path, good)
+	put32, put64 := binary.NativeEndian.PutUint32, binary.NativeEndian.PutUint64
 	meta := func(what string, f func(m []byte)) {
 		t.Helper()
-		try(what, func(b []byte) {
-			for i := range 2 {
-				m := b[i*testPage+pageHeader:][:64]
-				f(m)
-				h := fnv.New64a()
-				h.Write(m[:56])
-				put64(m[56:], h.Sum64())
-			}
-		})
+		b := append([]byte(nil), good...)
+		for i := range 2 {
+			m := b[i*testPage+pageHeader:][:metaSize]
+			f(m)
+			h := fnv.New64a()
+			h.Write(m[:56])
+			put64(m[56:], h.Sum64())
+		}
+		if opens(t, path, b) {
+			t.Errorf("%s is taken", what)
+		}
 	}
 	for _, to := range []uint64{0, 1, uint64(used[1]), uint64(len(good) / testPage), math.MaxUint64} {
 		meta(fmt.Sprintf("the root at %d", to), func(m []byte) { put64(m[16:], to) })
@@ -249,7 +287,7 @@ func reachable(t *testing.T, path string, good []byte) []uint64 {
 	ok(t, db.View(func(tx *bolt.Tx) error {
 		root := uint64(tx.Cursor().Bucket().Root())
 		c := &pages{file: file, size: testPage, seen: make([]bool, tx.Size()/testPage)}
-		_, err := c.walk(root, 0, nil, nil, true)
+		_, err := c.walk(root, 0, nil, true)
 		ids = append(ids, root)
 		for id, seen := range c.seen {
 			head := parsePage(good[id*testPage:])

@@ -50,15 +50,17 @@ func (s *Store) decide(d *awa.Draft, e awa.Entry) (awa.Outcome, error) {
 		return s.outcome(d, id)
 	}
 	c, n, err := d.Decide(e.Edit, e.Index, e.Term)
-	if err == nil && c.Action == awa.Delete {
-		n, _, _, err = c.Node() // as a repetition will have it
-	}
 	return awa.Outcome{Change: c, Node: n, Err: err}, nil
 }
 
-// replayed finds the outcome of an entry that was decided before. Indexes rise
-// with the ids.
+// replayed finds the outcome of an entry that was decided before: by its key,
+// which is in memory, or else by its index, since indexes rise with the ids.
 func (s *Store) replayed(d *awa.Draft, e awa.Entry) (awa.Outcome, error) {
+	if id, ok := d.Repeated(e.Edit.Key); ok {
+		if o, err := s.outcome(d, id); err != nil || o.Change.Index == e.Index {
+			return o, err
+		}
+	}
 	var err error
 	id := 1 + sort.Search(int(d.State()), func(i int) bool {
 		c, e2 := s.change(d, uint64(i)+1)

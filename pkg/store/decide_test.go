@@ -55,6 +55,17 @@ func TestStore_Decide(t *testing.T) {
 		ok(t, err)
 		equal(t, "change ids", [3]uint64{again[0].Change.ID, again[1].Change.ID, again[2].Change.ID}, [3]uint64{2, 3, 4})
 	})
+	t.Run("replay of edits with keys", func(t *testing.T) {
+		s := founded(t)
+		batch := edits(s, `CREATE a {"name":"n1","host":"h","port":1}`, `CREATE a {"name":"n1","host":"h","port":1}`, `DELETE b {"id":1}`)
+		first, err := s.Decide(batch)
+		ok(t, err)
+		equal(t, "change of the repetition", first[1].Change.ID, 1)
+		again, err := s.Decide(batch)
+		ok(t, err)
+		first[1] = awa.Outcome{} // it made none
+		equal(t, "outcomes", inJSON(t, again), inJSON(t, first))
+	})
 	t.Run("refused edits consume nothing", func(t *testing.T) {
 		s := founded(t)
 		decide(t, s, createNode(1))
@@ -151,37 +162,40 @@ func TestStore_Decide_repeated_key(t *testing.T) {
 	equal(t, "state", s.State(), 4)
 }
 
-// The second round runs over the point where the list drops its older keys, the
-// third one is an agent that was restarted.
 func TestStore_Decide_forgets_keys_after_the_window(t *testing.T) {
-	if testing.Short() {
-		t.Skip("decides 200,000 edits")
-	}
 	const window = awa.KeyWindow
 	s := founded(t)
-	decide(t, s, `CREATE - {"name":"n1","host":"h","port":1}`)
 	update := func(key string) string { return "UPDATE " + key + ` {"id":1,"name":"n1","host":"h","port":1}` }
-	filler := make([]string, window/2-1)
-	for i := range filler {
-		filler[i] = update("-")
-	}
-	for round := range 3 {
-		key := fmt.Sprintf("r%d", round)
-		id := decide(t, s, update(key), update(key+"-next"))[0].Change.ID
-		decide(t, s, filler...)
-		if round == 2 {
-			s = reopen(t, s)
+	filler := func(n int) {
+		t.Helper()
+		changes := make([]awa.Change, n)
+		for i := range changes {
+			changes[i] = awa.Change{ID: s.State() + 1 + uint64(i), Action: awa.Update, Data: `{"id":1,"name":"n1","host":"h","port":"1"}`}
 		}
-		decide(t, s, filler[1:]...)
-		decide(t, s, update("-"))
-		// The key's change is window-1 changes back now: the last moment.
-		equal(t, "back", s.State()-id, window-1)
-		equal(t, "remembered", decide(t, s, update(key))[0].Change.ID, id)
-		decide(t, s, update("-"))
-		equal(t, "forgotten", decide(t, s, update(key))[0].Change.ID, id+window+1)
-		equal(t, "remembered anew", decide(t, s, update(key))[0].Change.ID, id+window+1)
-		equal(t, "the next key is forgotten too", decide(t, s, update(key+"-next"))[0].Change.ID, s.State())
+		ok(t, s.Apply(changes))
 	}
+	decide(t, s, `CREATE first {"name":"n1","host":"h","port":1}`, update("second"))
+	filler(window / 2)
+	decide(t, s, update("third"))
+	filler(window/2 - 3)
+	repeated := func(key string) uint64 {
+		t.Helper()
+		return decide(t, s, update(key))[0].Change.ID
+	}
+	for range 2 { // the second time after a restart
+		equal(t, "state", s.State(), window)
+		equal(t, "remembered at the last moment", repeated("first"), 1)
+		ok(t, s.Close())
+		s = open(t, s.path)
+	}
+	filler(1)
+	ok(t, s.Close())
+	s = open(t, s.path)
+	equal(t, "remembered at the last moment", repeated("second"), 2)
+	equal(t, "forgotten", repeated("first"), window+2)
+	equal(t, "remembered anew", repeated("first"), window+2)
+	equal(t, "forgotten", repeated("second"), window+3)
+	equal(t, "remembered", repeated("third"), window/2+3)
 }
 
 func TestStore_Apply(t *testing.T) {

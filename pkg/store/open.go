@@ -136,7 +136,7 @@ func examine(path string) (held content, err error) {
 		}
 		defer db.Close()
 		return db.View(func(tx *bolt.Tx) error {
-			if err := checkPages(file, db.Info().PageSize, tx); err != nil {
+			if err := checkPages(file, db.Info().PageSize, tx.ID()); err != nil {
 				return err
 			}
 			held, err = load(tx)
@@ -171,13 +171,16 @@ func openBolt(path string, readOnly bool, file **os.File) (db *bolt.DB, err erro
 	})
 }
 
+// unreadable is what guard says of a file.
+const unreadable = "it can't be read"
+
 // guard turns a panic of f into an error, and a fault as well: reading mapped
 // memory that the disk can't deliver is one.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = damage("%v", r)
+			err = damage("%s: %v", unreadable, r)
 		}
 	}()
 	return f()

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -188,52 +187,6 @@ func TestOpen_says_why_it_can_not(t *testing.T) {
 	}
 }
 
-func TestOpen_without_permission(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("uses a call of Linux to be another user for a moment")
-	}
-	folder := t.TempDir()
-	s := open(t, folder+"/awa.db")
-	ok(t, s.Close())
-	for name, c := range map[string]struct {
-		path         string
-		file, folder fs.FileMode
-	}{
-		"to read":   {s.path, 0, 0o755},
-		"to write":  {s.path, 0o444, 0o755},
-		"to make":   {folder + "/new.db", 0o444, 0o755},
-		"to search": {s.path, 0o444, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			ok(t, os.Chmod(s.path, c.file))
-			ok(t, os.Chmod(folder, c.folder))
-			defer os.Chmod(folder, 0o700)
-			err := asNobody(func() error {
-				s, err := Open(c.path)
-				if err == nil {
-					s.Close()
-				}
-				return err
-			})
-			if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), c.path) || !strings.Contains(err.Error(), "this user (uid ") {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-}
-
-// asNobody runs f without root's rights on files, on this thread alone.
-func asNobody(f func() error) error {
-	if os.Geteuid() != 0 {
-		return f()
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
-	defer syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0)
-	return f()
-}
-
 // A file to which another version of this program wrote a node with its keys
 // in another order is as good.
 func TestOpen_takes_other_JSON_of_the_same_node(t *testing.T) {
@@ -264,6 +217,14 @@ func TestOpen_takes_a_file_with_a_list_of_free_pages(t *testing.T) {
 	s = open(t, s.path)
 	equal(t, "nodes", s.Nodes(), want)
 	decide(t, s, createNode(50))
+}
+
+// A file that vanishes while it is opened must not be replaced by an empty one.
+func TestOpenBolt_makes_no_file(t *testing.T) {
+	path := t.TempDir() + "/awa.db"
+	if db, err := openBolt(path, false, nil); db != nil || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, %v", db, err)
+	}
 }
 
 func contents(t testing.TB, path string) string {

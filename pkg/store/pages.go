@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"io"
 	"math"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // bbolt trusts its pages: on a damaged one it reads outside the file, follows
@@ -36,9 +34,9 @@ const (
 
 	bucketElement = 0x01 // flag of a leaf's element
 
-	metaMagic    = 0xED0CDAED
-	metaFreelist = pageHeader + 32
-	metaTxid     = pageHeader + 48
+	metaMagic = 0xED0CDAED
+	metaSize  = 64
+	noPage    = math.MaxUint64
 
 	maxDepth = 64 // far more than bbolt makes
 )
@@ -66,32 +64,68 @@ type element struct {
 	key, value []byte
 }
 
-// checkPages checks every page that the transaction can reach.
-func checkPages(file io.ReaderAt, pageSize int, tx *bolt.Tx) error {
-	end := tx.Size()
-	if n, err := file.ReadAt(make([]byte, 1), end-1); n != 1 {
+// checkPages checks every page that the newest good meta page, which is
+// transaction txid's, leads to. A file with one bad meta page is taken as
+// bbolt takes it: such a page is most likely a write that a power failure cut
+// short, and then nobody was told that its transaction is on disk.
+func checkPages(file io.ReaderAt, size, txid int) error {
+	c := &pages{file: file, size: size}
+	if size < pageHeader+metaSize {
+		return damage("it can't have pages of %d bytes", size)
+	}
+	root, freelist, end, err := c.meta(uint64(txid))
+	if err != nil {
+		return err
+	}
+	if end > math.MaxInt64/uint64(size) {
+		return damage("it can't have %d pages", end)
+	}
+	if n, err := file.ReadAt(make([]byte, 1), int64(end)*int64(size)-1); n != 1 {
 		if err == io.EOF {
-			return damage("it is cut off: %d bytes are in use", end)
+			return damage("it is cut off: %d pages are in use", end)
 		}
 		return err
 	}
-	c := &pages{file: file, size: pageSize, seen: make([]bool, end/int64(pageSize))}
-	if _, err := c.walk(uint64(tx.Cursor().Bucket().Root()), 0, nil, nil, true); err != nil {
+	c.seen = make([]bool, end)
+	if _, err := c.walk(root, 0, nil, true); err != nil {
 		return err
 	}
-	return c.freelist(tx.ID())
+	if freelist == noPage {
+		return nil
+	}
+	return c.freelist(freelist)
 }
 
-// walk checks the tree below a page. All keys must be in [from, before); nil
-// is no limit. It gives the last key of the tree, which is valid until the
-// next walk at this depth. root tells the tree of the buckets from the others.
-func (c *pages) walk(id uint64, depth int, from, before []byte, root bool) (last []byte, err error) {
+// meta reads the meta page of a transaction: the root page, the page of the
+// list of free pages, and the number of pages in use. bbolt has looked at its
+// checksum.
+func (c *pages) meta(txid uint64) (root, freelist, end uint64, err error) {
+	b := make([]byte, pageHeader+metaSize)
+	for i := range int64(2) {
+		if _, err := c.file.ReadAt(b, i*int64(c.size)); err != nil {
+			return 0, 0, 0, err
+		}
+		word := func(at int) uint64 { return binary.NativeEndian.Uint64(b[pageHeader+at:]) }
+		if uint32(word(0)) == metaMagic && word(48) == txid {
+			root, freelist, end = word(16), word(32), word(40)
+		}
+	}
+	if end < 2 {
+		return 0, 0, 0, damage("its newest meta page can't be found")
+	}
+	return root, freelist, end, nil
+}
+
+// walk checks the tree below a page, whose keys must rise and not be below
+// from. It gives the last one, which is valid until the next walk at this
+// depth. root tells the tree of the buckets from the others.
+func (c *pages) walk(id uint64, depth int, from []byte, root bool) (last []byte, err error) {
 	p, err := c.read(id, depth)
 	switch {
 	case err != nil:
 		return nil, err
 	case p.flags == leafPage:
-		return c.leaf(p, depth, from, before, root)
+		return c.leaf(p, depth, from, root)
 	case p.flags != branchPage || p.count == 0:
 		return nil, damage("page %d is not of the tree", id)
 	}
@@ -101,18 +135,10 @@ func (c *pages) walk(id uint64, depth int, from, before []byte, root bool) (last
 		if err != nil {
 			return nil, err
 		}
-		limit := before
-		if i+1 < p.count {
-			next, err := p.element(i + 1)
-			if err != nil {
-				return nil, err
-			}
-			limit = next.key
-		}
-		if !inOrder(i, last, e.key, before) {
+		if !inOrder(i, last, e.key) {
 			return nil, damage("the keys of page %d are out of order", id)
 		}
-		if last, err = c.walk(e.child, depth+1, e.key, limit, root); err != nil {
+		if last, err = c.walk(e.child, depth+1, e.key, root); err != nil {
 			return nil, err
 		}
 	}
@@ -120,14 +146,14 @@ func (c *pages) walk(id uint64, depth int, from, before []byte, root bool) (last
 }
 
 // leaf checks a leaf, and the buckets that begin in it.
-func (c *pages) leaf(p page, depth int, from, before []byte, root bool) (last []byte, err error) {
+func (c *pages) leaf(p page, depth int, from []byte, root bool) (last []byte, err error) {
 	last = from
 	for i := range p.count {
 		e, err := p.element(i)
 		if err != nil {
 			return nil, err
 		}
-		if !inOrder(i, last, e.key, before) {
+		if !inOrder(i, last, e.key) {
 			return nil, damage("the keys of page %d are out of order", p.id)
 		}
 		last = e.key
@@ -149,7 +175,7 @@ func (c *pages) bucket(id uint64, value []byte, depth int) error {
 		return damage("a bucket on page %d is cut off", id)
 	}
 	if root := binary.NativeEndian.Uint64(value); root != 0 {
-		_, err := c.walk(root, depth+1, nil, nil, false)
+		_, err := c.walk(root, depth+1, nil, false)
 		return err
 	}
 	inline := value[bucketHeader:]
@@ -161,7 +187,7 @@ func (c *pages) bucket(id uint64, value []byte, depth int) error {
 	if p.flags != leafPage {
 		return damage("a bucket on page %d is no leaf", id)
 	}
-	_, err := c.leaf(p, depth, nil, nil, false)
+	_, err := c.leaf(p, depth, nil, false)
 	return err
 }
 
@@ -201,20 +227,7 @@ func (c *pages) read(id uint64, depth int) (page, error) {
 
 // freelist checks the list of free pages. The files of this package have
 // none, but bbolt's own tools write one.
-func (c *pages) freelist(txid int) error {
-	b := make([]byte, pageHeader+64)
-	id := uint64(math.MaxUint64)
-	for i := range int64(2) {
-		if _, err := c.file.ReadAt(b, i*int64(c.size)); err != nil {
-			return err
-		}
-		if binary.NativeEndian.Uint32(b[pageHeader:]) == metaMagic && binary.NativeEndian.Uint64(b[metaTxid:]) == uint64(txid) {
-			id = binary.NativeEndian.Uint64(b[metaFreelist:])
-		}
-	}
-	if id == math.MaxUint64 { // none
-		return nil
-	}
+func (c *pages) freelist(id uint64) error {
 	p, err := c.read(id, 0)
 	if err != nil {
 		return err
@@ -275,12 +288,9 @@ func (p page) element(i int) (element, error) {
 	return e, nil
 }
 
-// inOrder tells whether a page's key i may follow last, which is of the same
-// page, or the least key that the page may hold when i is 0.
-func inOrder(i int, last, key, before []byte) bool {
-	if before != nil && bytes.Compare(key, before) >= 0 {
-		return false
-	}
+// inOrder tells whether a page's key i may follow last: the key before it, or,
+// when i is 0, the least key that the page may hold.
+func inOrder(i int, last, key []byte) bool {
 	n := bytes.Compare(last, key)
 	return n < 0 || n == 0 && i == 0
 }

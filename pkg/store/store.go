@@ -86,6 +86,14 @@ func (s *Store) Nodes() []awa.Node {
 	return s.nodes
 }
 
+// Agent gives the node of the agent with a uid, and whether there is one. The
+// caller must not modify what the node refers to.
+func (s *Store) Agent(uid string) (awa.Node, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list.Agent(uid)
+}
+
 // Wait returns once the state is at least the given one. It fails with the
 // context's error, or with awa.ErrStopping when the store is closed before.
 func (s *Store) Wait(ctx context.Context, state uint64) error {

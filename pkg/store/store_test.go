@@ -50,6 +50,23 @@ func TestStore_Found(t *testing.T) {
 	})
 }
 
+func TestStore_Agent(t *testing.T) {
+	const uid, other = "00000000000000000000000000000001", "00000000000000000000000000000002"
+	s := founded(t)
+	decide(t, s, createNode(1), `CREATE - {"name":"a","host":"10.0.0.1","port":1,"uid":"`+uid+`"}`)
+	n, found := s.Agent(uid)
+	equal(t, "name", n.Name, "a")
+	equal(t, "found", found, true)
+	decide(t, s, `UPDATE - {"id":2,"name":"b","host":"10.0.0.1","port":1,"uid":"`+other+`"}`)
+	n, _ = s.Agent(other)
+	equal(t, "name after an update", n.Name, "b")
+	for _, gone := range []string{uid, "", "nobody"} { // node 1 has no uid
+		if n, found := s.Agent(gone); found {
+			t.Errorf("%q finds %+v", gone, n)
+		}
+	}
+}
+
 func TestStore_Changes(t *testing.T) {
 	s := founded(t)
 	var all []awa.Change

@@ -1,0 +1,271 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// The ids that the fake agent goes by.
+const (
+	testUID     = "2965c4ba819f866b0b62263dab403dee"
+	testCluster = "d92d900e040fdfbd9ea5060a2ad48f9b"
+	testHistory = "1-abc71fa72cf3fd26"
+)
+
+// fakeAgent is an agent with a list in memory, the first and only of its
+// cluster: n1 is the agent itself, n2 another node.
+type fakeAgent struct {
+	self    awa.Self
+	status  awa.ClusterStatus
+	streams chan net.Conn
+	entered chan struct{} // when not nil, Status is under way
+	leave   chan struct{} // … until this is closed
+
+	mu      sync.Mutex
+	list    *awa.List
+	changes []awa.Change
+	heard   []awa.Caller
+	err     error // when not nil, the answer to everything that can fail
+	onSelf  func()
+}
+
+func newFake(t testing.TB) *fakeAgent {
+	t.Helper()
+	history, err := awa.ParseHistory(testHistory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fakeAgent{list: awa.NewList(), streams: make(chan net.Conn, 4), self: awa.Self{
+		MacAddr: "1a:d6:6e:ce:b5:5f", Time: 1795423597, TimeMS: 1795423597123, Name: "n1", UID: testUID,
+		Instance: "faf9379e73b13049", Cluster: testCluster, History: history, Leader: testUID, Version: "0.1.0", LogIndex: 4,
+	}}
+	for _, data := range []string{
+		`{"name":"n1","host":"10.0.0.1","port":25483,"uid":"` + testUID + `","by":"agent n1","at":"2026-11-23T18:00:00Z"}`,
+		`{"name":"n2","host":"10.0.0.2","port":"25483","by":"ops","at":"2026-11-23T18:00:01Z"}`,
+	} {
+		if _, _, err := f.Edit(t.Context(), awa.Edit{Action: awa.Create, Data: []byte(data)}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self := f.Self()
+	since := time.Date(2026, 11, 23, 17, 0, 0, 5e6, time.UTC)
+	f.status = awa.ClusterStatus{
+		Cluster: testCluster, History: history, Agent: "n1", State: 2, Leader: "n1", Voters: []string{"n1"},
+		SweptAt: time.Date(2026, 11, 23, 18, 46, 37, 0, time.UTC), Took: 2500 * time.Microsecond,
+		Nodes: []awa.NodeStatus{
+			{Node: f.list.Nodes()[0], Verdict: awa.Online, RTT: 250 * time.Microsecond, Since: since, Self: &self},
+			{Node: f.list.Nodes()[1], Verdict: awa.Offline, Stage: awa.StageConnect, Error: "connection refused", Since: since},
+		},
+	}
+	return f
+}
+
+func (f *fakeAgent) Self() awa.Self {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	self := f.self
+	self.State = f.list.State()
+	if f.onSelf != nil {
+		f.onSelf()
+	}
+	return self
+}
+
+func (f *fakeAgent) Heard(from awa.Caller) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.heard = append(f.heard, from)
+}
+
+func (f *fakeAgent) Status(context.Context, bool) (awa.ClusterStatus, error) {
+	if f.entered != nil {
+		f.entered <- struct{}{}
+		<-f.leave
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status, f.err
+}
+
+func (f *fakeAgent) Changes(since uint64, limit int) ([]awa.Change, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := f.changes[min(since, uint64(len(f.changes))):]
+	if limit > 0 {
+		all = all[:min(limit, len(all))]
+	}
+	return slices.Clone(all), f.err
+}
+
+func (f *fakeAgent) Push(_ context.Context, _ awa.Caller, c awa.Change) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil || c.ID <= f.list.State() {
+		return false, f.err
+	}
+	d := f.list.Draft()
+	if err := d.Apply(c); err != nil {
+		return false, fmt.Errorf("apply change %d: %w", c.ID, err) // as the store does
+	}
+	f.commit(d)
+	return true, nil
+}
+
+func (f *fakeAgent) Edit(_ context.Context, e awa.Edit, _ int) (uint64, awa.Node, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return 0, awa.Node{}, f.err
+	}
+	d := f.list.Draft()
+	if id, ok := d.Repeated(e.Key); ok {
+		n, _, _, err := f.changes[id-1].Node()
+		return id, n, err
+	}
+	c, n, err := d.Decide(e, d.State()+1, 1)
+	if err != nil {
+		return 0, awa.Node{}, err
+	}
+	f.commit(d)
+	return c.ID, n, nil
+}
+
+func (f *fakeAgent) commit(d *awa.Draft) {
+	f.changes = append(f.changes, d.Changes()...)
+	d.Commit()
+}
+
+func (f *fakeAgent) AcceptRaft(awa.Caller) error { return f.err }
+
+func (f *fakeAgent) RaftStream(_ awa.Caller, conn net.Conn) { f.streams <- conn }
+
+// state is all that a request could have changed.
+func (f *fakeAgent) state() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprintf("%+v %+v", f.changes, f.list.Nodes())
+}
+
+// logBook keeps what was logged.
+type logBook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logBook) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// serve answers for an agent on a free port until the test ends. change, if
+// not nil, is applied to the server before it starts.
+func serve(t *testing.T, agent Agent, change func(*Server)) (addr string, log *logBook) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log = &logBook{}
+	s := NewServer(agent, slog.New(slog.NewTextHandler(log, nil)))
+	if change != nil {
+		change(s)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return ln.Addr().String(), log
+}
+
+// talk sends bytes over a new connection, ends its own half when half is set,
+// and reads until the other side closes or the answers to methods are there.
+func talk(t *testing.T, addr, send string, half bool, methods ...string) []*http.Response {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	sent := make(chan struct{})
+	go func() { // the server may answer and close before it has read all
+		defer close(sent)
+		io.WriteString(conn, send)
+		if half {
+			conn.(*net.TCPConn).CloseWrite()
+		}
+	}()
+	defer func() { conn.Close(); <-sent }()
+	var all []*http.Response
+	for r, i := bufio.NewReader(conn), 0; i < len(methods); i++ {
+		resp, err := http.ReadResponse(r, &http.Request{Method: methods[i]})
+		if err != nil {
+			t.Fatalf("answer %d: %v", i+1, err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatalf("answer %d: its body: %v", i+1, err)
+		}
+		resp.Body = io.NopCloser(bytes.NewReader(body))
+		all = append(all, resp)
+	}
+	return all
+}
+
+// bodyOf reads an answer's body.
+func bodyOf(r *http.Response) string {
+	b, _ := io.ReadAll(r.Body) // it is in memory
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	return string(b)
+}
+
+// message writes a request with a body, in HTTP/1.1.
+func message(method, target, body string, headers ...string) string {
+	head := method + " " + target + " HTTP/1.1\r\nHost: n1\r\n"
+	for _, h := range headers {
+		head += h + "\r\n"
+	}
+	if body != "" || method == http.MethodPost {
+		head += fmt.Sprintf("Content-Length: %d\r\n", len(body))
+	}
+	return head + "\r\n" + body
+}
+
+// chunked writes a request whose body comes in chunks.
+func chunked(method, target string, chunks ...string) string {
+	var b strings.Builder
+	b.WriteString(method + " " + target + " HTTP/1.1\r\nHost: n1\r\nTransfer-Encoding: chunked\r\n\r\n")
+	for _, c := range chunks {
+		fmt.Fprintf(&b, "%x\r\n%s\r\n", len(c), c)
+	}
+	b.WriteString("0\r\n\r\n")
+	return b.String()
+}

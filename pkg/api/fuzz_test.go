@@ -1,0 +1,141 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"are-we-alive/pkg/awa"
+)
+
+// script is a connection whose other side has said all it will say.
+type script struct {
+	io.Reader
+	said bytes.Buffer
+}
+
+func (s *script) Write(b []byte) (int, error)      { return s.said.Write(b) }
+func (s *script) Close() error                     { return nil }
+func (s *script) LocalAddr() net.Addr              { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25483} }
+func (s *script) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40000} }
+func (s *script) SetDeadline(time.Time) error      { return nil }
+func (s *script) SetReadDeadline(time.Time) error  { return nil }
+func (s *script) SetWriteDeadline(time.Time) error { return nil }
+
+// FuzzServer sends any bytes: each answer is whole, each refusal is one of
+// ours, nothing panics, and what was only refused has changed nothing.
+func FuzzServer(f *testing.F) {
+	for _, bad := range BadRequests() {
+		if len(bad.Raw) < 4096 {
+			f.Add([]byte(bad.Raw))
+		}
+	}
+	f.Add([]byte(message("GET", "/ping", "") + message("HEAD", "/status", "") + message("GET", "/sync?state=-1", "")))
+	f.Add([]byte(message("POST", "/v1/changes", `{"action":"CREATE","data":{"name":"n3","host":"h","port":1}}`, "Idempotency-Key: k")))
+	f.Add([]byte(message("POST", "/push", `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`)))
+	f.Add([]byte(chunked("POST", "/v1/changes", `{"action":"DELETE",`, `"data":{"id":2}}`)))
+	f.Add([]byte("GET /ping HTTP/1.0\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		agent, log := newFake(t), &logBook{}
+		before := agent.state()
+		s := NewServer(agent, slog.New(slog.NewTextHandler(log, nil)))
+		conn := &script{Reader: bytes.NewReader(raw)}
+		s.http.ServeConn(conn) // its error is that of the connection
+		done := false
+		for r := bufio.NewReader(&conn.said); ; {
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				break // the end, or an answer to HEAD, whose body is not there
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				break
+			}
+			if resp.StatusCode < 300 {
+				done = true
+				continue
+			}
+			var refusal errorBody
+			if resp.StatusCode >= 500 && resp.StatusCode != 503 || json.Unmarshal(body, &refusal) != nil || refusal.Error == "" || refusal.Code == "" || !utf8.Valid(body) {
+				t.Errorf("%d %q", resp.StatusCode, body)
+			}
+		}
+		if after := agent.state(); !done && after != before && !bytes.Contains(raw, []byte("HEAD")) {
+			t.Errorf("all was refused, and the list is now\n%s", after)
+		}
+		if log.String() != "" {
+			t.Errorf("it logged:\n%s", log)
+		}
+	})
+}
+
+// FuzzReadBody holds our JSON library to the standard one: what is no JSON is
+// refused, and what both read means the same.
+func FuzzReadBody(f *testing.F) {
+	for _, bad := range BadRequests() {
+		if _, body, ok := strings.Cut(bad.Raw, "\r\n\r\n"); ok && len(body) < 4096 {
+			f.Add([]byte(body))
+		}
+	}
+	f.Add([]byte(`{"ACTION":"CREATE","Data":{"n\u0061me":"\ud83d\ude00"},"if_changed":1e1}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		ctx := &fasthttp.RequestCtx{}
+		ctx.Request.SetBody(body)
+		var ours, theirs editBody
+		err, want := readBody(ctx, &ours, "x"), json.Unmarshal(body, &theirs)
+		if err == nil && (want != nil || !utf8.Valid(body)) {
+			t.Errorf("%q is read, though it is %v", body, want)
+		}
+		if err == nil && want == nil && (ours.Action != theirs.Action || ours.IfChanged != theirs.IfChanged || !bytes.Equal(bytes.TrimSpace(ours.Data), bytes.TrimSpace(theirs.Data))) {
+			t.Errorf("%q is read as %+v, not %+v", body, ours, theirs)
+		}
+		var push, pushed pushBody
+		err, want = readBody(ctx, &push, "x"), json.Unmarshal(body, &pushed)
+		if err == nil && (want != nil || push != pushed) {
+			t.Errorf("%q is read as %+v, not %+v (%v)", body, push, pushed, want)
+		}
+	})
+}
+
+// FuzzWireChange reads a change as a sync brings it, and writes it again.
+func FuzzWireChange(f *testing.F) {
+	f.Add([]byte(`[13,"CREATE","{\"id\":1}"]`))
+	f.Add([]byte(`[13,"CREATE","{\"id\":1}",7,2,"key"]`))
+	f.Add([]byte(`[13,"CREATE","{\"id\":1}",7,2,"key",{"more":[1]}]`))
+	f.Add([]byte(`[18446744073709551615,"DELETE","\u0000\ud800<&>"]`))
+	f.Add([]byte(`[1,"CREATE"]`))
+	f.Add([]byte(`["1",2,3]`))
+	f.Add([]byte(`[null,null,null,null,null,null]`))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var c, again wireChange
+		if err := json.Unmarshal(raw, &c); err != nil {
+			if !reflect.DeepEqual(c, wireChange{}) && !json.Valid(raw) {
+				t.Errorf("%q is refused (%v), and read as %+v", raw, err, c)
+			}
+			return
+		}
+		b, err := encode([]wireChange{c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := []wireChange{}
+		if err := json.Unmarshal(b, &all); err != nil || len(all) != 1 {
+			t.Fatalf("%s: %v", b, err)
+		}
+		if again = all[0]; again != c {
+			t.Errorf("%+v became %+v", awa.Change(c), awa.Change(again))
+		}
+	})
+}

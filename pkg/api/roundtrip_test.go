@@ -1,0 +1,71 @@
+package api
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+
+	"are-we-alive/pkg/awa"
+)
+
+// TestClient_server has our client and our server understand each other.
+func TestClient_server(t *testing.T) {
+	agent := newFake(t)
+	addr, _ := serve(t, agent, nil)
+	caller := awa.Caller{UID: "00000000000000000000000000000000", Cluster: testCluster, History: agent.self.History, State: 7}
+	c := NewClient(ClientConfig{Caller: func() awa.Caller { return caller }})
+	t.Cleanup(c.Close)
+	ctx := t.Context()
+
+	if self, err := c.Ping(ctx, addr, false); err != nil || !reflect.DeepEqual(self, agent.Self()) {
+		t.Errorf("ping: %v, %+v", err, self)
+	}
+	if st, err := c.ClusterStatus(ctx, addr, true); err != nil || !reflect.DeepEqual(st, agent.status) {
+		t.Errorf("status: %v\n%+v\nwant\n%+v", err, st, agent.status)
+	}
+	set, err := c.Sync(ctx, addr, 1, 0)
+	if want := (awa.ChangeSet{Cluster: testCluster, History: agent.self.History, State: 2, Changes: agent.changes[1:]}); err != nil || !reflect.DeepEqual(set, want) {
+		t.Errorf("sync: %v\n%+v\nwant\n%+v", err, set, want)
+	}
+	if set, err = c.Sync(ctx, addr, 0, 1); err != nil || len(set.Changes) != 1 || set.State != 2 {
+		t.Errorf("sync with a limit: %v, %+v", err, set)
+	}
+	set, err = c.Changes(ctx, addr, 1, 5)
+	want := awa.ChangeSet{Cluster: testCluster, History: agent.self.History, State: 2, Changes: []awa.Change{{ID: 2, Action: awa.Create, Data: agent.changes[1].Data}}}
+	if err != nil || !reflect.DeepEqual(set, want) {
+		t.Errorf("changes: %v\n%+v\nwant\n%+v", err, set, want)
+	}
+
+	// Keys that differ from ours by case alone are somebody else's.
+	data := []byte(`{"name":"n3","host":"h","port":1,"labels":{"a":"<b>&"},"Name":{"x":[1,"ü"]},"PORT":null}`)
+	id, node, err := c.Edit(ctx, addr, awa.Edit{Action: awa.Create, Data: data, Key: "k1"}, 1)
+	if err != nil || id != 3 || node.Name != "n3" || node.Port != 1 || node.Labels["a"] != "<b>&" || string(node.Extra["Name"]) != `{"x":[1,"ü"]}` {
+		t.Errorf("edit: %v, %d, %+v", err, id, node)
+	}
+	if id, _, err = c.Edit(ctx, addr, awa.Edit{Action: awa.Create, Data: data, Key: "k1"}, 0); err != nil || id != 3 {
+		t.Errorf("the edit again: %v, %d", err, id)
+	}
+	if id, node, err = c.Edit(ctx, addr, awa.Edit{Action: awa.Delete, Data: []byte(`{"id":3}`), IfChanged: 3}, 0); err != nil || id != 4 || !reflect.DeepEqual(node, awa.Node{}) {
+		t.Errorf("delete: %v, %d, %+v", err, id, node)
+	}
+	var refused *awa.Fault
+	_, _, err = c.Edit(ctx, addr, awa.Edit{Action: awa.Delete, Data: []byte(`{"id":3}`)}, 0)
+	if !errors.As(err, &refused) || *refused != (awa.Fault{Code: awa.ErrUnknownNode, Text: "the list has no node 3"}) {
+		t.Errorf("a refused edit: %v", err)
+	}
+	push := awa.Change{ID: 5, Action: awa.Delete, Data: `{"id":2,"x":"\u2028<&>"}`, Index: 9, Term: 3, Key: "k2"}
+	if err := c.Push(ctx, addr, push); err != nil || !reflect.DeepEqual(agent.changes[4], push) {
+		t.Errorf("push: %v, %+v", err, agent.changes)
+	}
+	if err := c.Push(ctx, addr, awa.Change{ID: 9, Action: awa.Delete, Data: `{"id":1}`}); !errors.Is(err, awa.ErrGap) {
+		t.Errorf("a push too far: %v", err)
+	}
+	for _, from := range agent.heard {
+		if from != caller {
+			t.Errorf("heard of %+v", from)
+		}
+	}
+	if len(agent.heard) != 11 {
+		t.Errorf("heard of %d requests", len(agent.heard))
+	}
+}

@@ -1,0 +1,507 @@
+// Package awatest runs clusters of agents in one process, for tests. The
+// agents are those that production runs (daemon.Open and Run), on loopback and
+// in folders of the test; only the network between them can be cut.
+//
+// Whatever a test does with its cluster, in the end the promise of the lists
+// must hold, and the clean-up of every test asserts it: see Cluster.finish.
+package awatest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/daemon"
+	"are-we-alive/pkg/replica"
+)
+
+// Patience is how long any condition is waited for. It only matters when a
+// test fails, or on a machine that is very busy.
+const Patience = 60 * time.Second
+
+// Timing is that of the agents unless a test sets another: fast, but slow
+// enough for a machine that is busy with other things.
+var Timing = replica.Timing{
+	Heartbeat: time.Second, Commit: 50 * time.Millisecond,
+	Settle: 200 * time.Millisecond, Replace: 2 * time.Second,
+	Tick: 50 * time.Millisecond, Patience: 5 * time.Second,
+}
+
+// Watch is the time between two background sweeps.
+const Watch = 200 * time.Millisecond
+
+// Option changes how a cluster is made.
+type Option func(*options)
+
+type options struct {
+	configure func(i int, cfg *daemon.Config)
+	idle      bool
+	anyVoters bool
+}
+
+// Configure gives a test the last word on the configuration of agent i, each
+// time that it starts.
+func Configure(f func(i int, cfg *daemon.Config)) Option {
+	return func(o *options) { o.configure = f }
+}
+
+// Idle makes the cluster and starts none of its agents.
+func Idle() Option { return func(o *options) { o.idle = true } }
+
+// AnyVoters has New not wait for the voters.
+func AnyVoters() Option { return func(o *options) { o.anyVoters = true } }
+
+// Cluster is a number of agents, called by their index. The first one begins
+// the cluster, the others are told to join any of those that there are when
+// they start. Its methods may be called from several goroutines, as long as
+// one agent isn't started and stopped at once; those that fail end the test,
+// so only Edit may be called outside the test's own goroutine.
+type Cluster struct {
+	t      testing.TB
+	opts   options
+	net    *network
+	client *api.Client
+	ledger ledger
+	alone  goleak.Option // the goroutines that were there before
+
+	mu     sync.Mutex
+	agents []*agent
+}
+
+// agent is one agent in all its lives.
+type agent struct {
+	name  string
+	dir   string
+	uid   string // "" before its first start
+	first bool
+	log   *logbook
+	left  bool // the test wants it out of the cluster
+
+	cancel context.CancelFunc // nil while it is down
+	done   chan struct{}      // closed when its life is over
+	err    error              // what Run returned; read it after done
+	died   bool               // it ended by itself, and the test has not asked for that
+}
+
+// New makes a cluster of n agents, starts them, and waits until each of them
+// holds all of the list and the voters are as many as DESIGN.md says.
+func New(t testing.TB, n int, opts ...Option) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t, net: newNetwork(), alone: goleak.IgnoreCurrent()}
+	for _, o := range opts {
+		o(&c.opts)
+	}
+	c.client = api.NewClient(api.ClientConfig{Dial: c.net.dialer(outside)})
+	c.ledger.keys = map[string]*account{}
+	folder := t.TempDir() // is removed after the clean-up below
+	t.Cleanup(c.finish)
+	for i := range n {
+		c.add(filepath.Join(folder, fmt.Sprintf("n%d", i)))
+	}
+	if n > 0 {
+		c.agents[0].first = true
+	}
+	if c.opts.idle {
+		return c
+	}
+	for i := range n {
+		c.Start(i)
+		if i == 0 {
+			c.wait("the first agent begins a cluster", func() error { _, err := c.joined(0); return err })
+		}
+	}
+	c.WaitAll(n)
+	if !c.opts.anyVoters {
+		c.WaitVoters(targetVoters(n))
+	}
+	return c
+}
+
+// targetVoters is DESIGN.md's number of voters for n agents online.
+func targetVoters(n int) int {
+	switch {
+	case n < 3:
+		return 1
+	case n < 5:
+		return 3
+	}
+	return 5
+}
+
+// Add makes one more agent, which is not started yet, and gives its index.
+func (c *Cluster) Add() int {
+	c.t.Helper()
+	return c.add(c.t.TempDir())
+}
+
+func (c *Cluster) add(dir string) int {
+	c.t.Helper()
+	i, err := c.net.add()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agents = append(c.agents, &agent{name: fmt.Sprintf("n%d", i), dir: dir, log: new(logbook)})
+	return i
+}
+
+func (c *Cluster) agent(i int) *agent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.agents[i]
+}
+
+// Len is the number of agents.
+func (c *Cluster) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.agents)
+}
+
+// Name is the name of an agent's node.
+func (c *Cluster) Name(i int) string { return c.agent(i).name }
+
+// Addr is the address of an agent.
+func (c *Cluster) Addr(i int) string { return c.net.addr(i) }
+
+// Dir is the data folder of an agent.
+func (c *Cluster) Dir(i int) string { return c.agent(i).dir }
+
+// UID is the uid of an agent; "" before its first start.
+func (c *Cluster) UID(i int) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.agents[i].uid
+}
+
+// Logged tells whether an agent has written a line with all of these texts.
+func (c *Cluster) Logged(i int, texts ...string) bool { return c.agent(i).log.has(texts) }
+
+// Client asks agents as a client that is no agent.
+func (c *Cluster) Client() *api.Client { return c.client }
+
+// Stranger asks agents as another agent would, which the caller describes.
+func (c *Cluster) Stranger(who awa.Caller) *api.Client {
+	s := api.NewClient(api.ClientConfig{Dial: c.net.dialer(outside), Caller: func() awa.Caller { return who }})
+	c.t.Cleanup(s.Close)
+	return s
+}
+
+// Up tells whether an agent is running.
+func (c *Cluster) Up(i int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.agents[i].cancel != nil
+}
+
+// Running are the agents that are.
+func (c *Cluster) Running() []int {
+	var up []int
+	for i := range c.Len() {
+		if c.Up(i) {
+			up = append(up, i)
+		}
+	}
+	return up
+}
+
+// Start starts agents that are down, with the folders and the ports of their
+// earlier lives.
+func (c *Cluster) Start(agents ...int) {
+	c.t.Helper()
+	for _, i := range agents {
+		if err := c.TryStart(i); err != nil {
+			c.t.Fatalf("start agent %d: %v", i, err)
+		}
+	}
+}
+
+// TryStart is Start for an agent that daemon.Open may refuse.
+func (c *Cluster) TryStart(i int) error {
+	a := c.agent(i)
+	if err := c.over(i); err != nil {
+		return err
+	}
+	ln := c.net.attach(i)
+	d, err := daemon.Open(c.config(i, ln))
+	if err != nil {
+		ln.Close()
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	c.mu.Lock()
+	a.cancel, a.done, a.uid = cancel, done, d.Node().UID
+	c.mu.Unlock()
+	go func() {
+		defer close(done)
+		err := errors.Join(d.Run(ctx), d.Close())
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		a.err, a.cancel, a.died = err, nil, ctx.Err() == nil
+	}()
+	return nil
+}
+
+func (c *Cluster) config(i int, ln net.Listener) daemon.Config {
+	a := c.agent(i)
+	cfg := daemon.Config{
+		Name: a.name, Host: "127.0.0.1", DataDir: a.dir, First: a.first,
+		Watch: Watch, Timing: Timing, Log: a.log.logger(),
+		Listener: ln, Dial: c.net.dialer(i),
+	}
+	for j := range c.Len() {
+		if j != i && !a.first {
+			cfg.Join = append(cfg.Join, c.Addr(j))
+		}
+	}
+	if c.opts.configure != nil {
+		c.opts.configure(i, &cfg)
+	}
+	return cfg
+}
+
+// Stop stops agents as SIGTERM does, all at once, and waits until they have
+// ended.
+func (c *Cluster) Stop(agents ...int) {
+	c.t.Helper()
+	began := time.Now()
+	for _, i := range agents {
+		c.cancel(i)
+	}
+	for _, i := range agents {
+		if err := c.over(i); err != nil {
+			c.t.Errorf("agent %d ended with an error: %v", i, err)
+		}
+	}
+	// Three seconds are promised; a busy machine may be late by as much.
+	if took := time.Since(began); took > 6*time.Second {
+		c.t.Errorf("the agents %v took %s to stop", agents, took)
+	}
+}
+
+// Kill stops agents as a crash of all of them at once does, as far as others
+// can tell: their connections break, and they can neither hand over their
+// leadership nor finish a request any more.
+func (c *Cluster) Kill(agents ...int) {
+	c.t.Helper()
+	for _, i := range agents {
+		c.net.kill(i)
+		c.cancel(i)
+	}
+}
+
+// cancel asks an agent to stop.
+func (c *Cluster) cancel(i int) {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.agents[i]
+	if a.cancel == nil {
+		c.t.Errorf("agent %d does not run, and shall be stopped (%v)", i, a.err)
+		return
+	}
+	a.cancel()
+	a.cancel = nil
+}
+
+// over waits until the life of an agent that was asked to stop, if it had one,
+// is over, and gives the error that it ended with.
+func (c *Cluster) over(i int) error {
+	a := c.agent(i)
+	if a.done == nil {
+		return nil
+	}
+	select {
+	case <-a.done:
+		return a.err
+	case <-time.After(Patience):
+		return fmt.Errorf("it still runs after %s", Patience)
+	}
+}
+
+// Ended waits until an agent ends by itself and gives the error of Run. The
+// agent does not belong to the cluster any more, until Return.
+func (c *Cluster) Ended(i int) error {
+	c.t.Helper()
+	err := c.over(i)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agents[i].left, c.agents[i].died, c.agents[i].err = true, false, nil
+	return err
+}
+
+// Leave takes an agent that is down out of the cluster: the end of the test
+// neither starts it nor asks for its list.
+func (c *Cluster) Leave(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agents[i].left = true
+}
+
+// Return undoes Leave.
+func (c *Cluster) Return(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agents[i].left = false
+}
+
+// Move gives an agent that is down another port.
+func (c *Cluster) Move(i int) {
+	c.t.Helper()
+	if c.Up(i) {
+		c.t.Fatalf("agent %d must be down to get another port", i)
+	}
+	if err := errors.Join(c.over(i), c.net.move(i)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// Wipe empties the data folder of an agent that is down.
+func (c *Cluster) Wipe(i int) {
+	c.t.Helper()
+	if c.Up(i) {
+		c.t.Fatalf("agent %d must be down to lose its data", i)
+	}
+	if err := errors.Join(c.over(i), os.RemoveAll(c.Dir(i))); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// Cut parts these agents from all others: connections break, and new ones are
+// refused. Agents of different cuts are parted too.
+func (c *Cluster) Cut(agents ...int) { c.net.cut(false, agents) }
+
+// CutSilently parts agents as Cut does, but new connections hang.
+func (c *Cluster) CutSilently(agents ...int) { c.net.cut(true, agents) }
+
+// Heal undoes all cuts.
+func (c *Cluster) Heal() { c.net.heal() }
+
+// wait waits for a condition. The error says what is still missing.
+func (c *Cluster) wait(what string, condition func() error) {
+	c.t.Helper()
+	if err := eventually(condition); err != nil {
+		c.t.Fatalf("waited %s until %s: %v", Patience, what, err)
+	}
+}
+
+// Wait waits until a condition gives nil; its error says what is missing.
+func (c *Cluster) Wait(what string, condition func() error) {
+	c.t.Helper()
+	c.wait(what, condition)
+}
+
+func eventually(condition func() error) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(Patience); ; <-tick.C {
+		err := condition()
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// Ping asks an agent for a sign of life.
+func (c *Cluster) Ping(i int) (awa.Self, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return c.client.Ping(ctx, c.Addr(i), false)
+}
+
+// joined pings an agent, and fails while it holds no list.
+func (c *Cluster) joined(i int) (awa.Self, error) {
+	self, err := c.Ping(i)
+	if err == nil && self.Cluster == "" {
+		err = errors.New("it holds no list yet")
+	}
+	if err != nil {
+		return self, fmt.Errorf("agent %d: %w", i, err)
+	}
+	return self, nil
+}
+
+// leader gives the agent that says it leads, the one of the newest term when
+// a deposed one doesn't know it yet; -1 for none.
+func (c *Cluster) leader() (int, awa.VoterSet) {
+	at, set := -1, awa.VoterSet{}
+	for _, i := range c.Running() {
+		self, err := c.Ping(i)
+		if err == nil && self.Voters != nil && self.Leader == self.UID && (at < 0 || self.Voters.Term > set.Term) {
+			at, set = i, *self.Voters
+		}
+	}
+	return at, set
+}
+
+// Leader waits until an agent leads, and gives it.
+func (c *Cluster) Leader() int {
+	c.t.Helper()
+	at := -1
+	c.wait("an agent leads", func() error {
+		if at, _ = c.leader(); at < 0 {
+			return errors.New("none says so")
+		}
+		return nil
+	})
+	return at
+}
+
+// Voters are the agents that vote, as the leader says. Voters that are no
+// agents of this cluster any more are left out.
+func (c *Cluster) Voters() []int {
+	c.t.Helper()
+	var voters []int
+	c.wait("the leader says who votes", func() (err error) {
+		voters, err = c.voters()
+		return err
+	})
+	return voters
+}
+
+func (c *Cluster) voters() ([]int, error) {
+	at, set := c.leader()
+	if at < 0 {
+		return nil, errors.New("no agent leads")
+	}
+	var voters []int
+	for _, i := range c.members() {
+		if slices.Contains(set.UIDs, c.UID(i)) {
+			voters = append(voters, i)
+		}
+	}
+	return voters, nil
+}
+
+// WaitVoters waits until n agents vote, all of them running.
+func (c *Cluster) WaitVoters(n int) {
+	c.t.Helper()
+	c.wait(fmt.Sprintf("there are %d voters", n), func() error {
+		at, set := c.leader()
+		if at < 0 {
+			return errors.New("no agent leads")
+		}
+		voters, err := c.voters()
+		if err != nil {
+			return err
+		}
+		down := slices.DeleteFunc(slices.Clone(voters), c.Up)
+		if len(set.UIDs) != n || len(voters) != n || len(down) > 0 {
+			return fmt.Errorf("agent %d leads %v, of which %v are down", at, voters, down)
+		}
+		return nil
+	})
+}

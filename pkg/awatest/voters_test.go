@@ -1,0 +1,175 @@
+package awatest_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"are-we-alive/pkg/awatest"
+	"are-we-alive/pkg/daemon"
+)
+
+func TestVoters_AsManyAsTheAgentsCarry(t *testing.T) {
+	for n, want := range map[int]int{1: 1, 2: 1, 3: 3, 4: 3, 5: 5, 7: 5} {
+		t.Run(fmt.Sprintf("%d agents", n), func(t *testing.T) {
+			c := awatest.New(t, n, awatest.AnyVoters())
+			c.WaitVoters(want)
+			for i := range n {
+				// Who is told of the voters late must not take itself for a
+				// removed one: with its log it would drop what it agreed to.
+				if c.Logged(i, "no voter any more") {
+					t.Errorf("agent %d lost its vote, and nobody was away", i)
+				}
+			}
+		})
+	}
+}
+
+func TestVoters_ReplacedOneReturns(t *testing.T) {
+	c := awatest.New(t, 4)
+	c.Kill(0) // it founded the cluster: its first snapshot says that it votes alone
+	c.Wait("agent 0 is replaced", func() error {
+		if v := c.Voters(); slices.Contains(v, 0) || len(v) != 3 {
+			return fmt.Errorf("the voters are %v", v)
+		}
+		return nil
+	})
+	for range 2 { // dormant for good, also when it starts again
+		c.Start(0)
+		c.Wait("agent 0 lies dormant", func() error { return dormant(c, 0) })
+		c.MustEdit(0, awatest.CreateEdit(fmt.Sprintf("x%d", c.Acknowledged())))
+		if err := dormant(c, 0); err != nil {
+			t.Error(err)
+		}
+		if v := c.Voters(); slices.Contains(v, 0) || len(v) != 3 {
+			t.Errorf("the voters are %v", v)
+		}
+		c.Stop(0)
+	}
+	c.Start(0)
+	c.Kill(c.Leader())
+	c.Wait("agent 0 votes again", func() error {
+		if v := c.Voters(); !slices.Contains(v, 0) || len(v) != 3 {
+			return fmt.Errorf("the voters are %v", v)
+		}
+		return nil
+	})
+}
+
+// dormant fails when an agent thinks that it votes. It would know no leader
+// then, because nobody tells it, or lead itself.
+func dormant(c *awatest.Cluster, i int) error {
+	self, err := c.Ping(i)
+	switch {
+	case err != nil:
+		return err
+	case self.Leader != c.UID(c.Leader()) || self.Voters != nil:
+		return fmt.Errorf("agent %d takes %q for the leader", i, self.Leader)
+	}
+	return nil
+}
+
+func TestVoters_DownToTheLast(t *testing.T) {
+	c := awatest.New(t, 5, awatest.Configure(func(_ int, cfg *daemon.Config) {
+		cfg.Timing.Replace = time.Second
+	}))
+	edits := 0
+	edit := func() {
+		t.Helper()
+		for _, i := range c.Running() {
+			c.MustEdit(i, awatest.CreateEdit(fmt.Sprintf("x%d", edits)))
+			edits++
+		}
+	}
+	for _, want := range []int{3, 3, 1} { // with four, three and two agents
+		c.Kill(c.Leader())
+		edit()
+		c.WaitVoters(want)
+		edit()
+	}
+	last := c.Leader()
+	for _, i := range c.Running() {
+		if i != last {
+			c.Kill(i)
+		}
+	}
+	edit()
+}
+
+func TestVoters_AllReturn(t *testing.T) {
+	for name, between := range map[string]func(*awatest.Cluster, int){
+		"where they were":  func(*awatest.Cluster, int) {},
+		"with other ports": (*awatest.Cluster).Move,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := awatest.New(t, 5)
+			id, _ := c.MustEdit(4, awatest.CreateEdit("x"))
+			all := []int{0, 1, 2, 3, 4}
+			c.Stop(all...)
+			for _, i := range all {
+				between(c, i)
+			}
+			c.Start(all...)
+			c.WaitVoters(5)
+			again, _ := c.MustEdit(0, awatest.CreateEdit("y"))
+			if again <= id {
+				t.Errorf("change %d came after change %d", again, id)
+			}
+			c.Wait("every list has all addresses", func() error {
+				for _, i := range all {
+					for _, j := range all {
+						if n := c.Nodes(i)[c.Name(j)]; n.Addr() != c.Addr(j) {
+							return fmt.Errorf("on agent %d's list agent %d is at %s", i, j, n.Addr())
+						}
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// A voter that was down while the log was made compact gets a snapshot. It
+// then knows the voters, and can lead.
+func TestVoters_CatchUpBySnapshot(t *testing.T) {
+	c := awatest.New(t, 3, awatest.Configure(func(_ int, cfg *daemon.Config) {
+		cfg.Timing.Replace = time.Minute
+		cfg.Timing.Compact, cfg.Timing.Entries = 100*time.Millisecond, 64
+	}))
+	away := (c.Leader() + 1) % 3
+	third := 3 - away - c.Leader()
+	c.Kill(away)
+	w := c.Write(4)
+	w.WaitProgress(200)
+	c.Wait("the log is made compact", func() error {
+		for _, i := range c.Running() {
+			if !c.Logged(i, "raft: compacting logs") {
+				return fmt.Errorf("agent %d has not", i)
+			}
+		}
+		return nil
+	})
+	w.WaitProgress(100)
+	w.Stop()
+	c.Start(away)
+	c.Wait("the voter gets a snapshot", func() error {
+		if !c.Logged(away, "raft: Installed remote snapshot") {
+			return errors.New("it has not")
+		}
+		return nil
+	})
+	c.MustEdit(away, awatest.CreateEdit("x"))
+	// With the third one away the majority needs the one that caught up.
+	leader := c.Leader()
+	for _, i := range []int{third, leader} {
+		if i == away {
+			continue
+		}
+		c.Kill(i)
+		c.MustEdit(away, awatest.CreateEdit(fmt.Sprintf("without-%d", i)))
+		c.Start(i)
+		c.Wait("it is back", func() error { _, err := c.Ping(i); return err })
+	}
+}

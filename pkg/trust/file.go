@@ -1,0 +1,191 @@
+package trust
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"are-we-alive/pkg/awa"
+)
+
+// Limits on a key file. A rotation needs two keys.
+const (
+	maxKeyFile = 64 << 10 // bytes
+	maxKeys    = 16       // each costs an authority more to try for every certificate
+)
+
+// ReadFile reads a key file: one key a line, of one role, "#" begins a
+// comment. The first key is the one to use, all are accepted. A file that the
+// group or others may read is refused unless insecure is set. A symbolic link
+// is followed, and what it leads to must keep the rules. What is wrong with
+// the content is an *awa.Fault of awa.ErrBadInput that names the file and the
+// line; no error shows a part of the secret.
+func ReadFile(path string, insecure bool) ([]Key, error) {
+	// O_NONBLOCK, since opening a named pipe would wait for its writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("key file: %w: make a cluster's key with awa-agent key new, or copy the file from another server of the cluster", err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("key file: %w: run this as the file's owner, or as root", err)
+	case err != nil:
+		return nil, fmt.Errorf("key file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat() // of what was opened: the path may lead elsewhere by now
+	if err != nil {
+		return nil, fmt.Errorf("key file: %w", err)
+	}
+	if err := checkFile(path, info, insecure); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("key file: %w", err)
+	}
+	return ParseKeys(path, text)
+}
+
+// checkFile says what is wrong with a key file before it is read.
+func checkFile(path string, info fs.FileInfo, insecure bool) error {
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return badFile(path, 0, "it is a folder: name the file in it")
+	case !mode.IsRegular():
+		return badFile(path, 0, "it is no regular file: a key is read from a file only")
+	case info.Size() > maxKeyFile:
+		return tooLarge(path)
+	case mode.Perm()&0o077 != 0 && !insecure:
+		return badFile(path, 0, "other users may read it (its mode is %04o): run chmod 600 on it, and make a new key if somebody may have read it", mode.Perm())
+	}
+	return nil
+}
+
+func tooLarge(path string) error {
+	return badFile(path, 0, "it is larger than %d KiB: this is no key file", maxKeyFile>>10)
+}
+
+// badFile is an error in a key file; line 0 is the whole file. The text must
+// not hold anything out of the file: a line that can't be read may be a key.
+func badFile(path string, line int, format string, args ...any) error {
+	where := "key file " + path
+	if line > 0 {
+		where += fmt.Sprintf(", line %d", line)
+	}
+	return &awa.Fault{Code: awa.ErrBadInput, Text: where + ": " + fmt.Sprintf(format, args...)}
+}
+
+// ParseKeys reads the text of a key file, as ReadFile says; path is for
+// messages. A key that comes twice counts once.
+func ParseKeys(path string, text []byte) ([]Key, error) {
+	if len(text) > maxKeyFile {
+		return nil, tooLarge(path)
+	}
+	var keys []Key
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, maxKeyFile+1)
+	for n := 1; lines.Scan(); n++ {
+		content, _, _ := strings.Cut(lines.Text(), "#")
+		words := strings.Fields(content)
+		if len(words) == 0 {
+			continue
+		}
+		k, err := parseKey(words)
+		if err != nil {
+			return nil, badFile(path, n, "%v", err)
+		}
+		if len(keys) > 0 && k.Role() != keys[0].Role() {
+			return nil, badFile(path, n, "this is a %s key, and the file's first is a %s key: keep cluster keys and check keys in files of their own", k.Role(), keys[0].Role())
+		}
+		if slices.ContainsFunc(keys, k.Equal) {
+			continue
+		}
+		if len(keys) == maxKeys {
+			return nil, badFile(path, n, "this is one key too many, %d are allowed: remove those that no server uses any more", maxKeys)
+		}
+		keys = append(keys, k)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, badFile(path, 0, "it can't be read: %v", err)
+	}
+	if len(keys) == 0 {
+		return nil, badFile(path, 0, "it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster")
+	}
+	return keys, nil
+}
+
+// parseKey reads the words of a key's line. Its errors repeat none of them.
+func parseKey(words []string) (Key, error) {
+	if words[0] != keyVersion {
+		if version, ok := strings.CutPrefix(words[0], "awa"); ok && len(words) == 3 && len(version) == 1 && version[0] >= '2' && version[0] <= '9' {
+			return Key{}, errors.New("this key was made by a newer version of are-we-alive: install that here, or make a key with this one")
+		}
+		return Key{}, fmt.Errorf("it does not begin with %s: a key looks like %s member BASE64, and # begins a comment", keyVersion, keyVersion)
+	}
+	if len(words) != 3 {
+		return Key{}, fmt.Errorf("it has %d words instead of 3: a key looks like %s member BASE64", len(words), keyVersion)
+	}
+	role := Role(words[1])
+	if role != Member && role != Check {
+		return Key{}, errors.New("the second word is no role: write member or check")
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(words[2])
+	if err != nil {
+		return Key{}, errors.New("the third word is no base64: copy the whole line again, nothing more and nothing less")
+	}
+	if len(b) != role.size() {
+		return Key{}, fmt.Errorf("the key has %d bytes, and a %s key has %d: copy the whole line again, nothing more and nothing less", len(b), role, role.size())
+	}
+	return newKey(role, b), nil
+}
+
+// WriteFile writes a new key file that only its owner can read. It never
+// overwrites: an existing file is an *awa.Fault of awa.ErrBadInput. When it
+// returns without an error the file is on disk.
+func WriteFile(path string, k Key) error {
+	if err := writeNew(path, []byte(k.FileText()), 0o600); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// writeNew writes a file that was not there, or leaves none.
+func writeNew(path string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return &awa.Fault{Code: awa.ErrBadInput, Text: path + " exists already and is never overwritten: give another name, or move it away first"}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		os.Remove(path)
+	}
+	return err
+}
+
+// syncFolder brings the names in a folder to the disk.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -1,0 +1,177 @@
+package trust
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+)
+
+// The format of a key: these three words with blanks between them. A program
+// that derives anything in another way counts the version up.
+//
+//	awa1 member BASE64   the 32 bytes of a cluster key
+//	awa1 check BASE64    a check key: the check CA's seed (32 bytes), the
+//	                     member CA's public key (32 bytes)
+const keyVersion = "awa1"
+
+// The info strings of HKDF. Another text is another cluster.
+const (
+	infoMember = "are-we-alive awa1 member CA"
+	infoCheck  = "are-we-alive awa1 check CA"
+	infoNames  = "are-we-alive awa1 node names"
+)
+
+// size is the length of a key in bytes.
+func (r Role) size() int {
+	if r == Check {
+		return ed25519.SeedSize + ed25519.PublicKeySize
+	}
+	return 32
+}
+
+// Key is a cluster key (role Member) or a check key (role Check). Printing and
+// logging one shows its role and id, never the secret; only Line and FileText
+// give that. The zero Key is none.
+type Key struct {
+	// A pointer, so that fmt finds an address and not the secret when it
+	// prints a struct that has a Key in an unexported field.
+	secret *secret
+}
+
+type secret struct {
+	role  Role
+	bytes []byte
+}
+
+// NewKey makes a new cluster key.
+func NewKey() Key {
+	b := make([]byte, Member.size())
+	rand.Read(b) // never fails, see crypto/rand.Read
+	return newKey(Member, b)
+}
+
+func newKey(r Role, b []byte) Key { return Key{&secret{r, b}} }
+
+// Role tells what the key's holder may do.
+func (k Key) Role() Role {
+	if k.secret == nil {
+		return ""
+	}
+	return k.secret.role
+}
+
+// Check derives the check key; a check key is its own.
+func (k Key) Check() Key {
+	if k.Role() != Member {
+		return k
+	}
+	return newKey(Check, append(expand(k.secret.bytes, infoCheck), k.memberKey()...))
+}
+
+// Line gives the line that stands in a key file. It holds the secret.
+func (k Key) Line() string {
+	if k.secret == nil {
+		return ""
+	}
+	return keyVersion + " " + string(k.secret.role) + " " + base64.StdEncoding.EncodeToString(k.secret.bytes)
+}
+
+// FileText gives a whole key file: comments that say what it is, and the key.
+func (k Key) FileText() string {
+	what := "# The key of an are-we-alive cluster. Who holds it may do everything: keep it secret.\n" +
+		"# Every server of the cluster needs this file; monitoring hosts need a check key only\n" +
+		"# (awa-agent key check).\n"
+	if k.Role() == Check {
+		what = "# The check key of an are-we-alive cluster, for monitoring hosts. Who holds it can\n" +
+			"# read the cluster's state and change nothing: keep it secret.\n"
+	}
+	return what + "# id " + k.ID() + "\n" + k.Line() + "\n"
+}
+
+// ID names the key in messages: 8 hex digits, the same for a cluster key and
+// its check key. It is no secret.
+func (k Key) ID() string {
+	if k.secret == nil {
+		return ""
+	}
+	return idOf(authorityID(Member, k.memberKey()))
+}
+
+// Equal tells whether two keys are the same.
+func (k Key) Equal(other Key) bool {
+	if k.secret == nil || other.secret == nil {
+		return k.secret == other.secret
+	}
+	return k.secret.role == other.secret.role && bytes.Equal(k.secret.bytes, other.secret.bytes)
+}
+
+// Format implements fmt.Formatter: no verb shows the secret.
+func (k Key) Format(f fmt.State, _ rune) {
+	if k.secret == nil {
+		fmt.Fprint(f, "no key")
+		return
+	}
+	fmt.Fprintf(f, "%s key %s", k.secret.role, k.ID())
+}
+
+// LogValue implements slog.LogValuer.
+func (k Key) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(k)) }
+
+// memberKey is the public key of the member CA.
+func (k Key) memberKey() ed25519.PublicKey {
+	if k.secret.role == Check {
+		return ed25519.PublicKey(k.secret.bytes[ed25519.SeedSize:])
+	}
+	return public(k.memberSeed())
+}
+
+// memberSeed is the member CA's private key; only a cluster key has it.
+func (k Key) memberSeed() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(expand(k.secret.bytes, infoMember))
+}
+
+// checkSeed is the seed of the check CA's private key.
+func (k Key) checkSeed() []byte {
+	if k.secret.role == Check {
+		return k.secret.bytes[:ed25519.SeedSize]
+	}
+	return expand(k.secret.bytes, infoCheck)
+}
+
+// expand derives 32 bytes from a secret.
+func expand(secret []byte, info string) []byte {
+	b, err := hkdf.Key(sha256.New, secret, nil, info, 32)
+	if err != nil {
+		panic("trust: HKDF of fixed lengths: " + err.Error())
+	}
+	return b
+}
+
+func public(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
+
+// authorityID is the subject key id of a CA: the hash of the member CA's
+// public key, and a last byte for the role. So the authority key id in any
+// certificate names the key that it comes from.
+func authorityID(r Role, member ed25519.PublicKey) []byte {
+	sum := sha256.Sum256(member)
+	id := append([]byte(nil), sum[:20]...)
+	id[19] = 1
+	if r == Check {
+		id[19] = 2
+	}
+	return id
+}
+
+// idOf is a key's id, out of a CA's subject key id.
+func idOf(authority []byte) string {
+	if len(authority) < 4 {
+		return "unknown"
+	}
+	return hex.EncodeToString(authority[:4])
+}

@@ -1,0 +1,273 @@
+package trust
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"are-we-alive/pkg/awa"
+)
+
+// sessionsKept is how many peers a Keyring can greet again without a full
+// handshake; one costs about 8 KiB. With more peers than that, visited in
+// turn, each finds its session gone, and the handshakes are full ones.
+const sessionsKept = 4096
+
+// Keyring holds the keys that one program accepts and its certificate out of
+// the first of them. Its configurations follow a change of either at the next
+// handshake. It is safe for concurrent use.
+type Keyring struct {
+	now      atomic.Pointer[holding]
+	sessions tls.ClientSessionCache
+
+	mu    sync.Mutex // one change at a time
+	owner owner
+}
+
+// owner says whose certificate a Keyring mints.
+type owner struct {
+	role      Role
+	agent     bool // else a client, which can only ask
+	uid, name string
+}
+
+// holding is what a Keyring holds at a moment; nothing in it changes.
+type holding struct {
+	keys    []Key
+	all     []authorities // of keys
+	own     tls.Certificate
+	members *x509.CertPool // whom a client accepts
+	callers *x509.CertPool // whom a server accepts
+	server  *tls.Config    // nil for a client
+}
+
+// NewAgent makes an agent's keyring. The keys must be cluster keys, all of
+// which it accepts; the uid and the node's name go into its certificate, where
+// clients look for them. An error is an *awa.Fault when the keys are no
+// cluster keys.
+func NewAgent(keys []Key, uid, name string) (*Keyring, error) {
+	return newKeyring(keys, owner{Member, true, uid, name})
+}
+
+// NewClient makes the keyring of a program that asks agents, in a role. A
+// cluster key can take both roles, a check key Check only. An error is an
+// *awa.Fault when the keys can't do it.
+func NewClient(keys []Key, role Role) (*Keyring, error) {
+	return newKeyring(keys, owner{role: role})
+}
+
+func newKeyring(keys []Key, o owner) (*Keyring, error) {
+	h, err := hold(keys, o)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keyring{sessions: tls.NewLRUClientSessionCache(sessionsKept), owner: o}
+	k.now.Store(h)
+	return k, nil
+}
+
+// SetKeys takes other keys from now on, as after a key file was read again.
+// Handshakes under way end with the old ones. An error leaves all as it was.
+//
+// A rotation passes no moment at which two programs refuse each other when
+// every program takes each of these steps before any takes the next one:
+// old; old, new; new, old; new.
+func (k *Keyring) SetKeys(keys []Key) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.change(keys, k.owner)
+}
+
+// SetIdentity takes another uid and node name into an agent's certificate, as
+// after its node was renamed. An error leaves all as it was.
+func (k *Keyring) SetIdentity(uid, name string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o := k.owner
+	o.uid, o.name = uid, name
+	return k.change(k.now.Load().keys, o)
+}
+
+func (k *Keyring) change(keys []Key, o owner) error {
+	h, err := hold(keys, o)
+	if err != nil {
+		return err
+	}
+	k.owner = o
+	k.now.Store(h)
+	return nil
+}
+
+// hold derives all that a Keyring hands out.
+func hold(keys []Key, o owner) (*holding, error) {
+	if len(keys) == 0 {
+		return nil, &awa.Fault{Code: awa.ErrBadInput, Text: "there is no key: make one with awa-agent key new"}
+	}
+	if o.role != Member && o.role != Check {
+		return nil, &awa.Fault{Code: awa.ErrBadInput, Text: "a certificate's role is member or check"}
+	}
+	h := &holding{keys: append([]Key(nil), keys...), members: x509.NewCertPool(), callers: x509.NewCertPool()}
+	for _, key := range keys {
+		if key.secret == nil {
+			return nil, errors.New("trust: the zero Key was handed in")
+		}
+		if !key.Role().May(o.role) {
+			return nil, &awa.Fault{Code: awa.ErrBadInput, Text: key.Role().String() + " key " + key.ID() + " can only read: this needs the cluster key"}
+		}
+		a, err := key.derive()
+		if err != nil {
+			return nil, err
+		}
+		h.all = append(h.all, a)
+		h.members.AddCert(a.member.cert)
+		h.callers.AddCert(a.member.cert)
+		h.callers.AddCert(a.check.cert)
+	}
+	issuer, l := h.all[0].check, clientLeaf(o.role)
+	if o.role == Member {
+		issuer = h.all[0].member
+	}
+	if o.agent {
+		l = agentLeaf(o.uid, o.name, h.all)
+	}
+	var err error
+	if h.own, err = issuer.mint(l); err != nil {
+		return nil, err
+	}
+	if o.agent {
+		h.server = h.serverConfig()
+	}
+	return h, nil
+}
+
+// base is what both sides' configurations have in common.
+func base() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		// The hybrid with ML-KEM would double a sweep's work, and its longer
+		// hello takes a second packet.
+		CurvePreferences: []tls.CurveID{tls.X25519},
+		NextProtos:       []string{"http/1.1"}, // else a client may speak HTTP/2
+	}
+}
+
+func (h *holding) serverConfig() *tls.Config {
+	c := base()
+	c.Certificates = []tls.Certificate{h.own}
+	c.ClientAuth = tls.RequireAndVerifyClientCert
+	c.ClientCAs = h.callers
+	return c
+}
+
+// Server gives an agent's configuration for its listeners. It stays good over
+// every change of the keyring, and so do the sessions of clients whose key is
+// still accepted. It panics for a client's keyring. Listener, which uses it,
+// can also say why a handshake failed.
+func (k *Keyring) Server() *tls.Config {
+	if k.now.Load().server == nil {
+		panic("trust: a client's keyring can't serve")
+	}
+	c := base()
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return k.now.Load().server, nil
+	}
+	return c
+}
+
+// Target says which agent a client means to reach.
+type Target struct {
+	// UID is the agent's; its certificate must hold it. When it is "", Name
+	// counts, the node's name; when that is "" too, any agent of the cluster
+	// will do.
+	UID, Name string
+	// Addr is host:port, under which sessions are kept for the next
+	// handshake. Without it every handshake is a full one.
+	Addr string
+}
+
+// Client gives the configuration for one connection to a target: make it anew
+// for each, it is cheap, and an old one does not follow a change of the
+// keyring. The agent's certificate is verified against the member CAs and the
+// name that stands for the target; what a failure means ClientError tells.
+//
+// A target without uid and name is for a client that knows an address only,
+// such as check_awa or a joining agent: whoever answers is a member of the
+// cluster, and which one its answer tells. Go keeps sessions under the server
+// name, which all agents share then, and a resumed session gives the
+// certificate of the first connection. So sessions are kept for the name and
+// the address together, and no address sees another's.
+func (k *Keyring) Client(t Target) *tls.Config {
+	h := k.now.Load()
+	c := base()
+	c.RootCAs = h.members
+	c.ServerName = h.serverName(t)
+	if t.Addr != "" {
+		c.ClientSessionCache = sessionsOf{k.sessions, t.Addr}
+	}
+	// Not Certificates: an agent that names no CA of ours is to be told who
+	// asks, so that it can say what is wrong.
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &h.own, nil
+	}
+	return c
+}
+
+func (h *holding) serverName(t Target) string {
+	switch {
+	case t.UID != "":
+		return t.UID + uidSuffix
+	case t.Name != "":
+		return h.all[0].hashedName(t.Name)
+	}
+	return AnyAgent
+}
+
+// sessionsOf is the part of a session cache that belongs to an address.
+type sessionsOf struct {
+	cache tls.ClientSessionCache
+	addr  string
+}
+
+// Get implements tls.ClientSessionCache.
+func (s sessionsOf) Get(name string) (*tls.ClientSessionState, bool) {
+	return s.cache.Get(name + " " + s.addr)
+}
+
+// Put implements tls.ClientSessionCache.
+func (s sessionsOf) Put(name string, session *tls.ClientSessionState) {
+	s.cache.Put(name+" "+s.addr, session)
+}
+
+// RoleOf gives the role of the peer on a connection: which CA ends its
+// verified chain. It is asked for each request, not once for a connection:
+// when the peer's key was removed since, there is no role any more.
+func (k *Keyring) RoleOf(s tls.ConnectionState) (Role, bool) {
+	if !s.HandshakeComplete || len(s.VerifiedChains) == 0 || len(s.VerifiedChains[0]) == 0 {
+		return "", false
+	}
+	chain := s.VerifiedChains[0]
+	root := chain[len(chain)-1].Raw // not the pointer: a resumed session has its own copies
+	for _, a := range k.now.Load().all {
+		switch {
+		case bytes.Equal(root, a.member.cert.Raw):
+			return Member, true
+		case bytes.Equal(root, a.check.cert.Raw):
+			return Check, true
+		}
+	}
+	return "", false
+}
+
+// IDs gives the ids of the keys, the one in use first.
+func (k *Keyring) IDs() []string { return k.now.Load().ids() }
+
+func (h *holding) ids() []string {
+	var ids []string
+	for _, a := range h.all {
+		ids = append(ids, a.id)
+	}
+	return ids
+}

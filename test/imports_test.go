@@ -1,0 +1,117 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "are-we-alive"
+
+// allowed is the table of DESIGN section 9: what each package may import of
+// ours. awatest is for tests alone, and what lies in test may import anything.
+var allowed = map[string][]string{
+	"pkg/awa":     {},
+	"pkg/store":   {"pkg/awa"},
+	"pkg/api":     {"pkg/awa"},
+	"pkg/replica": {"pkg/awa"},
+	"pkg/watch":   {"pkg/awa"},
+	"pkg/report":  {"pkg/awa"},
+	"pkg/daemon":  {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch"},
+	"agent":       {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch", "pkg/daemon"},
+	"check":       {"pkg/awa", "pkg/api", "pkg/report"},
+}
+
+// owner is the one package that may name a library, or several where the
+// library is a language of its own: command lines and JSON.
+var owner = map[string][]string{
+	"github.com/alecthomas/kong":             {"agent", "check"},
+	"github.com/goccy/go-json":               {"pkg/store", "pkg/api", "pkg/replica", "pkg/report", "agent"},
+	"github.com/hashicorp/go-hclog":          {"pkg/replica"},
+	"github.com/hashicorp/raft":              {"pkg/replica"},
+	"github.com/influxdata/line-protocol/v2": {"pkg/report"},
+	"github.com/valyala/fasthttp":            {"pkg/api"},
+	"go.etcd.io/bbolt":                       {"pkg/store"},
+	"golang.org/x/sync":                      {"pkg/replica", "pkg/daemon"},
+	"golang.org/x/term":                      {"agent", "check"},
+}
+
+// pkgInfo is what go list tells of a package.
+type pkgInfo struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+	Standard   bool
+	Module     *struct{ Path string }
+}
+
+func goList(t *testing.T, args ...string) map[string]pkgInfo {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json"}, args...)...)
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd, err)
+	}
+	all := map[string]pkgInfo{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkgInfo
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all[p.ImportPath] = p
+	}
+}
+
+func TestImports(t *testing.T) {
+	all := goList(t, "-deps", "./agent", "./check", "./pkg/...")
+	ours := 0
+	for path, p := range all {
+		name, own := strings.CutPrefix(path, module+"/")
+		if !own || name == "pkg/awatest" {
+			continue
+		}
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("%s is not in the table of packages: add it with what it may import", name)
+			continue
+		}
+		ours++
+		for _, i := range p.Imports {
+			if dep, own := strings.CutPrefix(i, module+"/"); own {
+				if !slices.Contains(may, dep) {
+					t.Errorf("%s imports %s, which the table doesn't allow", name, dep)
+				}
+			} else if lib := all[i].Module; lib != nil && !slices.Contains(owner[lib.Path], name) {
+				t.Errorf("%s imports %s, which is left to %v", name, i, owner[lib.Path])
+			}
+		}
+		if name == "pkg/awa" && slices.ContainsFunc(p.Imports, func(i string) bool { return !all[i].Standard }) {
+			t.Errorf("pkg/awa imports more than the standard library: %v", p.Imports)
+		}
+	}
+	if ours != len(allowed) {
+		t.Errorf("%d of the %d packages in the table were looked at", ours, len(allowed))
+	}
+}
+
+func TestImports_check_is_light(t *testing.T) {
+	check, ok := goList(t, "./check")[module+"/check"]
+	if !ok || len(check.Deps) < 50 {
+		t.Fatalf("go list tells only %d dependencies of check", len(check.Deps))
+	}
+	for _, dep := range check.Deps {
+		for _, heavy := range []string{"github.com/hashicorp/raft", "go.etcd.io/bbolt"} {
+			if dep == heavy || strings.HasPrefix(dep, heavy+"/") {
+				t.Errorf("check links %s", dep)
+			}
+		}
+	}
+}

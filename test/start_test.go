@@ -1,0 +1,292 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestStart_refused has all that keeps an agent from starting: the exit code
+// is 2 for wrong usage or configuration and 1 for what else fails, and stderr
+// holds one sentence. DIR stands for the folder that it is started in.
+func TestStart_refused(t *testing.T) {
+	t.Parallel()
+	const (
+		loopback = "not a loopback address, and every stranger who reaches it could edit the node list: use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
+		help     = " (awa-agent --help tells what there is)"
+		noObject = ` is no JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` + help
+		noPort   = " is no port: use a number from 1 to 65535"
+		damaged  = ": put a backup in its place, or move it away and join the cluster anew"
+	)
+	usual := func(more ...string) []string {
+		return append([]string{"run", "--my-name", "n1", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", "DIR/data"}, more...)
+	}
+	tests := map[string]struct {
+		args []string
+		file string // cluster_info.json, {} when ""
+		env  string
+		db   string // awa.db, none when ""
+		code int
+		text string
+	}{
+		"no list, and nobody to ask": {args: usual(), code: 2,
+			text: "DIR/data holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs"},
+		"another address":                    {args: usual("--first", "--listen", "0.0.0.0"), code: 2, text: "listen: 0.0.0.0 is " + loopback},
+		"another address, v6":                {args: usual("--first", "--listen", "[::]:0"), code: 2, text: "listen: :: is " + loopback},
+		"an address of nobody's, by my_host": {args: []string{"run", "--first", "--data-dir", "DIR/data", "--my-host", "192.0.2.1"}, code: 2, text: "listen: 192.0.2.1 is " + loopback},
+		"a listen that is none":              {args: usual("--first", "--listen", "127.0.0.1:http"), code: 2, text: `listen: "http"` + noPort},
+		"an empty awa.db":                    {args: usual("--first"), db: "EMPTY", code: 1, text: "DIR/data/awa.db is damaged or no node list (it is empty)" + damaged},
+		"a damaged awa.db":                   {args: usual("--first"), db: strings.Repeat("damaged\n", 4096), code: 1, text: "DIR/data/awa.db is damaged or no node list (invalid database)" + damaged},
+		"a data folder that is a file": {args: []string{"run", "--first", "--my-host", "127.0.0.1", "--data-dir", "DIR/cluster_info.json"}, code: 1,
+			text: "make the data folder: mkdir DIR/cluster_info.json: not a directory; name another one with --data-dir"},
+
+		"the file named is not there":        {args: usual("--first", "--config", "DIR/other.json"), code: 2, text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
+		"the file named, by the environment": {args: usual("--first"), env: "AWA_CONFIG=DIR/other.json", code: 2, text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
+		"the file is a folder":               {args: usual("--first", "--config", "DIR"), code: 2, text: "the configuration can't be read: read DIR: is a directory" + help},
+		"the file is no JSON":                {args: usual("--first"), file: "my_name = n1\n", code: 2, text: "cluster_info.json" + noObject},
+		"the file is half JSON":              {args: usual("--first"), file: `{"my_name": "n1",`, code: 2, text: "cluster_info.json" + noObject},
+		"the file is an array":               {args: usual("--first"), file: `["n1"]`, code: 2, text: "cluster_info.json" + noObject},
+		"the file is null":                   {args: usual("--first"), file: `null`, code: 2, text: "cluster_info.json" + noObject},
+		"the file has a second object":       {args: usual("--first"), file: `{}{}`, code: 2, text: "cluster_info.json" + noObject},
+
+		"my_name of a wrong type":      {args: []string{"run"}, file: `{"my_name":7}`, code: 2, text: "--my-name: cluster_info.json: my_name must be a string, not 7" + help},
+		"my_host of a wrong type":      {args: []string{"run"}, file: `{"my_host":["h"]}`, code: 2, text: `--my-host: cluster_info.json: my_host must be a string, not ["h"]` + help},
+		"my_port of a wrong type":      {args: []string{"run"}, file: `{"my_port":true}`, code: 2, text: "--my-port: cluster_info.json: my_port must be a number or a string, not true" + help},
+		"my_port that is null":         {args: []string{"run"}, file: `{"my_port":null}`, code: 2, text: "--my-port: cluster_info.json: my_port must be a number or a string, not null" + help},
+		"listen of a wrong type":       {args: []string{"run"}, file: `{"listen":25483}`, code: 2, text: "--listen: cluster_info.json: listen must be a string, not 25483" + help},
+		"data_dir of a wrong type":     {args: []string{"run"}, file: `{"data_dir":{}}`, code: 2, text: "--data-dir: cluster_info.json: data_dir must be a string, not {}" + help},
+		"first of a wrong type":        {args: []string{"run"}, file: `{"first":"yes"}`, code: 2, text: `--first: cluster_info.json: first must be true or false, not "yes"` + help},
+		"join of a wrong type":         {args: []string{"run"}, file: `{"join":[7]}`, code: 2, text: "--join: cluster_info.json: join must be a string or an array of strings, not [7]" + help},
+		"insecure of a wrong type":     {args: []string{"run"}, file: `{"insecure":1}`, code: 2, text: "--insecure: cluster_info.json: insecure must be true or false, not 1" + help},
+		"watch of a wrong type":        {args: []string{"run"}, file: `{"watch":5}`, code: 2, text: "--watch: cluster_info.json: watch must be a string, not 5" + help},
+		"watch without a unit":         {args: []string{"run"}, file: `{"watch":"5"}`, code: 2, text: `--watch: expected duration but got "5": time: missing unit in duration "5"` + help},
+		"ping_timeout of a wrong type": {args: []string{"run"}, file: `{"ping_timeout":false}`, code: 2, text: "--ping-timeout: cluster_info.json: ping_timeout must be a string, not false" + help},
+		"log_format of a wrong type":   {args: []string{"run"}, file: `{"log_format":{}}`, code: 2, text: "--log-format: cluster_info.json: log_format must be a string, not {}" + help},
+		"log_level that is none":       {args: []string{"run"}, file: `{"log_level":"loud"}`, code: 2, text: `--log-level must be one of "debug","info","warn","error" but got "loud"` + help},
+
+		"a bad name in the file":      {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_name":"a b"}`, code: 2, text: `my_name: "a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"a host with a port":          {args: usual("--my-host", "h:1"), code: 2, text: `my_host: "h:1" is no host: an IPv6 address is written without brackets and without a port`},
+		"a port too high in the file": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":65536}`, code: 2, text: `my_port: "65536"` + noPort},
+		"a port with a fraction":      {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":1.5}`, code: 2, text: `my_port: "1.5"` + noPort},
+		"a port that is no number":    {args: []string{"run", "--my-host", "127.0.0.1"}, env: "AWA_MY_PORT=http", code: 2, text: `my_port: "http"` + noPort},
+		"first and join":              {args: usual("--first", "--join", "h"), code: 2, text: "first and join exclude each other: a node either begins a cluster or joins one"},
+		"a join that is no address":   {args: usual("--join", "h,a b"), code: 2, text: `join: "a b" is no host: give a DNS name or an IP address`},
+		"a short watch":               {args: usual("--watch", "1ms"), code: 2, text: "watch: 1ms is too short: use 100ms or more"},
+		"a long ping":                 {args: usual("--ping-timeout", "1m"), code: 2, text: "ping_timeout: use 10ms to 10s, not 1m0s"},
+		"an unknown flag":             {args: usual("--fast"), code: 2, text: `unknown flag --fast, did you mean "--first"?` + help},
+		"an argument":                 {args: usual("now"), code: 2, text: "unexpected argument now" + help},
+		"a flag without a value":      {args: []string{"run", "--my-name"}, code: 2, text: `--my-name: expected string value but got "EOL" (<EOL>)` + help},
+		"a boolean that is none":      {args: []string{"run"}, env: "AWA_FIRST=maybe", code: 2, text: `--first: bool value must be true, 1, yes, false, 0 or no but got "maybe" (from envar AWA_FIRST="maybe")` + help},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			own := strings.NewReplacer("DIR", dir)
+			file := test.file
+			if file == "" {
+				file = "{}"
+			}
+			write(t, filepath.Join(dir, "cluster_info.json"), own.Replace(file))
+			db := filepath.Join(dir, "data", "awa.db")
+			if test.db != "" {
+				write(t, db, strings.TrimPrefix(test.db, "EMPTY"))
+			}
+			args := slices.Clone(test.args)
+			for i := range args {
+				args[i] = own.Replace(args[i])
+			}
+			begin := time.Now()
+			r := runIn(t, dir, []string{own.Replace(test.env)}, "awa-agent", args...)
+			want := "awa-agent: " + own.Replace(test.text)
+			if r.code != test.code || r.out != "" || r.errors != want+"\n" {
+				t.Errorf("exit code %d, want %d; on stdout %q; on stderr\n%swant\n%s", r.code, test.code, r.out, r.errors, want)
+			}
+			if took := time.Since(begin); took > 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if test.db != "" {
+				if b, err := os.ReadFile(db); err != nil || string(b) != strings.TrimPrefix(test.db, "EMPTY") {
+					t.Errorf("awa.db was changed (%v)", err)
+				}
+			}
+		})
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStart_inUse starts a second agent on a data folder, on the same port,
+// and as a copy of the first.
+func TestStart_inUse(t *testing.T) {
+	t.Parallel()
+	a := newAgent(t, "n1", "--first")
+	a.start()
+	t.Run("the data folder", func(t *testing.T) {
+		begin := time.Now()
+		r := run(t, "awa-agent", "run", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", a.data())
+		want := "awa-agent: " + a.data() + "/awa.db is in use by another process: stop the other agent, or give this one a data folder of its own\n"
+		if r.code != 1 || r.errors != want {
+			t.Errorf("exit code %d with\n%swant\n%s", r.code, r.errors, want)
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+	t.Run("the port", func(t *testing.T) {
+		r := run(t, "awa-agent", "run", "--first", "--my-host", "127.0.0.1", "--listen", a.addr(), "--data-dir", filepath.Join(t.TempDir(), "data"))
+		want := "awa-agent: open the port: listen tcp " + a.addr() + ": bind: address already in use\n"
+		if r.code != 1 || r.errors != want {
+			t.Errorf("exit code %d with\n%swant\n%s", r.code, r.errors, want)
+		}
+	})
+	t.Run("the name", func(t *testing.T) {
+		b := newAgent(t, "N1", "--join", a.addr())
+		b.start()
+		code := b.wait(30 * time.Second)
+		want := fmt.Sprintf("awa-agent: the name n1 is held by the agent at %s, which answers: choose another --my-name, or stop that agent first\n", a.addr())
+		if code != 1 || !strings.HasSuffix(b.log.String(), "\n"+want) {
+			t.Errorf("exit code %d with\n%swant\n%s", code, b.log, want)
+		}
+	})
+	t.Run("another cluster", func(t *testing.T) {
+		b := newAgent(t, "n2", "--first")
+		b.start()
+		b.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "registered" }, b.ended)
+		b.kill()
+		b.args = []string{"--join", a.addr()}
+		b.start()
+		code := b.wait(30 * time.Second)
+		if text := b.log.String(); code != 1 || !strings.Contains(text, "and two clusters never mix: to move this server there, start it with an empty data folder\n") {
+			t.Errorf("exit code %d with\n%s", code, text)
+		}
+	})
+	if st, err := a.status(false); err != nil || len(st.Nodes) != 1 || st.Nodes[0].Verdict != "online" {
+		t.Errorf("the first agent: %v, %+v", err, st)
+	}
+}
+
+// TestStart_order has flag before environment before file before default.
+func TestStart_order(t *testing.T) {
+	t.Parallel()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		file string
+		env  []string
+		args []string
+		want string // the agent's name
+	}{
+		"default":                           {`{}`, nil, nil, host},
+		"file":                              {`{"my_name":"file"}`, nil, nil, "file"},
+		"environment":                       {`{"my_name":"file"}`, []string{"AWA_MY_NAME=environment"}, nil, "environment"},
+		"flag":                              {`{"my_name":"file"}`, []string{"AWA_MY_NAME=environment"}, []string{"--my-name", "flag"}, "flag"},
+		"flag before file":                  {`{"my_name":"file"}`, nil, []string{"--my-name", "flag"}, "flag"},
+		"another file":                      {`{"my_name":"file"}`, nil, []string{"--config", "other.json"}, "other"},
+		"another file, by the environment":  {`{"my_name":"file"}`, []string{"AWA_CONFIG=other.json"}, nil, "other"},
+		"keys of the original's and others": {`{"my_name":"file","my_host":"127.0.0.1","nodes":[{"name":"x"}],"x":null}`, nil, nil, "file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAgent(t, "", "")
+			write(t, filepath.Join(a.dir, "cluster_info.json"), test.file)
+			write(t, filepath.Join(a.dir, "other.json"), `{"my_name":"other"}`)
+			a.env = test.env
+			a.spawn(append([]string{"run", "--first", "--listen", "127.0.0.1:0", "--data-dir", "data", "--log-format", "json"}, test.args...), nil)
+			a.listening()
+			if got := a.self(); got != test.want {
+				t.Errorf("its name is %q, want %q", got, test.want)
+			}
+			if code, _ := a.stop(syscall.SIGTERM); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+// TestStart_originalsFile reads the original program's cluster_info.json as
+// it is, and takes every flag of run from it.
+func TestStart_originalsFile(t *testing.T) {
+	t.Parallel()
+	for name, file := range map[string]string{
+		"my_port is a string": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": "PORT", "first": true, "data_dir": "data", "log_format": "json"}`,
+		"my_port is a number": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": PORT, "first": true, "data_dir": "data", "log_format": "json"}`,
+		"with all flags": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": "PORT", "listen": "127.0.0.1:PORT", "data_dir": "data", "first": true, "join": [],
+			"insecure": false, "watch": "1s", "ping_timeout": "500ms", "log_format": "json", "log_level": "info"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			port := freePort(t)
+			a := newAgent(t, "")
+			write(t, filepath.Join(a.dir, "cluster_info.json"), strings.ReplaceAll(file, "PORT", port))
+			a.spawn([]string{"run"}, nil)
+			a.listening()
+			if want := "127.0.0.1:" + port; a.addr() != want {
+				t.Errorf("it listens on %s, want %s", a.addr(), want)
+			}
+			await(t, 20*time.Second, func() error {
+				b, err := a.get("/sync?state=-1")
+				if want := fmt.Sprintf(`\"name\":\"web1\",\"host\":\"127.0.0.1\",\"port\":\"%s\"`, port); err == nil && !strings.Contains(string(b), want) {
+					err = fmt.Errorf("%s is not on the list: %s", want, b)
+				}
+				return err
+			})
+		})
+	}
+}
+
+// listening waits until a spawned agent listens.
+func (a *agent) listening() {
+	a.t.Helper()
+	line := a.log.wait(a.t, 30*time.Second, func(l logLine) bool { return l.Msg == "listening" }, a.ended)
+	if line.Addr == "" {
+		a.t.Fatalf("the agent ended before it listened:\n%s", a.log)
+	}
+	a.at.Store(&line.Addr)
+}
+
+// self is the name that the agent gives itself.
+func (a *agent) self() string {
+	a.t.Helper()
+	b, err := a.get("/ping")
+	var ping struct{ Status struct{ Name string } }
+	if err == nil {
+		err = json.Unmarshal(b, &ping)
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return ping.Status.Name
+}
+
+// freePort gives a port that was free just now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
