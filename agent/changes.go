@@ -24,25 +24,25 @@ func (c *changesCmd) Run(ctx context.Context, std streams) error {
 	if c.Since < -1 {
 		return usageError{fmt.Errorf("--since %d: use a change's id, or 0 for all", c.Since)}
 	}
-	at := uint64(max(c.Since, 0))
-	for {
-		err := c.call(ctx, func(ctx context.Context, client *api.Client, addr string) error {
-			const page = 1000
-			for {
-				set, err := client.Changes(ctx, addr, at, page)
-				if err != nil || len(set.Changes) == 0 {
-					return err
-				}
-				for _, ch := range set.Changes {
-					if err := c.print(std, ch); err != nil {
-						return err
-					}
-					at = ch.ID
-				}
-			}
-		})
-		if err != nil || !c.Follow {
+	for at := uint64(max(c.Since, 0)); ; {
+		changes, err := c.page(ctx, at)
+		switch {
+		case c.Follow && ctx.Err() != nil:
+			return nil
+		case err != nil:
 			return err
+		}
+		for _, ch := range changes {
+			if err := c.print(std, ch); err != nil {
+				return err
+			}
+			at = ch.ID
+		}
+		switch {
+		case len(changes) > 0: // there may be more
+			continue
+		case !c.Follow:
+			return nil
 		}
 		select {
 		case <-time.After(followEvery):
@@ -50,6 +50,18 @@ func (c *changesCmd) Run(ctx context.Context, std streams) error {
 			return nil
 		}
 	}
+}
+
+// page gets the next changes after one. Its time doesn't run while they are
+// printed, perhaps to somebody who reads page by page.
+func (c *changesCmd) page(ctx context.Context, at uint64) (changes []awa.Change, err error) {
+	const most = 1000
+	err = c.call(ctx, func(ctx context.Context, client *api.Client, addr string) error {
+		set, err := client.Changes(ctx, addr, at, most)
+		changes = set.Changes
+		return err
+	})
+	return changes, err
 }
 
 // changeJSON is a change in -o json, one a line.

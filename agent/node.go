@@ -52,11 +52,14 @@ func (t target) call(ctx context.Context, f func(ctx context.Context, c *api.Cli
 		return err
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	err = f(ctx, c, addr)
+	err = f(bounded, c, addr)
 	var ping *awa.PingError
-	if errors.As(err, &ping) {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errors.New("interrupted before the agent answered: whether an edit was made is not known")
+	case errors.As(err, &ping):
 		return fmt.Errorf("the agent at %s was not reached (%w): is it running, and is --agent right?", addr, err)
 	}
 	return err
@@ -74,6 +77,7 @@ func fetch(ctx context.Context, c *api.Client, addr string) (awa.ChangeSet, erro
 		}
 		all.Changes = append(all.Changes, more.Changes...)
 	}
+	all.State = max(all.State, uint64(len(all.Changes))) // edits were made meanwhile
 	return all, err
 }
 

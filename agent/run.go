@@ -43,7 +43,7 @@ func (c *runCmd) Run(ctx context.Context, std streams) error {
 		return usageError{err}
 	}
 	if in, ok := std.in.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
-		cfg.Ask = func() (bool, string, error) { return ask(std.in, std.out) }
+		cfg.Ask = func() (bool, string, error) { return askUntil(ctx, std.in, std.out) }
 	}
 	d, err := daemon.Open(cfg)
 	if errors.Is(err, awa.ErrBadInput) {
@@ -91,6 +91,30 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 	return cfg, cfg.Validate()
 }
 
+// errNoAnswer is the original program's question left open.
+var errNoAnswer = errors.New("no answer: use --first, or --join HOST[:PORT]")
+
+// askUntil asks until ctx ends. Nothing interrupts a read from a terminal, so
+// the goroutine that reads then ends with the process.
+func askUntil(ctx context.Context, in io.Reader, out io.Writer) (first bool, join string, err error) {
+	type answer struct {
+		first bool
+		join  string
+		err   error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		first, join, err := ask(in, out)
+		answered <- answer{first, join, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.first, a.join, a.err
+	case <-ctx.Done():
+		return false, "", errNoAnswer
+	}
+}
+
 // ask asks the original program's question: whether this is the first node,
 // and else where to find another one.
 func ask(in io.Reader, out io.Writer) (first bool, join string, err error) {
@@ -98,7 +122,7 @@ func ask(in io.Reader, out io.Writer) (first bool, join string, err error) {
 	next := func(question string) (string, error) {
 		fmt.Fprint(out, question+" ")
 		if !lines.Scan() {
-			return "", errors.Join(errors.New("no answer: use --first, or --join HOST[:PORT]"), lines.Err())
+			return "", errors.Join(errNoAnswer, lines.Err())
 		}
 		return strings.TrimSpace(lines.Text()), nil
 	}

@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"pkg/replica": {"pkg/awa"},
 	"pkg/watch":   {"pkg/awa"},
 	"pkg/report":  {"pkg/awa"},
+	"pkg/trust":   {"pkg/awa"},
 	"pkg/daemon":  {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch"},
 	"agent":       {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch", "pkg/daemon"},
 	"check":       {"pkg/awa", "pkg/api", "pkg/report"},

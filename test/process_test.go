@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -117,7 +118,7 @@ func environment(more ...string) []string {
 			env = append(env, v)
 		}
 	}
-	return append(append(env, "GORACE=halt_on_error=1"), more...)
+	return append(append(env, "GORACE=halt_on_error=1 atexit_sleep_ms=0"), more...)
 }
 
 // alive tells whether the process runs.
@@ -293,4 +294,16 @@ func await(t *testing.T, most time.Duration, f func() error) {
 			t.Fatalf("after %v still: %v", most, err)
 		}
 	}
+}
+
+// skip leaves a test out, loudly, and fails it where nothing may be left out
+// (AWA_TEST_NO_SKIP=1, as in CI).
+func skip(t *testing.T, why ...any) {
+	t.Helper()
+	text := "NOT TESTED: " + fmt.Sprint(why...)
+	if os.Getenv("AWA_TEST_NO_SKIP") != "" {
+		t.Fatal(text)
+	}
+	fmt.Fprintf(os.Stderr, "*** %s: %s\n", t.Name(), text)
+	t.Skip(text)
 }

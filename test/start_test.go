@@ -175,6 +175,9 @@ func TestStart_inUse(t *testing.T) {
 		if text := b.log.String(); code != 1 || !strings.Contains(text, "and two clusters never mix: to move this server there, start it with an empty data folder\n") {
 			t.Errorf("exit code %d with\n%s", code, text)
 		}
+		if text := a.log.String(); !strings.Contains(text, "an agent of another cluster calls") {
+			t.Errorf("the other side says nothing of it:\n%s", text)
+		}
 	})
 	if st, err := a.status(false); err != nil || len(st.Nodes) != 1 || st.Nodes[0].Verdict != "online" {
 		t.Errorf("the first agent: %v, %+v", err, st)

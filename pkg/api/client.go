@@ -181,6 +181,7 @@ func (c *Client) DialRaft(ctx context.Context, addr string) (net.Conn, error) {
 	release := bound(ctx, conn)
 	req := request{path: PathRaft, method: fasthttp.MethodPost, upgrade: true}
 	_, err = c.exchange(bufio.NewWriter(conn), stream.r, addr, req, ignore)
+	givenUp(ctx, err)
 	if !release() && err == nil {
 		err = &awa.PingError{Stage: awa.StageReply, Err: plain(ctx.Err())}
 	}
@@ -230,6 +231,7 @@ func (c *Client) use(ctx context.Context, conn net.Conn, addr string, req reques
 	br, bw := c.reader(conn), c.writer(conn)
 	release := bound(ctx, conn)
 	whole, err := c.exchange(bw, br, addr, req, read)
+	givenUp(ctx, err)
 	good := release() && whole && br.Buffered() == 0
 	c.readers.Put(br)
 	c.writers.Put(bw)
@@ -239,6 +241,15 @@ func (c *Client) use(ctx context.Context, conn net.Conn, addr string, req reques
 		conn.Close()
 	}
 	return err
+}
+
+// givenUp tells a call that was cancelled from one whose time ran out: see
+// bound, which makes both of them a read that times out.
+func givenUp(ctx context.Context, err error) {
+	var ping *awa.PingError
+	if errors.As(err, &ping) && errors.Is(ctx.Err(), context.Canceled) {
+		ping.Err = context.Canceled
+	}
 }
 
 // exchange writes a request and reads its answer. It tells whether the answer

@@ -232,8 +232,8 @@ func TestClient_cancel(t *testing.T) {
 				start := time.Now()
 				err := <-ended
 				var ping *awa.PingError
-				if !errors.As(err, &ping) || ping.Stage != at.stage {
-					t.Errorf("%v, want one of the stage %s", err, at.stage)
+				if !errors.As(err, &ping) || ping.Stage != at.stage || !errors.Is(err, context.Canceled) {
+					t.Errorf("%v, want %s: context canceled", err, at.stage)
 				}
 				if took := time.Since(start); took > 2*time.Second {
 					t.Errorf("it took %v", took)

@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -118,7 +117,7 @@ func New(t testing.TB, n int, opts ...Option) *Cluster {
 	for i := range n {
 		c.Start(i)
 		if i == 0 {
-			c.wait("the first agent begins a cluster", func() error { _, err := c.joined(0); return err })
+			c.Wait("the first agent begins a cluster", func() error { _, err := c.joined(0); return err })
 		}
 	}
 	c.WaitAll(n)
@@ -389,119 +388,3 @@ func (c *Cluster) CutSilently(agents ...int) { c.net.cut(true, agents) }
 
 // Heal undoes all cuts.
 func (c *Cluster) Heal() { c.net.heal() }
-
-// wait waits for a condition. The error says what is still missing.
-func (c *Cluster) wait(what string, condition func() error) {
-	c.t.Helper()
-	if err := eventually(condition); err != nil {
-		c.t.Fatalf("waited %s until %s: %v", Patience, what, err)
-	}
-}
-
-// Wait waits until a condition gives nil; its error says what is missing.
-func (c *Cluster) Wait(what string, condition func() error) {
-	c.t.Helper()
-	c.wait(what, condition)
-}
-
-func eventually(condition func() error) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(Patience); ; <-tick.C {
-		err := condition()
-		if err == nil || time.Now().After(end) {
-			return err
-		}
-	}
-}
-
-// Ping asks an agent for a sign of life.
-func (c *Cluster) Ping(i int) (awa.Self, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	return c.client.Ping(ctx, c.Addr(i), false)
-}
-
-// joined pings an agent, and fails while it holds no list.
-func (c *Cluster) joined(i int) (awa.Self, error) {
-	self, err := c.Ping(i)
-	if err == nil && self.Cluster == "" {
-		err = errors.New("it holds no list yet")
-	}
-	if err != nil {
-		return self, fmt.Errorf("agent %d: %w", i, err)
-	}
-	return self, nil
-}
-
-// leader gives the agent that says it leads, the one of the newest term when
-// a deposed one doesn't know it yet; -1 for none.
-func (c *Cluster) leader() (int, awa.VoterSet) {
-	at, set := -1, awa.VoterSet{}
-	for _, i := range c.Running() {
-		self, err := c.Ping(i)
-		if err == nil && self.Voters != nil && self.Leader == self.UID && (at < 0 || self.Voters.Term > set.Term) {
-			at, set = i, *self.Voters
-		}
-	}
-	return at, set
-}
-
-// Leader waits until an agent leads, and gives it.
-func (c *Cluster) Leader() int {
-	c.t.Helper()
-	at := -1
-	c.wait("an agent leads", func() error {
-		if at, _ = c.leader(); at < 0 {
-			return errors.New("none says so")
-		}
-		return nil
-	})
-	return at
-}
-
-// Voters are the agents that vote, as the leader says. Voters that are no
-// agents of this cluster any more are left out.
-func (c *Cluster) Voters() []int {
-	c.t.Helper()
-	var voters []int
-	c.wait("the leader says who votes", func() (err error) {
-		voters, err = c.voters()
-		return err
-	})
-	return voters
-}
-
-func (c *Cluster) voters() ([]int, error) {
-	at, set := c.leader()
-	if at < 0 {
-		return nil, errors.New("no agent leads")
-	}
-	var voters []int
-	for _, i := range c.members() {
-		if slices.Contains(set.UIDs, c.UID(i)) {
-			voters = append(voters, i)
-		}
-	}
-	return voters, nil
-}
-
-// WaitVoters waits until n agents vote, all of them running.
-func (c *Cluster) WaitVoters(n int) {
-	c.t.Helper()
-	c.wait(fmt.Sprintf("there are %d voters", n), func() error {
-		at, set := c.leader()
-		if at < 0 {
-			return errors.New("no agent leads")
-		}
-		voters, err := c.voters()
-		if err != nil {
-			return err
-		}
-		down := slices.DeleteFunc(slices.Clone(voters), c.Up)
-		if len(set.UIDs) != n || len(voters) != n || len(down) > 0 {
-			return fmt.Errorf("agent %d leads %v, of which %v are down", at, voters, down)
-		}
-		return nil
-	})
-}

@@ -243,28 +243,6 @@ func (c *Cluster) Nodes(i int) map[string]awa.Node {
 	return nodes
 }
 
-// WaitAll waits until all agents that run hold the same list, and it has an
-// entry for n agents.
-func (c *Cluster) WaitAll(n int) {
-	c.t.Helper()
-	c.wait(fmt.Sprintf("every list has %d agents", n), func() error {
-		running := c.running()
-		changes, err := c.compare(running)
-		if err != nil {
-			return err
-		}
-		l, err := awa.Replay(changes)
-		if err != nil {
-			return err
-		}
-		agents := slices.DeleteFunc(l.Nodes(), func(n awa.Node) bool { return n.UID == "" })
-		if len(agents) != n {
-			return fmt.Errorf("they have %d agents", len(agents))
-		}
-		return nil
-	})
-}
-
 // checkFolders opens the data folders of stopped agents, which checks the
 // files, and looks whether all hold the same.
 func (c *Cluster) checkFolders() error {

@@ -147,7 +147,8 @@ func joinFrom(ctx context.Context, cfg Config, addr string) error {
 // moved. It fails with awa.ErrOtherCluster when one belongs to a cluster that
 // was bootstrapped apart.
 func (r *Replica) Meet(ctx context.Context) error {
-	for pause := time.Second; len(r.cfg.Contacts) > 0; pause = min(pause*3/2, 30*time.Second) {
+	for pause := time.Second; ; pause = min(pause*3/2, 30*time.Second) {
+		met := 0
 		var failed []string
 		for _, i := range rand.Perm(len(r.cfg.Contacts)) {
 			addr := r.cfg.Contacts[i]
@@ -155,13 +156,15 @@ func (r *Replica) Meet(ctx context.Context) error {
 			switch m := r.list.Meta(); {
 			case err != nil:
 				failed = append(failed, fmt.Sprintf("%s (%v)", addr, err))
+			case self.UID == r.uid && self.Instance == r.cfg.Instance: // all agents may have the same contacts
 			case self.Cluster != "" && self.Cluster != m.Cluster:
 				return fault(awa.ErrOtherCluster, "agent %s at %s belongs to cluster %s, this agent's list to cluster %s, and two clusters never mix: to move this server there, start it with an empty data folder", self.Name, addr, self.Cluster, m.Cluster)
 			default:
+				met++
 				r.Answered(addr, self)
 			}
 		}
-		if len(failed) < len(r.cfg.Contacts) || ctx.Err() != nil {
+		if met > 0 || len(failed) == 0 || ctx.Err() != nil {
 			return nil
 		}
 		wait := jitter(pause)
@@ -171,7 +174,6 @@ func (r *Replica) Meet(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	return nil
 }
 
 // Register sees to it that this agent stands on the list as want says (host

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -250,8 +251,20 @@ func (r *Replica) Heard(from awa.Caller) {
 	if from.Cluster == "" || from.Cluster != m.Cluster || from.History != m.History || from.State <= r.list.State() {
 		return
 	}
-	if addr, ok := r.addr(from.UID); ok && from.UID != r.uid {
-		r.spread.behind(addr, from.State)
+	if from.UID != r.uid {
+		r.behind(from.UID, from.State)
+	}
+}
+
+// behind notes that an agent is ahead. One that is not on the list, which may
+// be too old for that, can't be asked; a contact may know as much.
+func (r *Replica) behind(uid string, state uint64) {
+	addr, ok := r.addr(uid)
+	if n := len(r.cfg.Contacts); !ok && n > 0 {
+		addr, ok = r.cfg.Contacts[rand.N(n)], true
+	}
+	if ok {
+		r.spread.behind(addr, state)
 	}
 }
 
@@ -281,9 +294,7 @@ func (r *Replica) Push(from awa.Caller, c awa.Change) (applied bool, err error) 
 		return c.ID > before, nil
 	}
 	if errors.Is(err, awa.ErrGap) {
-		if addr, ok := r.addr(from.UID); ok {
-			r.spread.behind(addr, c.ID)
-		}
+		r.behind(from.UID, c.ID)
 	}
 	return false, err
 }

@@ -9,204 +9,277 @@ import (
 	"time"
 )
 
+func TestTargetVoters(t *testing.T) {
+	for online, want := range []int{1, 1, 1, 3, 3, 5, 5, 5} {
+		if got := targetVoters(online); got != want {
+			t.Errorf("%d agents online should have %d voters, not %d", online, want, got)
+		}
+	}
+}
+
 const (
-	testSettle  = 10 * time.Second
-	testReplace = time.Minute
+	settle  = 10 * time.Second
+	replace = time.Minute
 )
 
-// agents reads "L* A! B+ c d- E-70": one word for each agent, its name first
-// letter upper case when it has a vote, and then + a member without a vote,
-// ! a member that is ready, - away (for so many seconds, 0 by default),
-// ~ online for 1 s only, x not on the list. L is the leader. Agents are online
-// for an hour unless they say otherwise.
-func agents(t *testing.T, words string) []server {
+// parse reads a cluster such as "A V- m+ o". A letter is an agent, called by
+// its place: A the leader, V a voter, M a member without a vote, R one whose
+// log is level, O any other. An agent has been online for long, unless a sign
+// follows: + online just now, - away just now, x away for long enough to be
+// replaced, ? away for twice that, u off the list.
+func parse(t *testing.T, text string) (self string, all []server) {
 	t.Helper()
-	var all []server
-	for word := range strings.FieldsSeq(words) {
-		name, marks := word[:1], word[1:]
-		s := server{uid: strings.ToLower(name), online: true, since: time.Hour, listed: true}
-		s.voter = name == strings.ToUpper(name)
-		s.member = s.voter
-		for i, m := range marks {
-			switch m {
+	for i, word := range strings.Fields(text) {
+		s := server{uid: fmt.Sprintf("%d", i), listed: true, online: true, since: time.Hour}
+		switch word[0] {
+		case 'A':
+			s.member, s.voter, self = true, true, s.uid
+		case 'V':
+			s.member, s.voter = true, true
+		case 'R':
+			s.member, s.ready = true, true
+		case 'M':
+			s.member = true
+		case 'O':
+		default:
+			t.Fatalf("%s is no agent", word)
+		}
+		for _, sign := range word[1:] {
+			switch sign {
 			case '+':
-				s.member = true
-			case '!':
-				s.member, s.ready = true, true
-			case '~':
-				s.since = time.Second
-			case 'x':
-				s.listed = false
+				s.since = 0
 			case '-':
-				s.online, s.since = false, 0
-				fmt.Sscanf(marks[i+1:], "%d", &s.since)
-				s.since *= time.Second
+				s.online, s.since = false, time.Second
+			case 'x':
+				s.online, s.since = false, replace
+			case '?':
+				s.online, s.since = false, 2*replace
+			case 'u':
+				s.listed = false
+			default:
+				t.Fatalf("%s is no sign", word)
 			}
 		}
 		all = append(all, s)
 	}
-	return all
+	return self, all
 }
 
 func TestNextStep(t *testing.T) {
-	for name, c := range map[string]struct {
-		agents string
-		want   step
-	}{
-		"alone":                     {"L", step{}},
-		"two agents need one voter": {"L a", step{}},
-		"a third agent lets the first one catch up": {"L a b", step{enlist, "a"}},
-		"then the second":                            {"L a! b", step{enlist, "b"}},
-		"nobody gets a vote before both are ready":   {"L a! b+", step{}},
-		"both ready, the first gets its vote":        {"L a! b!", step{promote, "a"}},
-		"then the second gets its own":               {"L A b!", step{promote, "b"}},
-		"who came a second ago must wait":            {"L a b~", step{}},
-		"three agents, three voters":                 {"L A B", step{}},
-		"four agents, three voters":                  {"L A B c", step{}},
-		"five agents, two more catch up":             {"L A B c d", step{enlist, "c"}},
-		"six agents, five voters":                    {"L A B C D e", step{}},
-		"a waiting agent too many goes":              {"L A B c+", step{remove, "c"}},
-		"one that waits and went away goes":          {"L a- b- c+-11", step{remove, "c"}},
-		"away for less than a minute":                {"L A B-59 c", step{}},
-		"away for a minute, the spare catches up":    {"L A B-60 c", step{enlist, "c"}},
-		"the spare catches up still":                 {"L A B-60 c+", step{await, "c"}},
-		"the spare is ready, the dead voter goes":    {"L A B-60 c!", step{remove, "b"}},
-		"then the spare gets its vote":               {"L A b-60 c!", step{promote, "c"}},
-		"a spare that never gets ready":              {"L A B-120 c+", step{remove, "b"}},
-		"no spare, the dead voter goes":              {"L A B-60", step{remove, "b"}},
-		"two voters left step down to one":           {"L A b-60", step{demote, "a"}},
-		"a second one dies too early":                {"L A-1 b-60", step{}},
-		"one of five dead, no spare":                 {"L A B C D-60", step{remove, "d"}},
-		"four of five step down to three":            {"L A B C d-60", step{demote, "c"}},
-		"four step down by the one that is away":     {"L A- B C d-60 e-99", step{demote, "a"}},
-		"two of five dead":                           {"L A B C-60 D-60", step{remove, "c"}},
-		"then the other":                             {"L A B c-60 D-60", step{remove, "d"}},
-		"no majority, no step":                       {"L A-99 B-99", step{}},
-		"half is no majority":                        {"L A-99", step{}},
-		"a voter taken off the list goes":            {"L A Bx c", step{remove, "b"}},
-		"a voter off the list must leave a majority": {"L Ax B-5", step{demote, "b"}},
-		"a waiting agent off the list goes":          {"L A B c+x", step{remove, "c"}},
-		"the leader taken off the list resigns":      {"Lx A B", step{resign, "l"}},
-		"but it needs a successor":                   {"Lx a b", step{enlist, "a"}},
-		"who gets a vote":                            {"Lx a!", step{promote, "a"}},
-		"and then is told to lead":                   {"Lx A", step{resign, "l"}},
+	for name, test := range map[string]struct{ cluster, want string }{
+		"alone":                                       {"A", ""},
+		"two stay with one voter":                     {"A O", ""},
+		"three: the first candidate":                  {"A O O", "enlist 1"},
+		"three: the second candidate":                 {"A M O", "enlist 2"},
+		"three: not before both are ready":            {"A R M", ""},
+		"three: both are ready":                       {"A R R", "promote 1"},
+		"three: the last vote":                        {"A V R", "promote 2"},
+		"three are there":                             {"A V V", ""},
+		"who came just now waits":                     {"A O O+", ""},
+		"four stay with three":                        {"A V V O", ""},
+		"five: more candidates":                       {"A V V O O", "enlist 3"},
+		"five: both are ready":                        {"A V V R R", "promote 3"},
+		"six stay with five":                          {"A V V V V O", ""},
+		"a candidate that is not needed goes":         {"A V V M", "remove 3"},
+		"a candidate that is away goes":               {"A V M? O O", "remove 2"},
+		"a candidate off the list goes":               {"A V Mu O O", "remove 2"},
+		"a voter away for a moment stays":             {"A V V- O", ""},
+		"a dead voter: its substitute first":          {"A V Vx O", "enlist 3"},
+		"a dead voter: the substitute catches up":     {"A V Vx M", "await 3"},
+		"a dead voter: the substitute is ready":       {"A V Vx R", "remove 2"},
+		"a dead voter: the substitute gets the vote":  {"A V R", "promote 2"},
+		"a dead voter: the substitute is too slow":    {"A V V? M", "remove 2"},
+		"a dead voter without a substitute":           {"A V Vx", "remove 2"},
+		"the second of three can't go yet":            {"A V- Vx", ""},
+		"two voters left become one":                  {"A V", "demote 1"},
+		"two voters and one is away":                  {"A V-", ""},
+		"two dead of five":                            {"A V V Vx Vx", "remove 3"},
+		"four voters become three":                    {"A V V V", "demote 3"},
+		"four voters: the absent one goes":            {"A V- V V", "demote 1"},
+		"without a majority nothing helps":            {"A Vx Vx O O", ""},
+		"a voter off the list goes":                   {"A V Vu O", "remove 2"},
+		"a voter off the list waits for the majority": {"A V- Vu", "demote 1"},
+		"a leader off the list makes room":            {"Au V V O", "resign 0"},
+		"a leader off the list finds a successor":     {"Au O", "enlist 1"},
+		"a leader off the list waits for it":          {"Au M", ""},
+		"a leader off the list gives it a vote":       {"Au R", "promote 1"},
+		"a leader off the list alone":                 {"Au", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := nextStep("l", agents(t, c.agents), testSettle, testReplace); got != c.want {
-				t.Errorf("%s: got %v, want %v", c.agents, got, c.want)
+			self, all := parse(t, test.cluster)
+			got := nextStep(self, all, settle, replace)
+			if text := strings.TrimSpace(string(got.kind) + " " + got.uid); text != test.want {
+				t.Errorf("%s: %q, not %q", test.cluster, text, test.want)
 			}
 		})
 	}
 }
 
-func TestTargetVoters(t *testing.T) {
-	want := []int{1, 1, 1, 3, 3, 5, 5, 5}
-	for online, n := range want {
-		if got := targetVoters(online); got != n {
-			t.Errorf("targetVoters(%d) = %d, want %d", online, got, n)
-		}
-	}
-}
-
-// world is a cluster whose agents come and go while steps are taken.
+// world is a cluster over time, in which agents come and go at random and a
+// leader, if a majority of the voters is there, takes one step a second.
 type world struct {
-	t   *testing.T
-	rnd *rand.Rand
-	all []server
+	t    *testing.T
+	rand *rand.Rand
+	all  []server
+	self int // index of the leader, -1 for none
+	log  []string
 }
 
-func (w *world) count(is func(server) bool) (n int) {
-	for _, s := range w.all {
-		if is(s) {
-			n++
+func TestNextStep_AnyWorld(t *testing.T) {
+	for seed := range uint64(2000) {
+		w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), self: -1}
+		for i := range 1 + w.rand.IntN(9) {
+			w.all = append(w.all, server{uid: string(rune('a' + i)), listed: true, online: w.rand.IntN(3) > 0})
+		}
+		w.all[0].member, w.all[0].voter = true, true
+		for range 300 {
+			w.tick()
+			if w.rand.IntN(20) == 0 {
+				w.happen()
+			}
+		}
+		for range 300 { // the world holds still
+			w.tick()
+		}
+		w.check()
+		if t.Failed() {
+			t.Fatalf("seed %d:\n%s", seed, strings.Join(w.log, "\n"))
 		}
 	}
-	return n
 }
 
-func isVoter(s server) bool { return s.voter }
-func isLive(s server) bool  { return s.voter && s.online }
-
-// take takes a step as Raft would, and checks that it may be taken.
-func (w *world) take(self string, st step) {
-	i := slices.IndexFunc(w.all, func(s server) bool { return s.uid == st.uid })
-	s, before := &w.all[i], fmt.Sprintf("%+v", w.all)
-	if s.uid == self && st.kind != resign {
-		w.t.Fatalf("the leader took %v of itself in %s", st, before)
+// happen has something happen to an agent.
+func (w *world) happen() {
+	s := &w.all[w.rand.IntN(len(w.all))]
+	if w.rand.IntN(10) == 0 {
+		s.listed = !s.listed
+		w.note("%s listed %v", s.uid, s.listed)
+		return
 	}
-	switch st.kind {
+	s.online, s.since = !s.online, 0
+	w.note("%s online %v", s.uid, s.online)
+}
+
+func (w *world) note(format string, args ...any) {
+	w.log = append(w.log, fmt.Sprintf(format, args...))
+}
+
+// tick lets a second pass.
+func (w *world) tick() {
+	for i := range w.all {
+		s := &w.all[i]
+		s.since += time.Second
+		s.ready = s.member && (s.ready || s.online && w.rand.IntN(3) == 0)
+	}
+	w.elect()
+	if w.self < 0 {
+		return
+	}
+	step := nextStep(w.all[w.self].uid, w.all, settle, replace)
+	if step.kind != stay {
+		w.note("%s: %s %s", w.all[w.self].uid, step.kind, step.uid)
+		w.take(step)
+	}
+}
+
+// elect finds a leader when there is none that is alive.
+func (w *world) elect() {
+	voters, live := w.votes()
+	if w.self >= 0 && w.all[w.self].online && w.all[w.self].voter && live > voters/2 {
+		return
+	}
+	w.self = -1
+	if live > voters/2 {
+		w.self = slices.IndexFunc(w.all, func(s server) bool { return s.voter && s.online })
+	}
+}
+
+func (w *world) votes() (voters, live int) {
+	for _, s := range w.all {
+		if s.voter {
+			voters++
+		}
+		if s.voter && s.online {
+			live++
+		}
+	}
+	return voters, live
+}
+
+// take does a step and checks that it may be done.
+func (w *world) take(step step) {
+	i := slices.IndexFunc(w.all, func(s server) bool { return s.uid == step.uid })
+	s, voters := &w.all[i], 0
+	voters, _ = w.votes()
+	wrong := ""
+	switch step.kind {
 	case enlist:
-		s.member = true
+		if s.member || !settled(*s, settle) {
+			wrong = "it is a member, or may not be one"
+		}
+		s.member, s.ready = true, false
 	case promote:
-		if !s.member || !s.ready || !s.online {
-			w.t.Fatalf("%v of an agent that is not ready in %s", st, before)
+		ready := 0
+		for _, other := range w.all {
+			if !other.voter && other.member && other.ready && other.online {
+				ready++
+			}
+		}
+		if !s.member || s.voter || !s.ready || !s.online {
+			wrong = "it can't vote yet"
+		} else if voters == 1 && ready < 2 && w.all[w.self].listed {
+			wrong = "two voters are worse than one"
 		}
 		s.voter = true
 	case demote:
+		if !s.voter || i == w.self {
+			wrong = "it has no vote to lose"
+		}
 		s.voter = false
 	case remove:
-		s.voter, s.member, s.ready = false, false, false
-	}
-	if live, voters := w.count(isLive), w.count(isVoter); live <= voters/2 {
-		w.t.Fatalf("%v leaves %d of %d voters online in %s", st, live, voters, before)
-	}
-}
-
-// tick lets some seconds pass: agents come and go, catch up, are taken off the
-// list and put on it again, but a majority of the voters stays.
-func (w *world) tick(self string) {
-	for i := range w.all {
-		s := &w.all[i]
-		s.since += 5 * time.Second
-		s.ready = s.member && !s.voter && (s.ready || w.rnd.IntN(3) == 0)
-		if s.uid == self || w.rnd.IntN(12) != 0 {
-			continue
+		if !s.member || i == w.self {
+			wrong = "it is no member, or the leader"
 		}
-		old := *s
-		s.online, s.since = !s.online, 0
-		s.listed = w.rnd.IntN(20) != 0
-		if w.count(isLive) <= w.count(isVoter)/2 {
-			*s = old
+		s.member, s.voter, s.ready = false, false, false
+	case resign:
+		if i != w.self || s.listed {
+			wrong = "only a leader off the list resigns"
 		}
+		w.self = slices.IndexFunc(w.all, func(o server) bool { return o.voter && o.online && o.uid != s.uid })
+	}
+	if voters, live := w.votes(); live <= voters/2 {
+		wrong = fmt.Sprintf("%d of %d voters are left", live, voters)
+	}
+	if wrong != "" {
+		w.t.Errorf("%s %s: %s", step.kind, step.uid, wrong)
 	}
 }
 
-func TestNextStep_in_any_world(t *testing.T) {
-	for seed := range uint64(300) {
-		rnd := rand.New(rand.NewPCG(seed, 1))
-		w := &world{t: t, rnd: rnd}
-		for i := range 1 + rnd.IntN(8) {
-			w.all = append(w.all, server{uid: string(rune('a' + i)), online: true, listed: true})
-		}
-		self := "a"
-		w.all[0].member, w.all[0].voter = true, true
-		for range 200 {
-			w.tick(self)
-			if st := nextStep(self, w.all, testSettle, testReplace); st.kind != stay && st.kind != await && st.kind != resign {
-				w.take(self, st)
-			}
-		}
-		w.settle(self)
+// check asserts what must be so when the world has held still for long: as
+// many voters as there should be, all of them online and on the list, and
+// nobody who waits for a vote.
+func (w *world) check() {
+	if w.self < 0 {
+		return // the majority is lost
 	}
-}
-
-// settle lets the world hold still and wants the right number of voters, all
-// of them online, in the end.
-func (w *world) settle(self string) {
-	for range 200 {
-		for i := range w.all {
-			w.all[i].since += 5 * time.Second
-			w.all[i].ready = w.all[i].member && !w.all[i].voter
+	online, voters := 0, 0
+	for _, s := range w.all {
+		if s.listed && s.online {
+			online++
 		}
-		if st := nextStep(self, w.all, testSettle, testReplace); st.kind != stay && st.kind != await {
-			w.take(self, st)
+		if s.voter {
+			voters++
 		}
 	}
-	online := w.count(func(s server) bool { return s.online && (s.listed || s.uid == self) })
-	if got, want := w.count(isVoter), targetVoters(online); got != want || w.count(isLive) != got {
-		w.t.Fatalf("%d of %d voters are online among %d agents online, want %d: %+v", w.count(isLive), got, online, want, w.all)
+	if online == 0 {
+		return // the last agent is off the list
 	}
-	if w.count(func(s server) bool { return s.member && !s.voter }) > 0 {
-		w.t.Fatalf("an agent waits for a vote for ever: %+v", w.all)
+	if voters != targetVoters(online) {
+		w.t.Errorf("%d agents have %d voters", online, voters)
+	}
+	for _, s := range w.all {
+		if s.voter && !(s.online && s.listed) || s.member && !s.voter {
+			w.t.Errorf("in the end there is %+v", s)
+		}
 	}
 }

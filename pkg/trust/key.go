@@ -39,9 +39,9 @@ func (r Role) size() int {
 // logging one shows its role and id, never the secret; only Line and FileText
 // give that. The zero Key is none.
 type Key struct {
-	// A pointer, so that fmt finds an address and not the secret when it
-	// prints a struct that has a Key in an unexported field.
-	secret *secret
+	// A function, since fmt calls no methods on a struct's unexported fields,
+	// and some of its verbs print what a pointer leads to.
+	open func() secret
 }
 
 type secret struct {
@@ -56,14 +56,14 @@ func NewKey() Key {
 	return newKey(Member, b)
 }
 
-func newKey(r Role, b []byte) Key { return Key{&secret{r, b}} }
+func newKey(r Role, b []byte) Key { return Key{func() secret { return secret{r, b} }} }
 
 // Role tells what the key's holder may do.
 func (k Key) Role() Role {
-	if k.secret == nil {
+	if k.open == nil {
 		return ""
 	}
-	return k.secret.role
+	return k.open().role
 }
 
 // Check derives the check key; a check key is its own.
@@ -71,15 +71,15 @@ func (k Key) Check() Key {
 	if k.Role() != Member {
 		return k
 	}
-	return newKey(Check, append(expand(k.secret.bytes, infoCheck), k.memberKey()...))
+	return newKey(Check, append(expand(k.open().bytes, infoCheck), k.memberKey()...))
 }
 
 // Line gives the line that stands in a key file. It holds the secret.
 func (k Key) Line() string {
-	if k.secret == nil {
+	if k.open == nil {
 		return ""
 	}
-	return keyVersion + " " + string(k.secret.role) + " " + base64.StdEncoding.EncodeToString(k.secret.bytes)
+	return keyVersion + " " + string(k.open().role) + " " + base64.StdEncoding.EncodeToString(k.open().bytes)
 }
 
 // FileText gives a whole key file: comments that say what it is, and the key.
@@ -97,7 +97,7 @@ func (k Key) FileText() string {
 // ID names the key in messages: 8 hex digits, the same for a cluster key and
 // its check key. It is no secret.
 func (k Key) ID() string {
-	if k.secret == nil {
+	if k.open == nil {
 		return ""
 	}
 	return idOf(authorityID(Member, k.memberKey()))
@@ -105,19 +105,19 @@ func (k Key) ID() string {
 
 // Equal tells whether two keys are the same.
 func (k Key) Equal(other Key) bool {
-	if k.secret == nil || other.secret == nil {
-		return k.secret == other.secret
+	if k.open == nil || other.open == nil {
+		return k.open == nil && other.open == nil
 	}
-	return k.secret.role == other.secret.role && bytes.Equal(k.secret.bytes, other.secret.bytes)
+	return k.Role() == other.Role() && bytes.Equal(k.open().bytes, other.open().bytes)
 }
 
 // Format implements fmt.Formatter: no verb shows the secret.
 func (k Key) Format(f fmt.State, _ rune) {
-	if k.secret == nil {
+	if k.open == nil {
 		fmt.Fprint(f, "no key")
 		return
 	}
-	fmt.Fprintf(f, "%s key %s", k.secret.role, k.ID())
+	fmt.Fprintf(f, "%s key %s", k.open().role, k.ID())
 }
 
 // LogValue implements slog.LogValuer.
@@ -125,23 +125,23 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(k)) }
 
 // memberKey is the public key of the member CA.
 func (k Key) memberKey() ed25519.PublicKey {
-	if k.secret.role == Check {
-		return ed25519.PublicKey(k.secret.bytes[ed25519.SeedSize:])
+	if k.open().role == Check {
+		return ed25519.PublicKey(k.open().bytes[ed25519.SeedSize:])
 	}
 	return public(k.memberSeed())
 }
 
 // memberSeed is the member CA's private key; only a cluster key has it.
 func (k Key) memberSeed() ed25519.PrivateKey {
-	return ed25519.NewKeyFromSeed(expand(k.secret.bytes, infoMember))
+	return ed25519.NewKeyFromSeed(expand(k.open().bytes, infoMember))
 }
 
 // checkSeed is the seed of the check CA's private key.
 func (k Key) checkSeed() []byte {
-	if k.secret.role == Check {
-		return k.secret.bytes[:ed25519.SeedSize]
+	if k.open().role == Check {
+		return k.open().bytes[:ed25519.SeedSize]
 	}
-	return expand(k.secret.bytes, infoCheck)
+	return expand(k.open().bytes, infoCheck)
 }
 
 // expand derives 32 bytes from a secret.

@@ -109,9 +109,12 @@ func hold(keys []Key, o owner) (*holding, error) {
 	if o.role != Member && o.role != Check {
 		return nil, &awa.Fault{Code: awa.ErrBadInput, Text: "a certificate's role is member or check"}
 	}
+	if o.uid != "" && !isUID(o.uid) {
+		return nil, errors.New("trust: an agent's uid is 32 hex digits")
+	}
 	h := &holding{keys: append([]Key(nil), keys...), members: x509.NewCertPool(), callers: x509.NewCertPool()}
 	for _, key := range keys {
-		if key.secret == nil {
+		if key.open == nil {
 			return nil, errors.New("trust: the zero Key was handed in")
 		}
 		if !key.Role().May(o.role) {

@@ -75,6 +75,7 @@ func edits(ctx context.Context, b *bench) (err error) {
 	b.figure("edit at the leader, 1 writer, p50", fmt.Sprintf("%.2f ms", ms(median(took))))
 	b.figure("edit at the leader, 1 writer, p99", fmt.Sprintf("%.2f ms", ms(percentile(took, 99))))
 	b.atMost("that p50 in fdatasyncs (appending)", float64(median(took))/float64(sync), 14, "%.1f")
+	b.figure("… and in fdatasyncs (in place)", fmt.Sprintf("%.1f", float64(median(took))/float64(median(disk.inPlace))))
 	b.figure("edit at another voter, 1 writer, p50", fmt.Sprintf("%.2f ms", ms(median(passedOn))))
 	b.figure("1 writer", fmt.Sprintf("%.0f edits/s", median(alone)))
 	b.atLeast("64 writers", median(crowd), 3000, "%.0f edits/s")

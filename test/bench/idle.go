@@ -19,7 +19,7 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// process is an awa-agent of its own.
+// agentProcess is an awa-agent that runs as users run it.
 type agentProcess struct {
 	cmd  *exec.Cmd
 	addr string
@@ -78,11 +78,11 @@ func idle(ctx context.Context, b *bench) (err error) {
 
 // startAgent starts an agent as a user would, and waits until it listens.
 func startAgent(ctx context.Context, b *bench, name, join string) (*agentProcess, error) {
-	log, err := os.Create(filepath.Join(b.dir, name+".log"))
+	bin, err := b.program("awa-agent")
 	if err != nil {
 		return nil, err
 	}
-	bin, err := filepath.Abs(filepath.Join(b.bin, "awa-agent"))
+	log, err := os.Create(filepath.Join(b.dir, name+".log"))
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,4 +142,16 @@ func (b *bench) one(ctx context.Context, p part) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
 	return p.measure(ctx, b)
+}
+
+// program gives the path of a program of ours.
+func (b *bench) program(name string) (string, error) {
+	path, err := filepath.Abs(filepath.Join(b.bin, name))
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: run make build first", err)
+	}
+	return path, nil
 }

@@ -23,6 +23,10 @@ func plugin(ctx context.Context, b *bench) (err error) {
 		b.note("SKIPPED: there is no %s: apt-get install monitoring-plugins-basic", checkHTTP)
 		return nil
 	}
+	bin, err := b.program("check_awa")
+	if err != nil {
+		return err
+	}
 	const agents = 10
 	c, err := startListed(ctx, b.dir, agents)
 	if err != nil {
@@ -39,7 +43,7 @@ func plugin(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	ours := []string{filepath.Join(b.bin, "check_awa"), "-H", c.first()}
+	ours := []string{bin, "-H", c.first()}
 	theirs := []string{checkHTTP, "-H", host, "-p", port, "-u", "/"}
 	var a, h []time.Duration
 	var ratios []float64

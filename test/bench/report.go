@@ -62,7 +62,7 @@ func (r *report) judged(what, value, aim string, met bool) {
 }
 
 func (r *report) row(what, value, aim, verdict string) {
-	line := fmt.Sprintf("  %-58s %16s   %-18s %s", what, value, aim, verdict)
+	line := fmt.Sprintf("  %-60s %14s   %-18s %s", what, value, aim, verdict)
 	fmt.Fprintln(r.out, strings.TrimRight(line, " "))
 }
 

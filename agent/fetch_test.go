@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/store"
+)
+
+// growing is an agent whose list gets a further change with every request.
+type growing struct {
+	api.Agent
+	mu      sync.Mutex
+	changes []awa.Change
+}
+
+func (g *growing) grow(n int) {
+	for range n {
+		id := uint64(len(g.changes)) + 1
+		g.changes = append(g.changes, awa.Change{ID: id, Action: awa.Create, Data: fmt.Sprintf(`{"id":%d,"name":"n%d","host":"h","port":"1"}`, id, id)})
+	}
+}
+
+func (g *growing) Self() awa.Self {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	self := awa.Self{Cluster: "c", History: awa.History{Epoch: 1, ID: "ab"}, State: uint64(len(g.changes))}
+	g.grow(1)
+	return self
+}
+
+func (g *growing) Changes(since uint64, limit int) ([]awa.Change, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := g.changes[min(since, uint64(len(g.changes))):]
+	return all[:min(limit, len(all))], nil
+}
+
+// TestFetch gets a list that is edited meanwhile, in one piece and in more:
+// what it gives must agree with itself, or its backup could not be restored.
+func TestFetch(t *testing.T) {
+	for _, n := range []int{0, 1, 9_999, 10_000, 20_000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			agent := &growing{}
+			agent.grow(n)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			server, ended := api.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
+			go func() { ended <- server.Serve(ln) }()
+			client := api.NewClient(api.ClientConfig{})
+			defer func() {
+				client.Close()
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				if err := server.Shutdown(ctx); err != nil {
+					t.Error(err)
+				}
+				<-ended
+			}()
+			set, err := fetch(t.Context(), client, ln.Addr().String())
+			if err != nil || set.State < uint64(n) || set.State != uint64(len(set.Changes)) {
+				t.Fatalf("%v: %d changes of state %d", err, len(set.Changes), set.State)
+			}
+			file := filepath.Join(t.TempDir(), "list.json")
+			if err := store.WriteBackup(file, set); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := store.ReadBackup(file); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,92 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// answers is a network in which each address answers pings with one thing.
+type answers struct {
+	Peers
+	mu    sync.Mutex
+	selfs map[string]awa.Self // by address; others don't answer
+	asked []string
+}
+
+// Ping implements Peers.
+func (a *answers) Ping(_ context.Context, addr string, _ bool) (awa.Self, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, addr)
+	self, ok := a.selfs[addr]
+	if !ok {
+		return awa.Self{}, &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}
+	}
+	return self, nil
+}
+
+// set has an address answer from now on.
+func (a *answers) set(addr string, self awa.Self) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.selfs[addr] = self
+}
+
+// An agent that is among its own contacts has not met anybody yet: after a
+// power failure all may have moved, and find each other late.
+func TestMeet_ItselfIsNobody(t *testing.T) {
+	st := openList(t)
+	dir := t.TempDir()
+	if err := Bootstrap(st, dir); err != nil {
+		t.Fatal(err)
+	}
+	m := st.Meta()
+	own := awa.Self{UID: m.UID, Instance: "this", Cluster: m.Cluster, History: m.History}
+	other := awa.Self{UID: "other", Instance: "that", Cluster: m.Cluster, History: m.History}
+	synctest.Test(t, func(t *testing.T) {
+		net := &answers{selfs: map[string]awa.Self{"own:1": own}}
+		r := New(Config{
+			List: st, Peers: net, Dir: dir, Instance: "this", Contacts: []string{"own:1", "other:1"},
+			Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
+		})
+		met := make(chan error, 1)
+		go func() { met <- r.Meet(t.Context()) }()
+		time.Sleep(10 * time.Second) // in the bubble
+		select {
+		case err := <-met:
+			t.Fatalf("it met itself and was content (%v)", err)
+		default:
+		}
+		net.set("other:1", other)
+		if err := <-met; err != nil {
+			t.Error(err)
+		}
+		if !slices.Contains(net.asked, "other:1") {
+			t.Error("it has not asked the other one")
+		}
+	})
+}
+
+func TestMeet_AnotherCluster(t *testing.T) {
+	st := openList(t)
+	dir := t.TempDir()
+	if err := Bootstrap(st, dir); err != nil {
+		t.Fatal(err)
+	}
+	net := &answers{selfs: map[string]awa.Self{"other:1": {Name: "n9", UID: "other", Cluster: "theirs"}}}
+	r := New(Config{
+		List: st, Peers: net, Dir: dir, Instance: "this", Contacts: []string{"other:1"},
+		Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err := r.Meet(t.Context()); !errors.Is(err, awa.ErrOtherCluster) {
+		t.Errorf("it met another cluster's agent with %v", err)
+	}
+}

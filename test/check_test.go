@@ -1,0 +1,88 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCheck asks a real cluster with check_awa: all well, one killed, all
+// killed, one back.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	a1, a2, a3 := c.agents[0], c.agents[1], c.agents[2]
+	check := func(code int, out string, args ...string) string {
+		t.Helper()
+		r := run(t, "check_awa", args...)
+		if r.code != code || !regexp.MustCompile(`\A(?:`+out+`)\z`).MatchString(r.out) || r.errors != "" {
+			t.Errorf("check_awa %s: exit code %d, want %d, with\n%s%swant\n%s", strings.Join(args, " "), r.code, code, r.out, r.errors, out)
+		}
+		return r.out
+	}
+	const perfdata = ` \| online=\d;;;0;3 offline=\d;;0;0;3 rtt_max=\d\.\d+s;;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
+	row := func(a *agent, status string) string {
+		return fmt.Sprintf(`%s +127\.0\.0\.1 +%s +%s`, a.name, a.port(), status) + "\n"
+	}
+	const head = "Name +Host +Port +Status\n"
+	const refused = `Offline \(connect: connection refused\)`
+
+	for _, a := range c.agents {
+		check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a.addr())
+	}
+	check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", "127.0.0.1", "-p", a1.port())
+	check(0, head+row(a1, "Online")+row(a2, "Online")+row(a3, "Online"), "-o", "table", "-H", a2.addr())
+
+	a3.kill()
+	const one = `AWA CRITICAL - 1 of 3 nodes offline: a3 \(connect: connection refused\)`
+	check(2, one+perfdata, "-H", a1.addr())
+	check(2, one+perfdata, "-H", a3.addr(), "-H", a2.addr())
+	check(2, one+perfdata, "-H", a3.addr()+","+a1.addr())
+	check(1, `AWA WARNING - 1 of 3 nodes offline: a3.*`+"\n", "-H", a1.addr(), "-w", "0", "-c", "1")
+	check(0, `AWA OK - .*`+"\n", "-H", a1.addr(), "-c", "34%")
+	check(2, one+perfdata+head+row(a1, "Online")+row(a2, "Online")+row(a3, refused), "-v", "-H", a1.addr())
+	var shown struct {
+		State int
+		Nodes []struct{ Name, Verdict string }
+	}
+	out := check(2, `(?s).*`, "-o", "json", "-H", a1.addr())
+	if err := json.Unmarshal([]byte(out), &shown); err != nil || shown.State != 2 || len(shown.Nodes) != 3 || shown.Nodes[2].Verdict != "offline" {
+		t.Errorf("%v: %s", err, out)
+	}
+	if out := check(0, `(?s).*`, "-o", "influx", "-H", a1.addr()); !strings.Contains(out, "\nawa_node,") || strings.Count(out, "\n") != 4 {
+		t.Errorf("influx:\n%s", out)
+	}
+
+	a1.kill()
+	a2.kill()
+	begin := time.Now()
+	var none []string
+	for _, a := range c.agents {
+		none = append(none, regexp.QuoteMeta(a.addr()+" (connect: connection refused)"))
+	}
+	check(2, `AWA CRITICAL - no agent answers: `+strings.Join(none, ", ")+` .*`+"\n", "-H", a1.addr(), "-H", a2.addr(), "-H", a3.addr())
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("nobody answers: it took %v", took)
+	}
+
+	// A lone survivor answers, with the leader gone or not.
+	a2.start()
+	check(2, `AWA CRITICAL - 2 of 3 nodes offline: a1 \(connect: connection refused\), a3 \(connect: connection refused\)`+perfdata, "-H", a2.addr())
+	a1.start()
+	a3.start()
+	check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a3.addr())
+}
+
+// TestCheck_usage exits with 3 and one line on stdout when it is used wrongly.
+func TestCheck_usage(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"-x", "-H", "-H a:b:c", "-p 0", "-t 0", "-w x", "-c", "-o xml", "now"} {
+		r := run(t, "check_awa", strings.Fields(args)...)
+		if r.code != 3 || !strings.HasPrefix(r.out, "AWA UNKNOWN - ") || strings.Count(r.out, "\n") != 1 || r.errors != "" {
+			t.Errorf("check_awa %s: exit code %d with\n%s%s", args, r.code, r.out, r.errors)
+		}
+	}
+}

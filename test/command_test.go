@@ -1,0 +1,333 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// alone starts an agent n1, the first and only of its cluster, and waits
+// until it has registered itself.
+func alone(t *testing.T) *agent {
+	t.Helper()
+	a := newAgent(t, "n1", "--first")
+	a.start()
+	a.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "registered" }, a.ended)
+	return a
+}
+
+// TestNode edits the list as a person does.
+func TestNode(t *testing.T) {
+	t.Parallel()
+	a := alone(t)
+	list := func(rows string) string {
+		return strings.ReplaceAll(rows, "PORT", fmt.Sprintf("%-5s", a.port()))
+	}
+	for _, step := range []struct {
+		args string
+		code int
+		out  string // of stderr when the code is not 0
+	}{
+		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n")},
+		{"node add db1 10.0.0.3", 0, "db1 is node 2 at 10.0.0.3:25483 (change 2).\n"},
+		{"node add db2 fe80::3 7 --label role=database --label=rack=a,b=c", 0, "db2 is node 3 at [fe80::3]:7 (change 3).\n"},
+		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n2   db1   10.0.0.3   25483  \n3   db2   fe80::3    7      rack=a,b=c role=database\n")},
+		{"node add DB1 10.0.0.4", 1, "the name DB1 is taken by node 2: choose another name, or change that node"},
+		{"node set DB1 --name db3 --host db3.example.org --port 80", 0, "db3 is node 2 at db3.example.org:80 (change 4).\n"},
+		{"node set db2 --label rack= --label role=web", 0, "db2 is node 3 at [fe80::3]:7 (change 5).\n"},
+		{"node set db2 --name db3", 1, "the name db3 is taken by node 2: choose another name, or change that node"},
+		{"node set db1 --port 1", 1, "the list has no node db1: awa-agent node list shows the names"},
+		{"node remove db1", 1, "the list has no node db1: awa-agent node list shows the names"},
+		{"node list -o json", 0, list(`[
+  {
+    "id": 1,
+    "name": "n1",
+    "host": "127.0.0.1",
+    "port": "` + a.port() + `",
+    "uid": "UID",
+    "changed": 1
+  },
+  {
+    "id": 2,
+    "name": "db3",
+    "host": "db3.example.org",
+    "port": "80",
+    "changed": 4
+  },
+  {
+    "id": 3,
+    "name": "db2",
+    "host": "fe80::3",
+    "port": "7",
+    "labels": {
+      "role": "web"
+    },
+    "changed": 5
+  }
+]
+`)},
+		{"node remove DB3", 0, "Removed (change 6).\n"},
+		{"node add db1 10.0.0.3 -o json", 0, `{
+  "id": 7,
+  "node": {
+    "id": 4,
+    "name": "db1",
+    "host": "10.0.0.3",
+    "port": "25483",
+    "changed": 7
+  }
+}
+`},
+		{"node remove db1 -o json", 0, "{\n  \"id\": 8\n}\n"},
+		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n3   db2   fe80::3    7      role=web\n")},
+	} {
+		r := run(t, "awa-agent", append(strings.Fields(step.args), "--agent", a.addr())...)
+		out, errs := regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(r.out, "UID"), ""
+		if step.code != 0 {
+			step.out, errs = "", "awa-agent: "+step.out+"\n"
+		}
+		if r.code != step.code || out != step.out || r.errors != errs {
+			t.Fatalf("awa-agent %s: exit code %d, want %d, with\n%s%swant\n%s%s", step.args, r.code, step.code, out, r.errors, step.out, errs)
+		}
+	}
+	t.Run("changes", func(t *testing.T) { testChanges(t, a) })
+}
+
+// testChanges reads the log of what TestNode did.
+func testChanges(t *testing.T, a *agent) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+	for args, want := range map[string]string{
+		"--since 3": `     4  AT  UPDATE  node 2: db3 at db3.example.org:80  (WHO)
+     5  AT  UPDATE  node 3: db2 at [fe80::3]:7 role=web  (WHO)
+     6  AT  DELETE  node 2  (WHO)
+     7  AT  CREATE  node 4: db1 at 10.0.0.3:25483  (WHO)
+     8  AT  DELETE  node 4  (WHO)
+`,
+		"--since 6 -o json": `{"id":7,"action":"CREATE","node":4,"name":"db1","addr":"10.0.0.3:25483","by":"WHO","at":"AT"}
+{"id":8,"action":"DELETE","node":4,"by":"WHO","at":"AT"}
+`,
+		"--since 8":   "",
+		"--since 999": "",
+	} {
+		r := run(t, "awa-agent", append(append([]string{"changes"}, strings.Fields(args)...), "--agent", a.addr())...)
+		out := strings.ReplaceAll(at.ReplaceAllString(r.out, "AT"), me.Username+"@"+host, "WHO")
+		if r.code != 0 || out != want || r.errors != "" {
+			t.Errorf("changes %s: exit code %d with\n%s%swant\n%s", args, r.code, out, r.errors, want)
+		}
+	}
+	if r := run(t, "awa-agent", "changes", "--agent", a.addr()); strings.Count(r.out, "\n") != 8 || !strings.Contains(r.out, "CREATE  node 1: n1 at "+a.addr()+"  (agent n1)\n") {
+		t.Errorf("all changes: %d\n%s", r.code, r.out)
+	}
+}
+
+// TestChanges_follow shows changes as they are made, until it is interrupted.
+func TestChanges_follow(t *testing.T) {
+	t.Parallel()
+	a := alone(t)
+	f := newAgent(t, "follower")
+	lines := &logBook{moved: make(chan struct{})}
+	f.spawn([]string{"changes", "--follow", "-o", "json", "--agent", a.addr()}, func(cmd *exec.Cmd) { cmd.Stdout = lines })
+	first := lines.wait(t, 20*time.Second, func(l logLine) bool { return l.Addr == a.addr() }, f.ended)
+	if first.Addr == "" {
+		t.Fatalf("it ended: %s", f.log)
+	}
+	if r := run(t, "awa-agent", "node", "add", "n2", "10.0.0.2", "--agent", a.addr()); r.code != 0 {
+		t.Fatal(r)
+	}
+	lines.wait(t, 20*time.Second, func(l logLine) bool { return l.Addr == "10.0.0.2:25483" }, f.ended)
+	if code, took := f.stop(syscall.SIGINT); code != 0 || took > 3*time.Second || f.log.String() != "" {
+		t.Errorf("exit code %d after %v\n%s", code, took, f.log)
+	}
+}
+
+// TestCommand_interrupted ends a command whose agent says nothing.
+func TestCommand_interrupted(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for _, args := range []string{"node list", "node add n2 h", "backup x", "changes"} {
+		a := newAgent(t, "command")
+		a.spawn(append(strings.Fields(args), "--agent", ln.Addr().String()), nil)
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Read(make([]byte, 1)) // its request is here
+		want := "awa-agent: interrupted before the agent answered: whether an edit was made is not known\n"
+		if code, took := a.stop(syscall.SIGINT); code != 1 || took > 3*time.Second || a.log.String() != want {
+			t.Errorf("awa-agent %s: exit code %d after %v with\n%swant\n%s", args, code, took, a.log, want)
+		}
+		conn.Close()
+	}
+}
+
+// TestCommand_wrong has wrong usage (2) and what fails (1), each with one
+// sentence on stderr and nothing on stdout.
+func TestCommand_wrong(t *testing.T) {
+	t.Parallel()
+	const help = " (awa-agent --help tells what there is)"
+	const noAgent = "the agent at 127.0.0.1:1 was not reached (connect: connection refused): is it running, and is --agent right?"
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "there"), "x")
+	write(t, filepath.Join(dir, "other.json"), `{"format":2,"cluster":"c","changes":[]}`)
+	write(t, filepath.Join(dir, "lies.json"), `{"format":1,"cluster":"c","history":"1-ab","state":7,"changes":[]}`)
+	for args, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"":                                  {2, `expected one of "run", "node", "changes", "backup", "restore"` + help},
+		"nonsense":                          {2, "unexpected argument nonsense" + help},
+		"node":                              {2, `expected one of "list", "add", "set", "remove"` + help},
+		"node frobnicate":                   {2, "unexpected argument frobnicate" + help},
+		"node list x":                       {2, "unexpected argument x" + help},
+		"node list -o xml":                  {2, `--output must be one of "table","json" but got "xml"` + help},
+		"node list --agent a:b:c":           {2, `--agent: "a:b:c" is no host: an IPv6 address is written without brackets and without a port`},
+		"node list --agent 127.0.0.1:":      {2, `--agent: "127.0.0.1:" is no address: the port after the colon is missing`},
+		"node list --agent 127.0.0.1:x":     {2, `--agent: "x" is no port: use a number from 1 to 65535`},
+		"node list --agent 127.0.0.1:1":     {1, noAgent},
+		"node add":                          {2, `expected "<name> <host>"` + help},
+		"node add n2":                       {2, `expected "<host>"` + help},
+		"node add n2 h 1 2":                 {2, "unexpected argument 2" + help},
+		"node add a/b h":                    {2, `"a/b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"node add n2 h:1":                   {2, `"h:1" is no host: an IPv6 address is written without brackets and without a port`},
+		"node add n2 h 0":                   {2, `"0" is no port: use a number from 1 to 65535`},
+		"node add n2 h --label role":        {2, `--label: expected "<key>=<value>" but got "role"` + help},
+		"node add n2 h --label a/b=c":       {2, `"a/b" is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"node add n2 h --agent 127.0.0.1:1": {1, noAgent},
+		"node set":                          {2, `expected "<name>"` + help},
+		"node set n1":                       {2, "nothing to change: give --name, --host, --port or --label"},
+		"node set n1 --port":                {2, `--port: expected string value but got "EOL" (<EOL>)` + help},
+		"node set n1 --port 1 --agent 127.0.0.1:1": {1, noAgent},
+		"node remove":                     {2, `expected "<name>"` + help},
+		"node remove a b":                 {2, "unexpected argument b" + help},
+		"changes --since x":               {2, `--since: expected a valid 64 bit int but got "x"` + help},
+		"changes --since=-2":              {2, "--since -2: use a change's id, or 0 for all"},
+		"changes --agent 127.0.0.1:1":     {1, noAgent},
+		"backup":                          {2, `expected "<file>"` + help},
+		"backup x --agent 127.0.0.1:1":    {1, noAgent},
+		"restore":                         {2, `expected "<file>"` + help},
+		"restore nothing --data-dir d":    {1, "read backup: open nothing: no such file or directory"},
+		"restore there --data-dir d":      {1, "there is no backup of a node list, or a damaged one: nothing was changed"},
+		"restore other.json --data-dir d": {1, "other.json is a backup of format 2, and this program knows format 1: use a newer awa-agent"},
+		"restore lies.json --data-dir d":  {1, "lies.json is a damaged backup (it says its state is 7 and holds 0 changes): nothing was changed"},
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			r := runIn(t, dir, nil, "awa-agent", strings.Fields(args)...)
+			if text := "awa-agent: " + want.text + "\n"; r.code != want.code || r.out != "" || r.errors != text {
+				t.Errorf("exit code %d, want %d; on stdout %q; on stderr\n%swant\n%s", r.code, want.code, r.out, r.errors, text)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if _, err := os.Stat(filepath.Join(dir, "d")); !os.IsNotExist(err) {
+			t.Errorf("a data folder was made (%v)", err)
+		}
+	})
+}
+
+// TestCommand_help explains itself on stdout.
+func TestCommand_help(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"--help": "Usage: awa-agent <command> [flags]\n", "run --help": "Usage: awa-agent run [flags]\n", "-h": "Usage: awa-agent <command> [flags]\n",
+		"node add --help": "Usage: awa-agent node add <name> <host> [<port>] [flags]\n", "--version": "awa-agent 0.1.0\n", "-V": "awa-agent 0.1.0\n",
+	} {
+		if r := run(t, "awa-agent", strings.Fields(args)...); r.code != 0 || !strings.HasPrefix(r.out, want) || r.errors != "" {
+			t.Errorf("awa-agent %s: exit code %d with %q and %q", args, r.code, r.out, r.errors)
+		}
+	}
+}
+
+// TestBackup saves a list while it is edited, and begins anew with it.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	a := alone(t)
+	c := &cluster{t: t, agents: []*agent{a}}
+	w := c.write(4)
+	dir := t.TempDir()
+	path := func(i int) string { return filepath.Join(dir, fmt.Sprintf("list%d.json", i)) }
+	const backups = 10
+	for i := range backups {
+		w.progress(5, a)
+		r := run(t, "awa-agent", "backup", path(i), "--agent", a.addr())
+		if r.code != 0 || !strings.HasPrefix(r.out, "Saved the list of cluster ") || r.errors != "" {
+			t.Fatalf("%+v", r)
+		}
+	}
+	w.end()
+	last := path(backups)
+	if r := run(t, "awa-agent", "backup", last, "--agent", a.addr()); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	list := c.list(w.newest())
+
+	// All of them can be used; the last one is.
+	for i := range backups {
+		if r := run(t, "awa-agent", "restore", path(i), "--data-dir", filepath.Join(dir, fmt.Sprint(i))); r.code != 0 {
+			t.Errorf("backup %d: %+v", i, r)
+		}
+	}
+	if r := run(t, "awa-agent", "backup", last, "--agent", a.addr()); r.code != 1 || r.errors != "awa-agent: "+last+" exists already: name a new file, nothing was changed\n" {
+		t.Errorf("%+v", r)
+	}
+	if info, err := os.Stat(last); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, mode %v", err, info.Mode())
+	}
+	if r := run(t, "awa-agent", "restore", last, "--data-dir", a.data()); r.code != 1 || !strings.Contains(r.errors, "in use by another process") {
+		t.Errorf("onto a running agent: %+v", r)
+	}
+	a.kill()
+	if r := run(t, "awa-agent", "restore", last, "--data-dir", a.data()); r.code != 1 || !strings.Contains(r.errors, "holds a list already") {
+		t.Errorf("onto a list: %+v", r)
+	}
+
+	b := newAgent(t, "n1")
+	r := run(t, "awa-agent", "restore", last, "--data-dir", b.data())
+	want := fmt.Sprintf("%s now holds the list at state %d as history 2-", b.data(), len(list))
+	if r.code != 0 || !strings.HasPrefix(r.out, want) || r.errors != "" {
+		t.Fatalf("%+v", r)
+	}
+	b.start() // on another address, under the old name
+	b.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "registered" }, b.ended)
+	j := newAgent(t, "n2", "--join", b.addr())
+	j.start()
+	j.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "registered" }, j.ended)
+	anew := &cluster{t: t, agents: []*agent{b, j}}
+	restored := anew.list(uint64(len(list)) + 2)
+	if was, is := toJSON(t, list), toJSON(t, restored[:len(list)]); was != is {
+		t.Errorf("the restored list begins otherwise:\n%s", difference([]byte(was), []byte(is)))
+	}
+	if r := run(t, "awa-agent", "node", "add", "n3", "10.0.0.3", "--agent", j.addr()); r.code != 0 {
+		t.Errorf("an edit after the restore: %+v", r)
+	}
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs, from Debian, what `make system-test` runs our programs against:
+# ruby and ruby-sqlite3 (a client of the original program's kind) and
+# monitoring-plugins-basic (check_http, the yardstick of check_awa).
+set -eu
+
+packages="ruby ruby-sqlite3 monitoring-plugins-basic"
+
+missing=""
+for package in $packages; do
+	if ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "ok installed"; then
+		missing="$missing $package"
+	fi
+done
+if [ -z "$missing" ]; then
+	echo "== All that the system tests need is installed: $packages"
+	exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "== NOT INSTALLED:$missing. This is no Debian: install them by hand." >&2
+	exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+	echo "== NOT INSTALLED:$missing. That takes root: run  sudo test/install-debian.sh" >&2
+	exit 1
+fi
+echo "== Installing from Debian, on this machine:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of packages
+apt-get install -y --no-install-recommends $missing
+echo "== Installed:$missing"
