@@ -1,5 +1,9 @@
 # Everything needs Go and make only, but for what says otherwise.
 GO ?= go
+FUZZTIME ?= 1m
+
+# The race detector needs a C compiler.
+RACE := $(if $(shell command -v $${CC:-cc}),-race)
 
 .PHONY: help demo build test lint bench system-test fuzz clean
 
@@ -13,13 +17,27 @@ build: ## bin/awa-agent and bin/check_awa.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/awa-agent ./agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/check_awa ./check
 
-test: lint ## What must hold before a commit: lint and the quick tests, with -race.
-	$(GO) test -race -timeout 10m ./...
+test: lint ## What must hold before a commit: lint, and the quick tests with the race detector.
+	@[ -n "$(RACE)" ] || echo "== NO C COMPILER: the tests run without the race detector"
+	@[ -n "$(RACE)" ] || [ -z "$$AWA_TEST_NO_SKIP" ]
+	$(GO) test $(RACE) -timeout 10m ./...
+
+system-test: ## Tests with programs from Debian, which this installs (root).
+	test/install-debian.sh
+	$(GO) test -tags system -timeout 20m -count 1 ./test
+
+fuzz: ## Every fuzz test for FUZZTIME (1m).
+	@set -e; for package in $$($(GO) list ./...); do \
+		for name in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
 
 lint: ## gofmt, go vet, staticcheck.
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt wants: $$unformatted"; exit 1; }
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(GO) vet -tags system ./...
+	$(GO) tool staticcheck -tags system ./...
 
 bench: build ## Times of edits, sweeps and check_awa beside yardsticks; some minutes.
 	$(GO) run ./test/bench

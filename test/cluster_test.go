@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -267,8 +266,3 @@ type refusal struct {
 }
 
 func (r refusal) Error() string { return strconv.Itoa(r.Status) + " " + r.Code + ": " + r.Text }
-
-// without gives the agents but the ones named.
-func (c *cluster) without(names ...string) []*agent {
-	return slices.DeleteFunc(slices.Clone(c.agents), func(a *agent) bool { return slices.Contains(names, a.name) })
-}

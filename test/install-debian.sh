@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs, from Debian, what `make system-test` runs our programs against:
-# ruby and ruby-sqlite3 (a client of the original program's kind) and
-# monitoring-plugins-basic (check_http, the yardstick of check_awa).
+# Installs, from Debian, what our programs are run against: ruby and
+# ruby-sqlite3 by `make system-test` (a client of the original program's kind),
+# monitoring-plugins-basic by `make bench` (check_http, check_awa's yardstick).
 set -eu
 
 packages="ruby ruby-sqlite3 monitoring-plugins-basic"

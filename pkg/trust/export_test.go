@@ -102,7 +102,7 @@ func TestExport_opensslVerify(t *testing.T) {
 	k, next := NewKey(), NewKey()
 	for name, keys := range map[string][]Key{"cluster key": {k}, "check key": {k.Check()}, "two keys": {next, k}, "two check keys": {next.Check(), k.Check()}} {
 		t.Run(name, func(t *testing.T) {
-			dir := exported(t, keys[0], Check, keys...)
+			dir := exported(t, k, Check, keys...)
 			for what, c := range map[string]struct {
 				args string
 				bad  bool

@@ -81,6 +81,7 @@ func (h *holding) notTLS(header tls.RecordHeaderError, err error) error {
 
 // TLS alerts, RFC 8446 section 6.
 const (
+	alertBadRecord           = 20
 	alertHandshakeFailure    = 40
 	alertBadCertificate      = 42
 	alertUnsupported         = 43
@@ -94,9 +95,12 @@ const (
 
 // alertIn finds the alert that the other side sent. Its type in crypto/tls is
 // not exported, a number all the same.
-func alertIn(err error) (uint8, bool) {
+func alertIn(err error) (uint8, bool) { return alertOf("remote error", err) }
+
+// alertOf finds an alert that either side sent; op tells which.
+func alertOf(by string, err error) (uint8, bool) {
 	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || op.Op != "remote error" {
+	if !ok || op.Op != by {
 		return 0, false
 	}
 	v := reflect.ValueOf(op.Err)
@@ -216,6 +220,11 @@ func (k *Keyring) ServerError(err error) error {
 	}
 	if alert, ok := alertIn(err); ok {
 		return h.refusedBy(alert, err)
+	}
+	// OpenSSL, and curl with it, sends its alert without the encryption that
+	// is on by then, so it arrives as a broken record.
+	if alert, ok := alertOf("local error", err); ok && alert == alertBadRecord {
+		return h.refusedBy(alertBadCertificate, err)
 	}
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(bad.UnverifiedCertificates) > 0 {
 		return h.badClient(bad.UnverifiedCertificates[0], bad.Err, err)

@@ -221,7 +221,7 @@ func TestPlainListener(t *testing.T) {
 // What is none of ours comes back as it was.
 func TestKeyring_errorsOfOthers(t *testing.T) {
 	k := newClient(t, Check, NewKey())
-	for _, err := range []error{nil, io.EOF, errors.New("x"), &net.OpError{Op: "read", Err: io.EOF}, &net.OpError{Op: "remote error"}, &tls.CertificateVerificationError{Err: io.EOF}} {
+	for _, err := range []error{nil, io.EOF, errors.New("x"), &net.OpError{Op: "read", Err: io.EOF}, &net.OpError{Op: "remote error", Err: io.EOF}, &tls.CertificateVerificationError{Err: io.EOF}} {
 		if got := k.ClientError(err); got != err {
 			t.Errorf("ClientError(%v) is %v", err, got)
 		}

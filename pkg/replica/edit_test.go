@@ -1,0 +1,125 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// reply is what an agent answers to an edit that is passed on to it.
+type reply struct {
+	id   uint64
+	node awa.Node
+	err  error
+}
+
+// others is a network in which each agent answers edits one after the other
+// from a list; the last one stays.
+type others struct {
+	Peers
+	replies map[string][]reply // by address
+	keys    []string           // of the edits that were passed on
+	hops    []int
+}
+
+// Edit implements Peers.
+func (o *others) Edit(_ context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
+	o.keys, o.hops = append(o.keys, e.Key), append(o.hops, hops)
+	all := o.replies[addr]
+	if len(all) == 0 {
+		return 0, awa.Node{}, refused
+	}
+	if len(all) > 1 {
+		o.replies[addr] = all[1:]
+	}
+	return all[0].id, all[0].node, all[0].err
+}
+
+// Ping implements Peers.
+func (o *others) Ping(context.Context, string, bool) (awa.Self, error) { return awa.Self{}, refused }
+
+// Sync implements Peers.
+func (o *others) Sync(context.Context, string, uint64, int) (awa.ChangeSet, error) {
+	return awa.ChangeSet{}, refused
+}
+
+var (
+	refused error = &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}
+	lost    error = &awa.PingError{Stage: awa.StageReply, Err: errors.New("the connection was closed without an answer")}
+)
+
+func TestEdit_PassedOn(t *testing.T) {
+	const leader, voter = "10.0.0.1:1", "10.0.0.1:2"
+	noMajority, taken := fault(awa.ErrNoMajority, "no"), fault(awa.ErrNameTaken, "the name x is taken")
+	for name, test := range map[string]struct {
+		replies map[string][]reply
+		hops    int
+		id      uint64
+		err     awa.Code
+		text    string
+	}{
+		"the leader takes it":           {replies: map[string][]reply{leader: {{id: 7}}}, id: 7},
+		"another one knows the leader":  {replies: map[string][]reply{leader: {{err: refused}}, voter: {{id: 7}}}, id: 7},
+		"a leader is chosen meanwhile":  {replies: map[string][]reply{leader: {{err: noMajority}, {err: noMajority}, {id: 7}}, voter: {{err: noMajority}}}, id: 7},
+		"an answer is lost":             {replies: map[string][]reply{leader: {{err: lost}, {id: 7}}, voter: {{err: noMajority}}}, id: 7},
+		"the edit is refused":           {replies: map[string][]reply{leader: {{err: taken}}}, err: awa.ErrNameTaken, text: "the name x is taken"},
+		"nobody is there":               {err: awa.ErrNoMajority, text: "2 of 2 voters are needed, and these do not answer: n0 (10.0.0.1:1: connect: connection refused), n1 (10.0.0.1:2"},
+		"nobody decides":                {replies: map[string][]reply{leader: {{err: noMajority}}, voter: {{err: noMajority}}}, err: awa.ErrNoMajority},
+		"it may have been made":         {replies: map[string][]reply{leader: {{err: lost}, {err: refused}}}, err: awa.ErrUnknownOutcome},
+		"another one says it may be":    {replies: map[string][]reply{leader: {{err: refused}}, voter: {{err: fault(awa.ErrUnknownOutcome, "?")}, {err: noMajority}}}, err: awa.ErrUnknownOutcome},
+		"passed on already: tried once": {replies: map[string][]reply{leader: {{err: noMajority}, {id: 7}}}, hops: 1, err: awa.ErrNoMajority},
+		"passed on already: lost":       {replies: map[string][]reply{leader: {{err: lost}, {id: 7}}}, hops: 1, err: awa.ErrUnknownOutcome},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := listOf(t, 2)
+			st := openList(t)
+			if err := st.Found("c", testHistory, all); err != nil {
+				t.Fatal(err)
+			}
+			n0, n1 := st.Nodes()[0].UID, st.Nodes()[1].UID
+			if err := st.SetVoters(awa.VoterSet{Index: 1, UIDs: []string{n0, n1}}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				net := &others{replies: test.replies}
+				r := New(Config{
+					List: st, Peers: net, Dir: "unused", Instance: "this",
+					Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
+				})
+				r.learn(n0, awa.VoterSet{Index: 1, Term: 1, UIDs: []string{n0, n1}})
+				began := time.Now()
+				id, _, err := r.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}, test.hops)
+				switch {
+				case test.err == "" && err != nil, test.err != "" && !errors.Is(err, test.err), id != test.id:
+					t.Errorf("the edit gave %d, %v", id, err)
+				case err != nil && !strings.Contains(err.Error(), test.text):
+					t.Errorf("the refusal is %v", err)
+				}
+				if took := time.Since(began); took > 12*time.Second {
+					t.Errorf("it took %s", took)
+				}
+				for i, key := range net.keys {
+					if key == "" || key != net.keys[0] {
+						t.Errorf("the edit was passed on with the keys %q", net.keys)
+					}
+					if net.hops[i] != test.hops+1 {
+						t.Errorf("the edit was passed on %d times before", net.hops[i]-1)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestEdit_NotJoined(t *testing.T) {
+	r := New(Config{List: openList(t), Peers: &others{}, Log: slog.New(slog.DiscardHandler)})
+	if _, _, err := r.Edit(t.Context(), awa.Edit{}, 0); !errors.Is(err, awa.ErrNotJoined) {
+		t.Errorf("an edit at an agent without a list gave %v", err)
+	}
+}
