@@ -77,22 +77,9 @@ func TestEdit_PassedOn(t *testing.T) {
 		"passed on already: lost":       {replies: map[string][]reply{leader: {{err: lost}, {id: 7}}}, hops: 1, err: awa.ErrUnknownOutcome},
 	} {
 		t.Run(name, func(t *testing.T) {
-			all := listOf(t, 2)
-			st := openList(t)
-			if err := st.Found("c", testHistory, all); err != nil {
-				t.Fatal(err)
-			}
-			n0, n1 := st.Nodes()[0].UID, st.Nodes()[1].UID
-			if err := st.SetVoters(awa.VoterSet{Index: 1, UIDs: []string{n0, n1}}); err != nil {
-				t.Fatal(err)
-			}
 			synctest.Test(t, func(t *testing.T) {
 				net := &others{replies: test.replies}
-				r := New(Config{
-					List: st, Peers: net, Dir: "unused", Instance: "this",
-					Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
-				})
-				r.learn(n0, awa.VoterSet{Index: 1, Term: 1, UIDs: []string{n0, n1}})
+				r := knowsTwoVoters(t, net)
 				began := time.Now()
 				id, _, err := r.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}, test.hops)
 				switch {
@@ -115,6 +102,23 @@ func TestEdit_PassedOn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// knowsTwoVoters makes a replica that knows of two voters, n0 and n1, and has
+// heard that n0 leads. It takes no part in Raft itself.
+func knowsTwoVoters(t *testing.T, net Peers) *Replica {
+	t.Helper()
+	st := openList(t)
+	if err := st.Found("c", testHistory, listOf(t, 2)); err != nil {
+		t.Fatal(err)
+	}
+	uids := []string{st.Nodes()[0].UID, st.Nodes()[1].UID}
+	r := New(Config{
+		List: st, Peers: net, Dir: "unused", Instance: "this",
+		Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
+	})
+	r.learn(uids[0], awa.VoterSet{Index: 1, Term: 1, UIDs: uids})
+	return r
 }
 
 func TestEdit_NotJoined(t *testing.T) {

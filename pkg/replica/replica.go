@@ -29,6 +29,7 @@ type List interface {
 	Meta() awa.Meta
 	State() uint64
 	Nodes() []awa.Node
+	Agent(uid string) (awa.Node, bool)
 	// Found gives an empty data folder its first content.
 	Found(cluster string, h awa.History, changes []awa.Change) error
 	// Decide turns edits into changes, all in one transaction.
@@ -317,12 +318,8 @@ func (r *Replica) addr(uid string) (string, bool) {
 }
 
 func (r *Replica) listed(uid string) (string, bool) {
-	for _, n := range r.list.Nodes() {
-		if n.UID == uid && uid != "" {
-			return n.Addr(), true
-		}
-	}
-	return "", false
+	n, ok := r.list.Agent(uid)
+	return n.Addr(), ok
 }
 
 // met notes where an agent answers. When all voters have moved, the list
@@ -340,10 +337,8 @@ func (r *Replica) met(uid, addr string) {
 
 // name gives a node's name by its agent's uid, or the uid itself.
 func (r *Replica) name(uid string) string {
-	for _, n := range r.list.Nodes() {
-		if n.UID == uid {
-			return n.Name
-		}
+	if n, ok := r.list.Agent(uid); ok {
+		return n.Name
 	}
 	return uid
 }
