@@ -32,7 +32,14 @@ func newCluster(t *testing.T, n int) *cluster {
 		a := newAgent(t, fmt.Sprintf("a%d", i+1), how...)
 		a.start()
 		c.agents = append(c.agents, a)
+		c.awaitNodes(len(c.agents)) // one after the other, so that a1 is node 1
 	}
+	return c
+}
+
+// awaitNodes waits until every agent holds so many nodes.
+func (c *cluster) awaitNodes(n int) {
+	c.t.Helper()
 	c.await(30*time.Second, func(a *agent) error {
 		st, err := a.status(true)
 		if err == nil && len(st.Nodes) != n {
@@ -40,7 +47,6 @@ func newCluster(t *testing.T, n int) *cluster {
 		}
 		return err
 	})
-	return c
 }
 
 // await waits until f has no error for any agent.

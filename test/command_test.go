@@ -38,12 +38,12 @@ func TestNode(t *testing.T) {
 		out  string // of stderr when the code is not 0
 	}{
 		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n")},
-		{"node add db1 10.0.0.3", 0, "db1 is node 2 at 10.0.0.3:25483 (change 2).\n"},
-		{"node add db2 fe80::3 7 --label role=database --label=rack=a,b=c", 0, "db2 is node 3 at [fe80::3]:7 (change 3).\n"},
-		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n2   db1   10.0.0.3   25483  \n3   db2   fe80::3    7      rack=a,b=c role=database\n")},
-		{"node add DB1 10.0.0.4", 1, "the name DB1 is taken by node 2: choose another name, or change that node"},
-		{"node set DB1 --name db3 --host db3.example.org --port 80", 0, "db3 is node 2 at db3.example.org:80 (change 4).\n"},
-		{"node set db2 --label rack= --label role=web", 0, "db2 is node 3 at [fe80::3]:7 (change 5).\n"},
+		{"node add db1 127.0.0.3", 0, "db1 is node 2 at 127.0.0.3:25483 (change 2).\n"},
+		{"node add db2 ::1 7 --label role=database --label=rack=a,b=c", 0, "db2 is node 3 at [::1]:7 (change 3).\n"},
+		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n2   db1   127.0.0.3  25483  \n3   db2   ::1        7      rack=a,b=c role=database\n")},
+		{"node add DB1 127.0.0.4", 1, "the name DB1 is taken by node 2: choose another name, or change that node"},
+		{"node set DB1 --name db3 --host db3.invalid --port 80", 0, "db3 is node 2 at db3.invalid:80 (change 4).\n"},
+		{"node set db2 --label rack= --label role=web", 0, "db2 is node 3 at [::1]:7 (change 5).\n"},
 		{"node set db2 --name db3", 1, "the name db3 is taken by node 2: choose another name, or change that node"},
 		{"node set db1 --port 1", 1, "the list has no node db1: awa-agent node list shows the names"},
 		{"node remove db1", 1, "the list has no node db1: awa-agent node list shows the names"},
@@ -59,14 +59,14 @@ func TestNode(t *testing.T) {
   {
     "id": 2,
     "name": "db3",
-    "host": "db3.example.org",
+    "host": "db3.invalid",
     "port": "80",
     "changed": 4
   },
   {
     "id": 3,
     "name": "db2",
-    "host": "fe80::3",
+    "host": "::1",
     "port": "7",
     "labels": {
       "role": "web"
@@ -76,19 +76,19 @@ func TestNode(t *testing.T) {
 ]
 `)},
 		{"node remove DB3", 0, "Removed (change 6).\n"},
-		{"node add db1 10.0.0.3 -o json", 0, `{
+		{"node add db1 127.0.0.3 -o json", 0, `{
   "id": 7,
   "node": {
     "id": 4,
     "name": "db1",
-    "host": "10.0.0.3",
+    "host": "127.0.0.3",
     "port": "25483",
     "changed": 7
   }
 }
 `},
 		{"node remove db1 -o json", 0, "{\n  \"id\": 8\n}\n"},
-		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n3   db2   fe80::3    7      role=web\n")},
+		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n3   db2   ::1        7      role=web\n")},
 	} {
 		r := run(t, "awa-agent", append(strings.Fields(step.args), "--agent", a.addr())...)
 		out, errs := regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(r.out, "UID"), ""
@@ -114,13 +114,13 @@ func testChanges(t *testing.T, a *agent) {
 	}
 	at := regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 	for args, want := range map[string]string{
-		"--since 3": `     4  AT  UPDATE  node 2: db3 at db3.example.org:80  (WHO)
-     5  AT  UPDATE  node 3: db2 at [fe80::3]:7 role=web  (WHO)
+		"--since 3": `     4  AT  UPDATE  node 2: db3 at db3.invalid:80  (WHO)
+     5  AT  UPDATE  node 3: db2 at [::1]:7 role=web  (WHO)
      6  AT  DELETE  node 2  (WHO)
-     7  AT  CREATE  node 4: db1 at 10.0.0.3:25483  (WHO)
+     7  AT  CREATE  node 4: db1 at 127.0.0.3:25483  (WHO)
      8  AT  DELETE  node 4  (WHO)
 `,
-		"--since 6 -o json": `{"id":7,"action":"CREATE","node":4,"name":"db1","addr":"10.0.0.3:25483","by":"WHO","at":"AT"}
+		"--since 6 -o json": `{"id":7,"action":"CREATE","node":4,"name":"db1","addr":"127.0.0.3:25483","by":"WHO","at":"AT"}
 {"id":8,"action":"DELETE","node":4,"by":"WHO","at":"AT"}
 `,
 		"--since 8":   "",
@@ -148,10 +148,10 @@ func TestChanges_follow(t *testing.T) {
 	if first.Addr == "" {
 		t.Fatalf("it ended: %s", f.log)
 	}
-	if r := run(t, "awa-agent", "node", "add", "n2", "10.0.0.2", "--agent", a.addr()); r.code != 0 {
+	if r := run(t, "awa-agent", "node", "add", "n2", "127.0.0.2", "--agent", a.addr()); r.code != 0 {
 		t.Fatal(r)
 	}
-	lines.wait(t, 20*time.Second, func(l logLine) bool { return l.Addr == "10.0.0.2:25483" }, f.ended)
+	lines.wait(t, 20*time.Second, func(l logLine) bool { return l.Addr == "127.0.0.2:25483" }, f.ended)
 	if code, took := f.stop(syscall.SIGINT); code != 0 || took > 3*time.Second || f.log.String() != "" {
 		t.Errorf("exit code %d after %v\n%s", code, took, f.log)
 	}
@@ -277,10 +277,13 @@ func TestBackup(t *testing.T) {
 	}
 	w.end()
 	last := path(backups)
-	if r := run(t, "awa-agent", "backup", last, "--agent", a.addr()); r.code != 0 {
-		t.Fatalf("%+v", r)
+	saved := run(t, "awa-agent", "backup", last, "--agent", a.addr())
+	var id string
+	var state uint64
+	if _, err := fmt.Sscanf(saved.out, "Saved the list of cluster %s at state %d", &id, &state); err != nil || state < w.newest() {
+		t.Fatalf("%v: %+v", err, saved)
 	}
-	list := c.list(w.newest())
+	list := c.list(state)[:state] // an edit of a writer that has ended may still come in
 
 	// All of them can be used; the last one is.
 	for i := range backups {
@@ -318,7 +321,7 @@ func TestBackup(t *testing.T) {
 	if was, is := toJSON(t, list), toJSON(t, restored[:len(list)]); was != is {
 		t.Errorf("the restored list begins otherwise:\n%s", difference([]byte(was), []byte(is)))
 	}
-	if r := run(t, "awa-agent", "node", "add", "n3", "10.0.0.3", "--agent", j.addr()); r.code != 0 {
+	if r := run(t, "awa-agent", "node", "add", "n3", "127.0.0.3", "--agent", j.addr()); r.code != 0 {
 		t.Errorf("an edit after the restore: %+v", r)
 	}
 }

@@ -34,7 +34,7 @@ func TestDaemon_badInput(t *testing.T) {
 		}
 		return err
 	})
-	if id, _, err := c.Edit(t.Context(), addr, awa.Edit{Action: awa.Create, Data: []byte(`{"name":"n2","host":"10.0.0.2","port":1}`)}, 0); err != nil || id != 2 {
+	if id, _, err := c.Edit(t.Context(), addr, awa.Edit{Action: awa.Create, Data: []byte(`{"name":"n2","host":"127.0.0.2","port":1}`)}, 0); err != nil || id != 2 {
 		t.Fatalf("%v: change %d", err, id)
 	}
 	self, err := c.Ping(t.Context(), addr, false)

@@ -118,13 +118,8 @@ func (h *handler) refuse(ctx *fasthttp.RequestCtx, err error) {
 	if status == fasthttp.StatusInternalServerError {
 		h.log.Error("request failed", "method", string(ctx.Method()), "path", string(ctx.Path()), "error", err)
 	}
-	allow := ctx.Response.Header.Peek(fasthttp.HeaderAllow)
 	b, _ := encode(body)
 	ctx.Response.SetBodyRaw(b)
-	ctx.Response.Header.SetBytesV(fasthttp.HeaderAllow, allow)
-	if len(allow) == 0 {
-		ctx.Response.Header.Del(fasthttp.HeaderAllow)
-	}
 	ctx.SetContentType("application/json")
 	ctx.SetStatusCode(status)
 }

@@ -52,6 +52,9 @@ func TestServer_Shutdown(t *testing.T) {
 		if err := <-down; err != nil {
 			t.Error(err)
 		}
+		if c.pool.take(addr) != nil {
+			t.Error("the last answer didn't say that the connection ends with it")
+		}
 		if _, err := net.Dial("tcp", addr); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("a further connection: %v", err)
 		}
