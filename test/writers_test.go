@@ -42,7 +42,7 @@ func (c *cluster) write(each int) *writers {
 	w := &writers{t: c.t, stop: stop, count: map[string]int{}, watched: map[string]bool{}, moved: make(chan struct{})}
 	for i := range each * len(c.agents) {
 		one := &writer{w: w, name: fmt.Sprintf("w%d-%d", i, time.Now().UnixNano()), agents: c.agents, home: i % len(c.agents),
-			http: &http.Client{Timeout: 12 * time.Second, Transport: &http.Transport{}}}
+			http: &http.Client{Transport: &http.Transport{}}}
 		w.all.Go(func() { one.run(ctx) })
 	}
 	c.t.Cleanup(w.end)
@@ -64,7 +64,7 @@ func (w *writers) progress(n int, agents ...*agent) {
 		goal[a.name] = w.count[a.name] + n
 	}
 	w.mu.Unlock()
-	for over := time.After(40 * time.Second); ; {
+	for over := time.After(2 * time.Minute); ; {
 		w.mu.Lock()
 		missing := ""
 		for name, n := range goal {
@@ -192,7 +192,7 @@ func (o *writer) edit(ctx context.Context, a acked, data string) (acked, uint64)
 	a.key = fmt.Sprintf("%s-%d", o.name, o.edits)
 	for try := 0; ctx.Err() == nil; try++ {
 		at := o.agents[(o.home+try)%len(o.agents)]
-		answer, err := at.edit(ctx, o.http, a.action, data, a.key)
+		answer, err := o.send(ctx, at, patience(try), a, data)
 		if err == nil {
 			a.id = answer.ID
 			o.w.note(at, a)
@@ -210,12 +210,25 @@ func (o *writer) edit(ctx context.Context, a acked, data string) (acked, uint64)
 	return a, 0
 }
 
+// patience is how long a writer waits for an answer: longer than an agent
+// tries, but where another agent is asked that may be frozen.
+func patience(try int) time.Duration {
+	if try == 0 {
+		return 12 * time.Second
+	}
+	return 3 * time.Second
+}
+
+func (o *writer) send(ctx context.Context, at *agent, most time.Duration, a acked, data string) (editAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	return at.edit(ctx, o.http, a.action, data, a.key)
+}
+
 // again repeats an edit that was acknowledged.
 func (o *writer) again(ctx context.Context, a acked, data string) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second) // the agent may be dead or frozen
-	defer cancel()
 	at := o.agents[(o.home+1)%len(o.agents)]
-	if answer, err := at.edit(ctx, o.http, a.action, data, a.key); err == nil && answer.ID != a.id {
+	if answer, err := o.send(ctx, at, time.Second, a, data); err == nil && answer.ID != a.id {
 		o.w.t.Errorf("the edit %+v was repeated and made change %d", a, answer.ID)
 	}
 }
