@@ -1,3 +1,5 @@
+// Package api asks agents over their HTTP interface: the calls, and the
+// connections that are kept for them. pkg/api/server answers.
 package api
 
 import (
@@ -14,6 +16,7 @@ import (
 	"github.com/goccy/go-json"
 	"github.com/valyala/fasthttp"
 
+	"are-we-alive/pkg/api/internal/wire"
 	"are-we-alive/pkg/awa"
 )
 
@@ -68,8 +71,8 @@ func (c *Client) CloseIdle() { c.pool.close(false) }
 
 // Ping asks an agent for a sign of life. With fresh no kept connection is used.
 func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error) {
-	var body pingBody
-	err := c.call(ctx, addr, request{path: PathPing, fresh: fresh}, func(r *fasthttp.Response) error {
+	var body wire.PingBody
+	err := c.call(ctx, addr, request{path: wire.PathPing, fresh: fresh}, func(r *fasthttp.Response) error {
 		if err := json.Unmarshal(r.Body(), &body); err != nil || body.Status.UID == "" {
 			return errNoAgent
 		}
@@ -81,18 +84,18 @@ func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, e
 // ClusterStatus asks an agent what it sees of the whole cluster; cached asks
 // for its last background sweep instead of a live one.
 func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool) (awa.ClusterStatus, error) {
-	req := request{path: PathStatus1}
+	req := request{path: wire.PathStatus1}
 	if cached {
 		req.query = "cached=1"
 	}
-	var body statusBody
+	var body wire.StatusBody
 	err := c.call(ctx, addr, req, func(r *fasthttp.Response) error {
 		if err := json.Unmarshal(r.Body(), &body); err != nil || body.Agent == "" {
 			return errNoAgent
 		}
 		return nil
 	})
-	return body.status(), err
+	return body.Status(), err
 }
 
 // errNoAgent is an answer of another program.
@@ -105,22 +108,22 @@ func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int)
 	if limit > 0 {
 		query += fmt.Sprintf("&limit=%d", limit)
 	}
-	err := c.call(ctx, addr, request{path: PathSync, query: query}, func(r *fasthttp.Response) error {
-		var wire []wireChange
-		err := json.Unmarshal(r.Body(), &wire)
+	err := c.call(ctx, addr, request{path: wire.PathSync, query: query}, func(r *fasthttp.Response) error {
+		var all []wire.Change
+		err := json.Unmarshal(r.Body(), &all)
 		if err != nil {
 			return err
 		}
-		a.Cluster = string(r.Header.Peek(headerCluster))
-		if a.History, err = awa.ParseHistory(string(r.Header.Peek(headerHistory))); err != nil {
+		a.Cluster = string(r.Header.Peek(wire.HeaderCluster))
+		if a.History, err = awa.ParseHistory(string(r.Header.Peek(wire.HeaderHistory))); err != nil {
 			return err
 		}
-		if a.State, err = strconv.ParseUint(string(r.Header.Peek(headerState)), 10, 64); err != nil {
-			return fmt.Errorf("the header %s is no number", headerState)
+		if a.State, err = strconv.ParseUint(string(r.Header.Peek(wire.HeaderState)), 10, 64); err != nil {
+			return fmt.Errorf("the header %s is no number", wire.HeaderState)
 		}
-		a.Changes = make([]awa.Change, len(wire))
-		for i := range wire {
-			a.Changes[i] = awa.Change(wire[i])
+		a.Changes = make([]awa.Change, len(all))
+		for i := range all {
+			a.Changes[i] = awa.Change(all[i])
 		}
 		return nil
 	})
@@ -130,8 +133,8 @@ func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int)
 // Push hands a change to an agent. awa.ErrGap says that it lacks one before.
 func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 	return c.call(ctx, addr, request{
-		method: fasthttp.MethodPost, path: PathPush,
-		body: pushBody{ch.ID, ch.Action, ch.Data, ch.Index, ch.Term, ch.Key},
+		method: fasthttp.MethodPost, path: wire.PathPush,
+		body: wire.PushBody{ID: ch.ID, Action: ch.Action, Data: ch.Data, Index: ch.Index, Term: ch.Term, Key: ch.Key},
 	}, ignore)
 }
 
@@ -142,10 +145,10 @@ func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 // awa.StageReply, and then the key makes it safe to repeat.
 func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	req := request{
-		method: fasthttp.MethodPost, path: PathChanges,
-		body: editBody{e.Action, json.RawMessage(e.Data), e.IfChanged}, key: e.Key, hops: hops, once: true,
+		method: fasthttp.MethodPost, path: wire.PathChanges,
+		body: wire.EditBody{Action: e.Action, Data: json.RawMessage(e.Data), IfChanged: e.IfChanged}, key: e.Key, hops: hops, once: true,
 	}
-	var answer editAnswer
+	var answer wire.EditAnswer
 	err := c.call(ctx, addr, req, func(r *fasthttp.Response) error { return json.Unmarshal(r.Body(), &answer) })
 	if err != nil || answer.Node == nil {
 		return answer.ID, awa.Node{}, err
@@ -156,12 +159,12 @@ func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (u
 // Changes asks for the change log after a state, at most limit (0: all). Its
 // changes come without Raft index, term and key.
 func (c *Client) Changes(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
-	var body changesBody
+	var body wire.ChangesBody
 	query := fmt.Sprintf("since=%d", since)
 	if limit > 0 {
 		query += fmt.Sprintf("&limit=%d", limit)
 	}
-	err := c.call(ctx, addr, request{path: PathChanges, query: query}, func(r *fasthttp.Response) error {
+	err := c.call(ctx, addr, request{path: wire.PathChanges, query: query}, func(r *fasthttp.Response) error {
 		return json.Unmarshal(r.Body(), &body)
 	})
 	a := awa.ChangeSet{Cluster: body.Cluster, History: body.History, State: body.State}
@@ -179,7 +182,7 @@ func (c *Client) DialRaft(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	stream := &streamConn{conn, bufio.NewReader(conn)}
 	release := bound(ctx, conn)
-	req := request{path: PathRaft, method: fasthttp.MethodPost, upgrade: true}
+	req := request{path: wire.PathRaft, method: fasthttp.MethodPost, upgrade: true}
 	_, err = c.exchange(bufio.NewWriter(conn), stream.r, addr, req, ignore)
 	givenUp(ctx, err)
 	if !release() && err == nil {
@@ -293,7 +296,7 @@ const maxAnswer = 256 << 20
 
 // refusal reads an error's body.
 func refusal(a *fasthttp.Response) error {
-	var body errorBody
+	var body wire.ErrorBody
 	if err := json.Unmarshal(a.Body(), &body); err != nil || body.Error == "" || body.Code == "" {
 		return &awa.PingError{Stage: awa.StageReply, Err: fmt.Errorf("%w (HTTP status %d)", errNoAgent, a.StatusCode())}
 	}
@@ -309,22 +312,24 @@ func (c *Client) fill(q *fasthttp.Request, addr string, req request) error {
 	q.Header.SetHost(addr)
 	q.Header.SetUserAgent("are-we-alive/" + awa.Version)
 	if c.cfg.Caller != nil {
-		setCaller(&q.Header, c.cfg.Caller())
+		for _, h := range wire.CallerHeaders(c.cfg.Caller()) {
+			q.Header.Set(h.Name, h.Value)
+		}
 	}
 	if req.hops > 0 {
-		q.Header.Set(headerHops, strconv.Itoa(req.hops))
+		q.Header.Set(wire.HeaderHops, strconv.Itoa(req.hops))
 	}
 	if req.key != "" {
-		q.Header.Set(headerKey, req.key)
+		q.Header.Set(wire.HeaderKey, req.key)
 	}
 	if req.upgrade {
 		q.Header.Set(fasthttp.HeaderConnection, "Upgrade")
-		q.Header.Set(fasthttp.HeaderUpgrade, raftProtocol)
+		q.Header.Set(fasthttp.HeaderUpgrade, wire.RaftProtocol)
 	}
 	if req.body != nil {
-		b, err := encode(req.body)
+		b, err := wire.Encode(req.body)
 		if err != nil {
-			return fault(awa.ErrBadInput, "the request can't be written as JSON: %v", err)
+			return wire.Faultf(awa.ErrBadInput, "the request can't be written as JSON: %v", err)
 		}
 		q.Header.SetContentType("application/json")
 		q.SetBodyRaw(b)

@@ -1,10 +1,11 @@
-package api
+package server
 
 import (
 	"errors"
 	"reflect"
 	"testing"
 
+	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
 )
 
@@ -13,7 +14,7 @@ func TestClient_server(t *testing.T) {
 	agent := newFake(t)
 	addr, _ := serve(t, agent, nil)
 	caller := awa.Caller{UID: "00000000000000000000000000000000", Cluster: testCluster, History: agent.self.History, State: 7}
-	c := NewClient(ClientConfig{Caller: func() awa.Caller { return caller }})
+	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller { return caller }})
 	t.Cleanup(c.Close)
 	ctx := t.Context()
 
