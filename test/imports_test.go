@@ -38,7 +38,7 @@ var owner = map[string][]string{
 	"github.com/hashicorp/go-hclog":          {"pkg/replica"},
 	"github.com/hashicorp/raft":              {"pkg/replica"},
 	"github.com/influxdata/line-protocol/v2": {"pkg/report"},
-	"github.com/valyala/fasthttp":            {"pkg/api", "pkg/api/server"},
+	"github.com/valyala/fasthttp":            {"pkg/api/server"},
 	"go.etcd.io/bbolt":                       {"pkg/store"},
 	"golang.org/x/sync":                      {"pkg/replica", "pkg/daemon"},
 	"golang.org/x/term":                      {"agent", "check"},
@@ -111,7 +111,7 @@ func TestImports_check_is_light(t *testing.T) {
 		t.Fatalf("go list tells only %d dependencies of check", len(check.Deps))
 	}
 	for _, dep := range check.Deps {
-		for _, heavy := range []string{"github.com/hashicorp/raft", "go.etcd.io/bbolt"} {
+		for _, heavy := range []string{"github.com/hashicorp/raft", "go.etcd.io/bbolt", "github.com/valyala/fasthttp", "net/http"} {
 			if dep == heavy || strings.HasPrefix(dep, heavy+"/") {
 				t.Errorf("check links %s", dep)
 			}

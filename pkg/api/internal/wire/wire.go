@@ -55,7 +55,7 @@ func CallerHeaders(c awa.Caller) []Header {
 	if c.UID == "" {
 		return nil
 	}
-	h := append(make([]Header, 0, 8), Header{HeaderUID, c.UID}, Header{HeaderState, strconv.FormatUint(c.State, 10)})
+	h := []Header{{HeaderUID, c.UID}, {HeaderState, strconv.FormatUint(c.State, 10)}}
 	if c.Cluster != "" {
 		h = append(h, Header{HeaderCluster, c.Cluster}, Header{HeaderHistory, c.History.String()})
 	}
