@@ -309,7 +309,7 @@ func (c *Client) fill(addr string, req request) (headers []wire.Header, body []b
 	add("Host", addr)
 	add("User-Agent", "are-we-alive/"+awa.Version)
 	if c.cfg.Caller != nil {
-		headers = append(headers, wire.CallerHeaders(c.cfg.Caller())...)
+		headers = wire.AppendCaller(headers, c.cfg.Caller())
 	}
 	if req.hops > 0 {
 		add(wire.HeaderHops, strconv.Itoa(req.hops))

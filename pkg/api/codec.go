@@ -38,14 +38,19 @@ func malformed(why string) error { return fmt.Errorf("%w (HTTP: %s)", errNoAgent
 
 // writeRequest writes a request. The headers' values hold no line break.
 func writeRequest(w *bufio.Writer, method, target string, headers []wire.Header, body []byte) error {
-	w.WriteString(method + " " + target + " HTTP/1.1\r\n")
+	write := func(parts ...string) {
+		for _, p := range parts {
+			w.WriteString(p)
+		}
+	}
+	write(method, " ", target, " HTTP/1.1\r\n")
 	for _, h := range headers {
-		w.WriteString(h.Name + ": " + h.Value + "\r\n")
+		write(h.Name, ": ", h.Value, "\r\n")
 	}
 	if method != methodGet {
-		w.WriteString("Content-Length: " + strconv.Itoa(len(body)) + "\r\n")
+		write("Content-Length: ", strconv.Itoa(len(body)), "\r\n")
 	}
-	w.WriteString("\r\n")
+	write("\r\n")
 	w.Write(body)
 	return w.Flush() // gives the first error
 }

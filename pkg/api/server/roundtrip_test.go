@@ -70,3 +70,19 @@ func TestClient_server(t *testing.T) {
 		t.Errorf("heard of %d requests", len(agent.heard))
 	}
 }
+
+// BenchmarkClient_Ping has both sides' work in it, over a kept connection.
+func BenchmarkClient_Ping(b *testing.B) {
+	agent := newFake(b)
+	addr, _ := serve(b, agent, nil)
+	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller {
+		return awa.Caller{UID: testUID, Cluster: testCluster, History: agent.self.History, State: 2}
+	}})
+	defer c.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Ping(b.Context(), addr, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

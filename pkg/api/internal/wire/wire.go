@@ -50,12 +50,12 @@ const (
 // Header is a header's name and value.
 type Header struct{ Name, Value string }
 
-// CallerHeaders gives the headers that say who asks; none for a zero Caller.
-func CallerHeaders(c awa.Caller) []Header {
+// AppendCaller adds the headers that say who asks; none for a zero Caller.
+func AppendCaller(h []Header, c awa.Caller) []Header {
 	if c.UID == "" {
-		return nil
+		return h
 	}
-	h := []Header{{HeaderUID, c.UID}, {HeaderState, strconv.FormatUint(c.State, 10)}}
+	h = append(h, Header{HeaderUID, c.UID}, Header{HeaderState, strconv.FormatUint(c.State, 10)})
 	if c.Cluster != "" {
 		h = append(h, Header{HeaderCluster, c.Cluster}, Header{HeaderHistory, c.History.String()})
 	}
@@ -63,7 +63,7 @@ func CallerHeaders(c awa.Caller) []Header {
 }
 
 // CallerOf reads who asks; get gives a header's value, or "". It fails with
-// awa.ErrBadInput when the headers can't be what CallerHeaders gave.
+// awa.ErrBadInput when the headers can't be what AppendCaller gave.
 func CallerOf(get func(name string) string) (awa.Caller, error) {
 	c := awa.Caller{UID: get(HeaderUID), Cluster: get(HeaderCluster)}
 	if c.UID == "" {
