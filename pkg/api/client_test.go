@@ -130,7 +130,7 @@ func TestClient_badAnswers(t *testing.T) {
 		"it resets":                   {func(conn net.Conn, _ int) { conn.(*net.TCPConn).SetLinger(0); conn.Close() }, ""},
 		"garbage":                     {say(strings.Repeat("\x00\xff", 500)), ""},
 		"SSH":                         {say("SSH-2.0-OpenSSH_9.2\r\n"), ""},
-		"an answer of 300 MiB":        {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Length: 314572800\r\n\r\n{") }, "reply: body size exceeds the given limit"},
+		"an answer of 300 MiB":        {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Length: 314572800\r\n\r\n{") }, "reply: the answer is larger than 256 MiB"},
 		"an absurd length":            {say(ok + "Content-Length: 99999999999999999999\r\n\r\n{"), ""},
 		"a web page":                  {say(ok + "Content-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>hi</html>"), noAgent},
 		"the original program":        {say(ok + "Content-Length: 65\r\n\r\n" + `{"status":{"macaddr":"1a:d6:6e:ce:b5:5f","db_state":2,"time":17}}`), noAgent},
