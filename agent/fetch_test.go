@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/store"
 )
 
 // growing is an agent whose list gets a further change with every request.
 type growing struct {
-	api.Agent
+	server.Agent
 	mu      sync.Mutex
 	changes []awa.Change
 }
@@ -55,14 +56,14 @@ func TestFetch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server, ended := api.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
-			go func() { ended <- server.Serve(ln) }()
+			srv, ended := server.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
+			go func() { ended <- srv.Serve(ln) }()
 			client := api.NewClient(api.ClientConfig{})
 			defer func() {
 				client.Close()
 				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 				defer cancel()
-				if err := server.Shutdown(ctx); err != nil {
+				if err := srv.Shutdown(ctx); err != nil {
 					t.Error(err)
 				}
 				<-ended

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
 )
 
@@ -84,7 +84,7 @@ func silent(t *testing.T) (string, <-chan struct{}) {
 
 // served is an agent that has only a status to give.
 type served struct {
-	api.Agent
+	server.Agent
 	st  awa.ClusterStatus
 	err error
 }
@@ -98,7 +98,7 @@ func serve(t *testing.T, agent served) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, ended := api.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
+	srv, ended := server.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
 	go func() { ended <- srv.Serve(ln) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -16,27 +16,29 @@ const module = "are-we-alive"
 // allowed is the table of DESIGN section 9: what each package may import of
 // ours. awatest is for tests alone, and what lies in test may import anything.
 var allowed = map[string][]string{
-	"pkg/awa":     {},
-	"pkg/store":   {"pkg/awa"},
-	"pkg/api":     {"pkg/awa"},
-	"pkg/replica": {"pkg/awa"},
-	"pkg/watch":   {"pkg/awa"},
-	"pkg/report":  {"pkg/awa"},
-	"pkg/trust":   {"pkg/awa"},
-	"pkg/daemon":  {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch"},
-	"agent":       {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch", "pkg/daemon"},
-	"check":       {"pkg/awa", "pkg/api", "pkg/report"},
+	"pkg/awa":               {},
+	"pkg/store":             {"pkg/awa"},
+	"pkg/api":               {"pkg/awa", "pkg/api/internal/wire"},
+	"pkg/api/internal/wire": {"pkg/awa"},
+	"pkg/api/server":        {"pkg/awa", "pkg/api/internal/wire"},
+	"pkg/replica":           {"pkg/awa"},
+	"pkg/watch":             {"pkg/awa"},
+	"pkg/report":            {"pkg/awa"},
+	"pkg/trust":             {"pkg/awa"},
+	"pkg/daemon":            {"pkg/awa", "pkg/store", "pkg/api", "pkg/api/server", "pkg/replica", "pkg/watch"},
+	"agent":                 {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch", "pkg/daemon"},
+	"check":                 {"pkg/awa", "pkg/api", "pkg/report"},
 }
 
 // owner is the one package that may name a library, or several where the
 // library is a language of its own: command lines and JSON.
 var owner = map[string][]string{
 	"github.com/alecthomas/kong":             {"agent", "check"},
-	"github.com/goccy/go-json":               {"pkg/store", "pkg/api", "pkg/replica", "pkg/report", "agent"},
+	"github.com/goccy/go-json":               {"pkg/store", "pkg/api", "pkg/api/internal/wire", "pkg/api/server", "pkg/replica", "pkg/report", "agent"},
 	"github.com/hashicorp/go-hclog":          {"pkg/replica"},
 	"github.com/hashicorp/raft":              {"pkg/replica"},
 	"github.com/influxdata/line-protocol/v2": {"pkg/report"},
-	"github.com/valyala/fasthttp":            {"pkg/api"},
+	"github.com/valyala/fasthttp":            {"pkg/api/server"},
 	"go.etcd.io/bbolt":                       {"pkg/store"},
 	"golang.org/x/sync":                      {"pkg/replica", "pkg/daemon"},
 	"golang.org/x/term":                      {"agent", "check"},
@@ -109,7 +111,7 @@ func TestImports_check_is_light(t *testing.T) {
 		t.Fatalf("go list tells only %d dependencies of check", len(check.Deps))
 	}
 	for _, dep := range check.Deps {
-		for _, heavy := range []string{"github.com/hashicorp/raft", "go.etcd.io/bbolt"} {
+		for _, heavy := range []string{"github.com/hashicorp/raft", "go.etcd.io/bbolt", "github.com/valyala/fasthttp", "net/http"} {
 			if dep == heavy || strings.HasPrefix(dep, heavy+"/") {
 				t.Errorf("check links %s", dep)
 			}

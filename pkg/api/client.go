@@ -1,19 +1,23 @@
+// Package api asks agents over their HTTP interface: the calls, and the
+// connections that are kept for them. pkg/api/server answers.
 package api
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/goccy/go-json"
-	"github.com/valyala/fasthttp"
 
+	"are-we-alive/pkg/api/internal/wire"
 	"are-we-alive/pkg/awa"
 )
 
@@ -68,9 +72,9 @@ func (c *Client) CloseIdle() { c.pool.close(false) }
 
 // Ping asks an agent for a sign of life. With fresh no kept connection is used.
 func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error) {
-	var body pingBody
-	err := c.call(ctx, addr, request{path: PathPing, fresh: fresh}, func(r *fasthttp.Response) error {
-		if err := json.Unmarshal(r.Body(), &body); err != nil || body.Status.UID == "" {
+	var body wire.PingBody
+	err := c.call(ctx, addr, request{path: wire.PathPing, fresh: fresh}, func(r *response) error {
+		if err := json.Unmarshal(r.body, &body); err != nil || body.Status.UID == "" {
 			return errNoAgent
 		}
 		return nil
@@ -81,22 +85,19 @@ func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, e
 // ClusterStatus asks an agent what it sees of the whole cluster; cached asks
 // for its last background sweep instead of a live one.
 func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool) (awa.ClusterStatus, error) {
-	req := request{path: PathStatus1}
+	req := request{path: wire.PathStatus1}
 	if cached {
 		req.query = "cached=1"
 	}
-	var body statusBody
-	err := c.call(ctx, addr, req, func(r *fasthttp.Response) error {
-		if err := json.Unmarshal(r.Body(), &body); err != nil || body.Agent == "" {
+	var body wire.StatusBody
+	err := c.call(ctx, addr, req, func(r *response) error {
+		if err := json.Unmarshal(r.body, &body); err != nil || body.Agent == "" {
 			return errNoAgent
 		}
 		return nil
 	})
-	return body.status(), err
+	return body.Status(), err
 }
-
-// errNoAgent is an answer of another program.
-var errNoAgent = errors.New("something answers there that is no awa-agent")
 
 // Sync asks for the changes after a state, at most limit (0: all).
 func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
@@ -105,22 +106,22 @@ func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int)
 	if limit > 0 {
 		query += fmt.Sprintf("&limit=%d", limit)
 	}
-	err := c.call(ctx, addr, request{path: PathSync, query: query}, func(r *fasthttp.Response) error {
-		var wire []wireChange
-		err := json.Unmarshal(r.Body(), &wire)
+	err := c.call(ctx, addr, request{path: wire.PathSync, query: query}, func(r *response) error {
+		var all []wire.Change
+		err := json.Unmarshal(r.body, &all)
 		if err != nil {
 			return err
 		}
-		a.Cluster = string(r.Header.Peek(headerCluster))
-		if a.History, err = awa.ParseHistory(string(r.Header.Peek(headerHistory))); err != nil {
+		a.Cluster = r.value(wire.HeaderCluster)
+		if a.History, err = awa.ParseHistory(r.value(wire.HeaderHistory)); err != nil {
 			return err
 		}
-		if a.State, err = strconv.ParseUint(string(r.Header.Peek(headerState)), 10, 64); err != nil {
-			return fmt.Errorf("the header %s is no number", headerState)
+		if a.State, err = strconv.ParseUint(r.value(wire.HeaderState), 10, 64); err != nil {
+			return fmt.Errorf("the header %s is no number", wire.HeaderState)
 		}
-		a.Changes = make([]awa.Change, len(wire))
-		for i := range wire {
-			a.Changes[i] = awa.Change(wire[i])
+		a.Changes = make([]awa.Change, len(all))
+		for i := range all {
+			a.Changes[i] = awa.Change(all[i])
 		}
 		return nil
 	})
@@ -130,8 +131,8 @@ func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int)
 // Push hands a change to an agent. awa.ErrGap says that it lacks one before.
 func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 	return c.call(ctx, addr, request{
-		method: fasthttp.MethodPost, path: PathPush,
-		body: pushBody{ch.ID, ch.Action, ch.Data, ch.Index, ch.Term, ch.Key},
+		method: methodPost, path: wire.PathPush,
+		body: wire.PushBody{ID: ch.ID, Action: ch.Action, Data: ch.Data, Index: ch.Index, Term: ch.Term, Key: ch.Key},
 	}, ignore)
 }
 
@@ -142,11 +143,11 @@ func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 // awa.StageReply, and then the key makes it safe to repeat.
 func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	req := request{
-		method: fasthttp.MethodPost, path: PathChanges,
-		body: editBody{e.Action, json.RawMessage(e.Data), e.IfChanged}, key: e.Key, hops: hops, once: true,
+		method: methodPost, path: wire.PathChanges,
+		body: wire.EditBody{Action: e.Action, Data: json.RawMessage(e.Data), IfChanged: e.IfChanged}, key: e.Key, hops: hops, once: true,
 	}
-	var answer editAnswer
-	err := c.call(ctx, addr, req, func(r *fasthttp.Response) error { return json.Unmarshal(r.Body(), &answer) })
+	var answer wire.EditAnswer
+	err := c.call(ctx, addr, req, func(r *response) error { return json.Unmarshal(r.body, &answer) })
 	if err != nil || answer.Node == nil {
 		return answer.ID, awa.Node{}, err
 	}
@@ -156,13 +157,13 @@ func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (u
 // Changes asks for the change log after a state, at most limit (0: all). Its
 // changes come without Raft index, term and key.
 func (c *Client) Changes(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
-	var body changesBody
+	var body wire.ChangesBody
 	query := fmt.Sprintf("since=%d", since)
 	if limit > 0 {
 		query += fmt.Sprintf("&limit=%d", limit)
 	}
-	err := c.call(ctx, addr, request{path: PathChanges, query: query}, func(r *fasthttp.Response) error {
-		return json.Unmarshal(r.Body(), &body)
+	err := c.call(ctx, addr, request{path: wire.PathChanges, query: query}, func(r *response) error {
+		return json.Unmarshal(r.body, &body)
 	})
 	a := awa.ChangeSet{Cluster: body.Cluster, History: body.History, State: body.State}
 	for _, ch := range body.Changes {
@@ -179,7 +180,7 @@ func (c *Client) DialRaft(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	stream := &streamConn{conn, bufio.NewReader(conn)}
 	release := bound(ctx, conn)
-	req := request{path: PathRaft, method: fasthttp.MethodPost, upgrade: true}
+	req := request{path: wire.PathRaft, method: methodPost, upgrade: true}
 	_, err = c.exchange(bufio.NewWriter(conn), stream.r, addr, req, ignore)
 	givenUp(ctx, err)
 	if !release() && err == nil {
@@ -202,14 +203,22 @@ type request struct {
 	once                bool // not to be repeated here
 }
 
+// What the calls use of HTTP's words.
+const (
+	methodGet       = "GET"
+	methodPost      = "POST"
+	statusOK        = 200
+	statusSwitching = 101
+)
+
 // ignore reads nothing from an answer.
-func ignore(*fasthttp.Response) error { return nil }
+func ignore(*response) error { return nil }
 
 // call sends a request and reads its answer with read, which sees only good
 // ones and whose error means that no agent of ours answered. A kept
 // connection that turns out to be dead is replaced once, when the request is
 // safe to repeat.
-func (c *Client) call(ctx context.Context, addr string, req request, read func(*fasthttp.Response) error) error {
+func (c *Client) call(ctx context.Context, addr string, req request, read func(*response) error) error {
 	if !req.fresh {
 		if conn := c.pool.take(addr); conn != nil {
 			err := c.use(ctx, conn, addr, req, read)
@@ -227,7 +236,7 @@ func (c *Client) call(ctx context.Context, addr string, req request, read func(*
 }
 
 // use sends a request over a connection and keeps it when it stays good.
-func (c *Client) use(ctx context.Context, conn net.Conn, addr string, req request, read func(*fasthttp.Response) error) error {
+func (c *Client) use(ctx context.Context, conn net.Conn, addr string, req request, read func(*response) error) error {
 	br, bw := c.reader(conn), c.writer(conn)
 	release := bound(ctx, conn)
 	whole, err := c.exchange(bw, br, addr, req, read)
@@ -254,32 +263,28 @@ func givenUp(ctx context.Context, err error) {
 
 // exchange writes a request and reads its answer. It tells whether the answer
 // was read whole and the connection may serve another request.
-func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req request, read func(*fasthttp.Response) error) (whole bool, err error) {
-	q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(q)
-	defer fasthttp.ReleaseResponse(a)
-	if err := c.fill(q, addr, req); err != nil {
+func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req request, read func(*response) error) (whole bool, err error) {
+	headers, body, err := c.fill(addr, req)
+	if err != nil {
 		return false, err
 	}
-	err = q.Write(bw)
-	if err == nil {
-		err = bw.Flush()
+	target := req.path
+	if req.query != "" {
+		target += "?" + req.query
 	}
+	err = writeRequest(bw, cmp.Or(req.method, methodGet), target, headers, body)
+	var a *response
 	if err == nil {
-		err = a.ReadLimitBody(br, maxAnswer)
+		a, err = readResponse(br)
 	}
 	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = errors.New("the connection was closed without an answer")
-		}
 		return false, &awa.PingError{Stage: awa.StageReply, Err: plain(err)}
 	}
-	whole = !a.ConnectionClose()
-	want := fasthttp.StatusOK
+	whole, want := !a.last, statusOK
 	if req.upgrade {
-		want = fasthttp.StatusSwitchingProtocols
+		want = statusSwitching
 	}
-	if a.StatusCode() != want {
+	if a.status != want {
 		return whole, refusal(a)
 	}
 	if err := read(a); err != nil {
@@ -288,48 +293,46 @@ func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req r
 	return whole, nil
 }
 
-// maxAnswer bounds the size of an answer, in bytes.
-const maxAnswer = 256 << 20
-
 // refusal reads an error's body.
-func refusal(a *fasthttp.Response) error {
-	var body errorBody
-	if err := json.Unmarshal(a.Body(), &body); err != nil || body.Error == "" || body.Code == "" {
-		return &awa.PingError{Stage: awa.StageReply, Err: fmt.Errorf("%w (HTTP status %d)", errNoAgent, a.StatusCode())}
+func refusal(a *response) error {
+	var body wire.ErrorBody
+	if err := json.Unmarshal(a.body, &body); err != nil || body.Error == "" || body.Code == "" {
+		return &awa.PingError{Stage: awa.StageReply, Err: fmt.Errorf("%w (HTTP status %d)", errNoAgent, a.status)}
 	}
 	return &awa.Fault{Code: body.Code, Text: body.Error}
 }
 
-func (c *Client) fill(q *fasthttp.Request, addr string, req request) error {
-	q.Header.SetMethod(req.method)
-	q.SetRequestURI(req.path)
-	if req.query != "" {
-		q.SetRequestURI(req.path + "?" + req.query)
-	}
-	q.Header.SetHost(addr)
-	q.Header.SetUserAgent("are-we-alive/" + awa.Version)
+// fill gives a request's headers, but for its length, and its body.
+func (c *Client) fill(addr string, req request) (headers []wire.Header, body []byte, err error) {
+	add := func(name, value string) { headers = append(headers, wire.Header{Name: name, Value: value}) }
+	headers = make([]wire.Header, 0, 10)
+	add("Host", addr)
+	add("User-Agent", "are-we-alive/"+awa.Version)
 	if c.cfg.Caller != nil {
-		setCaller(&q.Header, c.cfg.Caller())
+		headers = wire.AppendCaller(headers, c.cfg.Caller())
 	}
 	if req.hops > 0 {
-		q.Header.Set(headerHops, strconv.Itoa(req.hops))
+		add(wire.HeaderHops, strconv.Itoa(req.hops))
 	}
 	if req.key != "" {
-		q.Header.Set(headerKey, req.key)
+		add(wire.HeaderKey, req.key)
 	}
 	if req.upgrade {
-		q.Header.Set(fasthttp.HeaderConnection, "Upgrade")
-		q.Header.Set(fasthttp.HeaderUpgrade, raftProtocol)
+		add("Connection", "Upgrade")
+		add("Upgrade", wire.RaftProtocol)
 	}
 	if req.body != nil {
-		b, err := encode(req.body)
-		if err != nil {
-			return fault(awa.ErrBadInput, "the request can't be written as JSON: %v", err)
+		if body, err = wire.Encode(req.body); err != nil {
+			return nil, nil, wire.Faultf(awa.ErrBadInput, "the request can't be written as JSON: %v", err)
 		}
-		q.Header.SetContentType("application/json")
-		q.SetBodyRaw(b)
+		add("Content-Type", "application/json")
 	}
-	return nil
+	for _, h := range headers {
+		if strings.ContainsFunc(h.Value, unicode.IsControl) { // one could begin another header
+			return nil, nil, wire.Faultf(awa.ErrBadInput, "the header %s can't hold the control character in %q", h.Name, h.Value)
+		}
+	}
+	return headers, body, nil
 }
 
 func (c *Client) reader(conn net.Conn) *bufio.Reader {

@@ -13,9 +13,7 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// pool keeps connections open for the next request. fasthttp's own client is
-// not used for that: it names no stage of a failure, knows no cancelling, and
-// runs a goroutine for each host, of which a sweep has a thousand.
+// pool keeps connections open for the next request.
 type pool struct {
 	most int           // idle connections in all
 	keep time.Duration // how long one stays idle
@@ -156,10 +154,9 @@ type noAnswer struct{}
 func (noAnswer) Error() string        { return "no answer in time" }
 func (noAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// isTimeout tells whether a time was over; fasthttp's own such error is no
-// net.Error.
+// isTimeout tells whether a time was over.
 func isTimeout(err error) bool {
-	var late interface{ Timeout() bool }
+	var late net.Error
 	return errors.As(err, &late) && late.Timeout()
 }
 

@@ -113,8 +113,7 @@ func TestPool(t *testing.T) {
 func TestClient_bounds(t *testing.T) {
 	var addrs []string
 	for range 20 {
-		addr, _ := serve(t, newFake(t), nil)
-		addrs = append(addrs, addr)
+		addrs = append(addrs, newPeer(t, pongs).addr)
 	}
 	c := NewClient(ClientConfig{MaxIdle: 5})
 	t.Cleanup(c.Close)

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
 )
 
-var _ api.Agent = (*agent)(nil)
+var _ server.Agent = (*agent)(nil)
 
 // agent answers the HTTP interface out of the daemon's parts.
 type agent struct {
@@ -38,7 +38,7 @@ func macAddr() string {
 	return "00:00:00:00:00:00"
 }
 
-// Self implements api.Agent.
+// Self implements server.Agent.
 func (a *agent) Self() awa.Self {
 	now := time.Now()
 	self := awa.Self{
@@ -61,7 +61,7 @@ func (a *agent) name(uid string) string {
 // answered passes on what a node's answer to a ping tells.
 func (a *agent) answered(n awa.Node, self awa.Self) { a.replica.Answered(n.Addr(), self) }
 
-// Heard implements api.Agent.
+// Heard implements server.Agent.
 func (a *agent) Heard(from awa.Caller) {
 	if own := a.store.Meta().Cluster; from.Cluster != "" && own != "" && from.Cluster != own {
 		a.stranger(from, own)
@@ -87,7 +87,7 @@ func (a *agent) stranger(from awa.Caller, own string) {
 	a.log.Log(context.Background(), slog.LevelWarn, "an agent of another cluster calls: two clusters never mix; remove its address here, or start it with an empty data folder to join", "uid", from.UID, "its_cluster", from.Cluster, "our_cluster", own)
 }
 
-// Status implements api.Agent.
+// Status implements server.Agent.
 func (a *agent) Status(ctx context.Context, cached bool) (awa.ClusterStatus, error) {
 	m := a.store.Meta()
 	if m.Cluster == "" {
@@ -116,23 +116,23 @@ func (a *agent) Status(ctx context.Context, cached bool) (awa.ClusterStatus, err
 	return s, nil
 }
 
-// Changes implements api.Agent.
+// Changes implements server.Agent.
 func (a *agent) Changes(since uint64, limit int) ([]awa.Change, error) {
 	return a.store.Changes(since, limit)
 }
 
-// Push implements api.Agent.
+// Push implements server.Agent.
 func (a *agent) Push(_ context.Context, from awa.Caller, c awa.Change) (bool, error) {
 	return a.replica.Push(from, c)
 }
 
-// Edit implements api.Agent.
+// Edit implements server.Agent.
 func (a *agent) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	return a.replica.Edit(ctx, e, hops)
 }
 
-// AcceptRaft implements api.Agent.
+// AcceptRaft implements server.Agent.
 func (a *agent) AcceptRaft(from awa.Caller) error { return a.replica.AcceptRaft(from) }
 
-// RaftStream implements api.Agent.
+// RaftStream implements server.Agent.
 func (a *agent) RaftStream(from awa.Caller, conn net.Conn) { a.replica.RaftStream(from, conn) }

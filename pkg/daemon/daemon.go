@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/replica"
 	"are-we-alive/pkg/store"
@@ -150,7 +151,7 @@ type Daemon struct {
 	store   *store.Store
 	ln      net.Listener
 	client  *api.Client
-	server  *api.Server
+	server  *server.Server
 	replica *replica.Replica
 	watch   *watch.Watcher
 	agent   *agent
@@ -227,7 +228,7 @@ func (d *Daemon) wire() {
 		Timeout: d.cfg.PingTimeout, Every: d.cfg.Watch, Logger: d.log,
 	})
 	d.replica = replica.New(d.replicaConfig())
-	d.server = api.NewServer(d.agent, d.log)
+	d.server = server.NewServer(d.agent, d.log)
 }
 
 func (d *Daemon) replicaConfig() replica.Config {

@@ -1,8 +1,9 @@
-package api
+package server
 
 import (
 	"testing"
 
+	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
 )
 
@@ -19,7 +20,7 @@ func TestServer_tells_of_the_caller_after_its_push(t *testing.T) {
 	agent := &stateWhenHeard{fakeAgent: newFake(t)}
 	addr, _ := serve(t, agent, nil)
 	self := agent.Self()
-	client := NewClient(ClientConfig{Caller: func() awa.Caller {
+	client := api.NewClient(api.ClientConfig{Caller: func() awa.Caller {
 		return awa.Caller{UID: "0123456789abcdef0123456789abcdef", Cluster: self.Cluster, History: self.History, State: 3}
 	}})
 	defer client.Close()

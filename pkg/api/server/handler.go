@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-json"
 	"github.com/valyala/fasthttp"
 
+	"are-we-alive/pkg/api/internal/wire"
 	"are-we-alive/pkg/awa"
 )
 
@@ -53,14 +54,14 @@ type route struct {
 // routes are all calls there are.
 func routes() []route {
 	return []route{
-		{PathPing, fasthttp.MethodGet, (*handler).ping},
-		{PathStatus, fasthttp.MethodGet, (*handler).oldStatus},
-		{PathSync, fasthttp.MethodGet, (*handler).sync},
-		{PathPush, fasthttp.MethodPost, (*handler).push},
-		{PathStatus1, fasthttp.MethodGet, (*handler).status},
-		{PathChanges, fasthttp.MethodGet, (*handler).changes},
-		{PathChanges, fasthttp.MethodPost, (*handler).edit},
-		{PathRaft, fasthttp.MethodPost, (*handler).raft},
+		{wire.PathPing, fasthttp.MethodGet, (*handler).ping},
+		{wire.PathStatus, fasthttp.MethodGet, (*handler).oldStatus},
+		{wire.PathSync, fasthttp.MethodGet, (*handler).sync},
+		{wire.PathPush, fasthttp.MethodPost, (*handler).push},
+		{wire.PathStatus1, fasthttp.MethodGet, (*handler).status},
+		{wire.PathChanges, fasthttp.MethodGet, (*handler).changes},
+		{wire.PathChanges, fasthttp.MethodPost, (*handler).edit},
+		{wire.PathRaft, fasthttp.MethodPost, (*handler).raft},
 	}
 }
 
@@ -69,13 +70,13 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic in a request", "path", string(ctx.Path()), "panic", p)
-			h.refuse(ctx, fault(codeInternal, "the agent failed at this request: see its log"))
+			h.refuse(ctx, wire.Faultf(wire.CodeInternal, "the agent failed at this request: see its log"))
 		}
 	}()
 	serve, err := h.find(string(ctx.Path()), string(ctx.Method()), ctx)
 	var from awa.Caller
 	if err == nil {
-		from, err = callerOf(&ctx.Request.Header)
+		from, err = wire.CallerOf(func(name string) string { return string(ctx.Request.Header.Peek(name)) })
 	}
 	if err == nil {
 		err = serve(h, ctx, from)
@@ -102,31 +103,54 @@ func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (func(*han
 		}
 	}
 	if allow == "" {
-		return nil, fault(codeNotFound, "there is no %s here: see the list of calls in the documentation", clip(path))
+		return nil, wire.Faultf(wire.CodeNotFound, "there is no %s here: see the list of calls in the documentation", clip(path))
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
-	return nil, fault(codeMethod, "%s does not take %s: use %s", path, clip(method), allow)
+	return nil, wire.Faultf(wire.CodeMethod, "%s does not take %s: use %s", path, clip(method), allow)
 }
 
 // refuse answers with an error.
 func (h *handler) refuse(ctx *fasthttp.RequestCtx, err error) {
 	status := statusOf(err)
-	body := errorBody{err.Error(), codeInternal}
+	body := wire.ErrorBody{Error: err.Error(), Code: wire.CodeInternal}
 	if !errors.As(err, &body.Code) { // not for a client to read
 		body.Error = "the agent failed at this request: see its log"
 	}
 	if status == fasthttp.StatusInternalServerError {
 		h.log.Error("request failed", "method", string(ctx.Method()), "path", string(ctx.Path()), "error", err)
 	}
-	b, _ := encode(body)
+	b, _ := wire.Encode(body)
 	ctx.Response.SetBodyRaw(b)
 	ctx.SetContentType("application/json")
 	ctx.SetStatusCode(status)
 }
 
+// statusOf maps an error's code to the HTTP status that fits it.
+func statusOf(err error) int {
+	var code awa.Code
+	if !errors.As(err, &code) {
+		return fasthttp.StatusInternalServerError
+	}
+	switch code {
+	case awa.ErrBadInput:
+		return fasthttp.StatusBadRequest
+	case awa.ErrUnknownNode, wire.CodeNotFound:
+		return fasthttp.StatusNotFound
+	case wire.CodeMethod:
+		return fasthttp.StatusMethodNotAllowed
+	case wire.CodeTooLarge:
+		return fasthttp.StatusRequestEntityTooLarge
+	case awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrConflict, awa.ErrGap, awa.ErrOtherCluster, awa.ErrOtherHistory:
+		return fasthttp.StatusConflict
+	case awa.ErrNoMajority, awa.ErrUnknownOutcome, awa.ErrNotJoined, awa.ErrStopping:
+		return fasthttp.StatusServiceUnavailable
+	}
+	return fasthttp.StatusInternalServerError
+}
+
 // answer sends v as JSON.
 func answer(ctx *fasthttp.RequestCtx, v any) error {
-	b, err := encode(v)
+	b, err := wire.Encode(v)
 	if err != nil {
 		return err
 	}
@@ -136,7 +160,7 @@ func answer(ctx *fasthttp.RequestCtx, v any) error {
 }
 
 func (h *handler) ping(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	return answer(ctx, pingBody{h.agent.Self()})
+	return answer(ctx, wire.PingBody{Status: h.agent.Self()})
 }
 
 // statusTimeout bounds a sweep for a client that may have gone away.
@@ -153,7 +177,7 @@ func (h *handler) oldStatus(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 	if err != nil {
 		return err
 	}
-	return answer(ctx, newOldStatus(s))
+	return answer(ctx, wire.NewOldStatus(s))
 }
 
 func (h *handler) status(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
@@ -164,19 +188,19 @@ func (h *handler) status(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 			cached = true
 		case "0":
 		default:
-			return fault(awa.ErrBadInput, "cached=%s is not understood: use cached=1 or leave it out", clip(string(v)))
+			return wire.Faultf(awa.ErrBadInput, "cached=%s is not understood: use cached=1 or leave it out", clip(string(v)))
 		}
 	}
 	s, err := h.sweep(ctx, cached)
 	if err != nil {
 		return err
 	}
-	return answer(ctx, newStatusBody(s))
+	return answer(ctx, wire.NewStatusBody(s))
 }
 
 func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if !ctx.QueryArgs().Has("state") {
-		return fault(awa.ErrBadInput, "the parameter state is missing: /sync?state=-1 gives all changes")
+		return wire.Faultf(awa.ErrBadInput, "the parameter state is missing: /sync?state=-1 gives all changes")
 	}
 	since, err := stateArg(ctx, "state")
 	if err != nil {
@@ -194,18 +218,18 @@ func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if err != nil {
 		return err
 	}
-	wire := make([]wireChange, len(changes))
+	all := make([]wire.Change, len(changes))
 	for i := range changes {
-		wire[i] = wireChange(changes[i])
+		all[i] = wire.Change(changes[i])
 	}
-	ctx.Response.Header.Set(headerCluster, self.Cluster)
-	ctx.Response.Header.Set(headerHistory, self.History.String())
+	ctx.Response.Header.Set(wire.HeaderCluster, self.Cluster)
+	ctx.Response.Header.Set(wire.HeaderHistory, self.History.String())
 	state := self.State
 	if n := len(changes); n > 0 {
 		state = max(state, changes[n-1].ID) // made since
 	}
-	ctx.Response.Header.Set(headerState, strconv.FormatUint(state, 10))
-	return answer(ctx, wire)
+	ctx.Response.Header.Set(wire.HeaderState, strconv.FormatUint(state, 10))
+	return answer(ctx, all)
 }
 
 // sameList refuses an agent whose list can't be mixed with ours. One that
@@ -213,13 +237,13 @@ func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 func sameList(self awa.Self, from awa.Caller) error {
 	switch {
 	case self.Cluster == "":
-		return fault(awa.ErrNotJoined, "agent %s holds no list yet: ask another one, or wait until it has joined", self.Name)
+		return wire.Faultf(awa.ErrNotJoined, "agent %s holds no list yet: ask another one, or wait until it has joined", self.Name)
 	case from.Cluster == "":
 		return nil
 	case from.Cluster != self.Cluster:
-		return fault(awa.ErrOtherCluster, "agent %s belongs to cluster %s, the caller to cluster %s, and two clusters never mix: to move a server, stop its agent and start it with an empty data folder and --join", self.Name, self.Cluster, from.Cluster)
+		return wire.Faultf(awa.ErrOtherCluster, "agent %s belongs to cluster %s, the caller to cluster %s, and two clusters never mix: to move a server, stop its agent and start it with an empty data folder and --join", self.Name, self.Cluster, from.Cluster)
 	case from.History != self.History:
-		return fault(awa.ErrOtherHistory, "agent %s follows history %s, the caller history %s: their lists may differ", self.Name, self.History, from.History)
+		return wire.Faultf(awa.ErrOtherHistory, "agent %s follows history %s, the caller history %s: their lists may differ", self.Name, self.History, from.History)
 	}
 	return nil
 }
@@ -238,9 +262,9 @@ func (h *handler) changes(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 		return err
 	}
 	self := h.agent.Self()
-	body := changesBody{self.Cluster, self.History, self.State, make([]changeBody, len(changes))}
+	body := wire.ChangesBody{Cluster: self.Cluster, History: self.History, State: self.State, Changes: make([]wire.ChangeBody, len(changes))}
 	for i, c := range changes {
-		if body.Changes[i], err = newChangeBody(c); err != nil {
+		if body.Changes[i], err = wire.NewChangeBody(c); err != nil {
 			return err
 		}
 	}
@@ -256,7 +280,7 @@ func stateArg(ctx *fasthttp.RequestCtx, name string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {
-		return 0, fault(awa.ErrBadInput, "%s=%s is no state: use a whole number from -1 to %d", name, clip(s), int64(1<<63-1))
+		return 0, wire.Faultf(awa.ErrBadInput, "%s=%s is no state: use a whole number from -1 to %d", name, clip(s), int64(1<<63-1))
 	}
 	return n, nil
 }
@@ -268,18 +292,18 @@ func limitArg(ctx *fasthttp.RequestCtx) (int, error) {
 	s := string(ctx.QueryArgs().Peek("limit"))
 	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil || n == 0 {
-		return 0, fault(awa.ErrBadInput, "limit=%s is no limit: use a whole number from 1", clip(s))
+		return 0, wire.Faultf(awa.ErrBadInput, "limit=%s is no limit: use a whole number from 1", clip(s))
 	}
 	return int(n), nil
 }
 
 func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
-	var b pushBody
+	var b wire.PushBody
 	if err := readBody(ctx, &b, `{"id":13,"action":"CREATE","data":"{…}"}`); err != nil {
 		return err
 	}
 	if b.ID == 0 {
-		return fault(awa.ErrBadInput, "the body holds no id of a change: send one such as {\"id\":13,\"action\":\"CREATE\",\"data\":\"{…}\"}")
+		return wire.Faultf(awa.ErrBadInput, "the body holds no id of a change: send one such as {\"id\":13,\"action\":\"CREATE\",\"data\":\"{…}\"}")
 	}
 	if err := sameList(h.agent.Self(), from); err != nil {
 		return err
@@ -311,27 +335,27 @@ const editTimeout = 10 * time.Second
 const maxHops = 2
 
 func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
-	var b editBody
+	var b wire.EditBody
 	if err := readBody(ctx, &b, `{"action":"CREATE","data":{"name":"n1","host":"10.0.0.1","port":"25483"}}`); err != nil {
 		return err
 	}
 	hops := 0
-	if s := string(ctx.Request.Header.Peek(headerHops)); s != "" {
+	if s := string(ctx.Request.Header.Peek(wire.HeaderHops)); s != "" {
 		n, err := strconv.ParseUint(s, 10, 8)
 		if err != nil {
-			return fault(awa.ErrBadInput, "the header %s must be a number", headerHops)
+			return wire.Faultf(awa.ErrBadInput, "the header %s must be a number", wire.HeaderHops)
 		}
 		hops = int(n)
 	}
 	if hops > maxHops {
-		return fault(awa.ErrNoMajority, "the edit was passed on %d times and found no leader: try again", hops)
+		return wire.Faultf(awa.ErrNoMajority, "the edit was passed on %d times and found no leader: try again", hops)
 	}
 	if self := h.agent.Self(); from.Cluster != "" && self.Cluster != "" {
 		if err := sameList(self, from); err != nil {
 			return err
 		}
 	}
-	e := awa.Edit{Action: b.Action, Data: append([]byte(nil), b.Data...), Key: string(ctx.Request.Header.Peek(headerKey)), IfChanged: b.IfChanged}
+	e := awa.Edit{Action: b.Action, Data: append([]byte(nil), b.Data...), Key: string(ctx.Request.Header.Peek(wire.HeaderKey)), IfChanged: b.IfChanged}
 	if err := e.Check(); err != nil {
 		return err
 	}
@@ -344,7 +368,7 @@ func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if err != nil {
 		return err
 	}
-	a := editAnswer{ID: id}
+	a := wire.EditAnswer{ID: id}
 	if e.Action != awa.Delete {
 		a.Node = &node
 	}
@@ -355,20 +379,20 @@ func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 func readBody(ctx *fasthttp.RequestCtx, to any, like string) error {
 	body := ctx.PostBody()
 	if len(body) == 0 {
-		return fault(awa.ErrBadInput, "the body is empty: send one such as %s", like)
+		return wire.Faultf(awa.ErrBadInput, "the body is empty: send one such as %s", like)
 	}
 	if !utf8.Valid(body) || json.Unmarshal(body, to) != nil {
-		return fault(awa.ErrBadInput, "the body is not the JSON that is expected: send one such as %s", like)
+		return wire.Faultf(awa.ErrBadInput, "the body is not the JSON that is expected: send one such as %s", like)
 	}
 	return nil
 }
 
 func (h *handler) raft(ctx *fasthttp.RequestCtx, from awa.Caller) error {
-	if string(ctx.Request.Header.Peek(fasthttp.HeaderUpgrade)) != raftProtocol {
-		return fault(awa.ErrBadInput, "%s is for agents among themselves: it needs the header Upgrade: %s", PathRaft, raftProtocol)
+	if string(ctx.Request.Header.Peek(fasthttp.HeaderUpgrade)) != wire.RaftProtocol {
+		return wire.Faultf(awa.ErrBadInput, "%s is for agents among themselves: it needs the header Upgrade: %s", wire.PathRaft, wire.RaftProtocol)
 	}
 	if from.UID == "" {
-		return fault(awa.ErrBadInput, "%s is for agents among themselves: the header %s is missing", PathRaft, headerUID)
+		return wire.Faultf(awa.ErrBadInput, "%s is for agents among themselves: the header %s is missing", wire.PathRaft, wire.HeaderUID)
 	}
 	if err := sameList(h.agent.Self(), from); err != nil {
 		return err
@@ -378,7 +402,7 @@ func (h *handler) raft(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	}
 	ctx.SetStatusCode(fasthttp.StatusSwitchingProtocols)
 	ctx.Response.Header.Set(fasthttp.HeaderConnection, "Upgrade")
-	ctx.Response.Header.Set(fasthttp.HeaderUpgrade, raftProtocol)
+	ctx.Response.Header.Set(fasthttp.HeaderUpgrade, wire.RaftProtocol)
 	ctx.Hijack(func(conn net.Conn) { h.agent.RaftStream(from, conn) })
 	return nil
 }

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"bufio"
@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/api/internal/wire"
 )
 
 // script is a connection whose other side has said all it will say.
@@ -66,7 +65,7 @@ func FuzzServer(f *testing.F) {
 				done = true
 				continue
 			}
-			var refusal errorBody
+			var refusal wire.ErrorBody
 			if resp.StatusCode >= 500 && resp.StatusCode != 503 || json.Unmarshal(body, &refusal) != nil || refusal.Error == "" || refusal.Code == "" || !utf8.Valid(body) {
 				t.Errorf("%d %q", resp.StatusCode, body)
 			}
@@ -92,7 +91,7 @@ func FuzzReadBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		ctx := &fasthttp.RequestCtx{}
 		ctx.Request.SetBody(body)
-		var ours, theirs editBody
+		var ours, theirs wire.EditBody
 		err, want := readBody(ctx, &ours, "x"), json.Unmarshal(body, &theirs)
 		if err == nil && (want != nil || !utf8.Valid(body)) {
 			t.Errorf("%q is read, though it is %v", body, want)
@@ -100,42 +99,10 @@ func FuzzReadBody(f *testing.F) {
 		if err == nil && want == nil && (ours.Action != theirs.Action || ours.IfChanged != theirs.IfChanged || !bytes.Equal(bytes.TrimSpace(ours.Data), bytes.TrimSpace(theirs.Data))) {
 			t.Errorf("%q is read as %+v, not %+v", body, ours, theirs)
 		}
-		var push, pushed pushBody
+		var push, pushed wire.PushBody
 		err, want = readBody(ctx, &push, "x"), json.Unmarshal(body, &pushed)
 		if err == nil && (want != nil || push != pushed) {
 			t.Errorf("%q is read as %+v, not %+v (%v)", body, push, pushed, want)
-		}
-	})
-}
-
-// FuzzWireChange reads a change as a sync brings it, and writes it again.
-func FuzzWireChange(f *testing.F) {
-	f.Add([]byte(`[13,"CREATE","{\"id\":1}"]`))
-	f.Add([]byte(`[13,"CREATE","{\"id\":1}",7,2,"key"]`))
-	f.Add([]byte(`[13,"CREATE","{\"id\":1}",7,2,"key",{"more":[1]}]`))
-	f.Add([]byte(`[18446744073709551615,"DELETE","\u0000\ud800<&>"]`))
-	f.Add([]byte(`[1,"CREATE"]`))
-	f.Add([]byte(`["1",2,3]`))
-	f.Add([]byte(`[null,null,null,null,null,null]`))
-	f.Add([]byte(`{}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		var c, again wireChange
-		if err := json.Unmarshal(raw, &c); err != nil {
-			if !reflect.DeepEqual(c, wireChange{}) && !json.Valid(raw) {
-				t.Errorf("%q is refused (%v), and read as %+v", raw, err, c)
-			}
-			return
-		}
-		b, err := encode([]wireChange{c})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all := []wireChange{}
-		if err := json.Unmarshal(b, &all); err != nil || len(all) != 1 {
-			t.Fatalf("%s: %v", b, err)
-		}
-		if again = all[0]; again != c {
-			t.Errorf("%+v became %+v", awa.Change(c), awa.Change(again))
 		}
 	})
 }

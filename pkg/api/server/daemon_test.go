@@ -1,4 +1,4 @@
-package api_test
+package server_test
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/daemon"
 )
@@ -43,7 +44,7 @@ func TestDaemon_badInput(t *testing.T) {
 	}
 	own := strings.NewReplacer("CLUSTER", self.Cluster, "HISTORY", self.History.String())
 	before := get(t, addr, "/sync?state=-1")
-	for _, bad := range api.BadRequests() {
+	for _, bad := range server.BadRequests() {
 		resp, body := send(t, addr, own.Replace(bad.Raw))
 		var refusal struct{ Error, Code string }
 		if err := json.Unmarshal(body, &refusal); err != nil || resp.StatusCode != bad.Status || refusal.Code != bad.Code || refusal.Error != own.Replace(bad.Text) {

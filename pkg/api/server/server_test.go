@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"bytes"
@@ -8,13 +8,22 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
 )
+
+func newClient(t *testing.T) *api.Client {
+	t.Helper()
+	c := api.NewClient(api.ClientConfig{})
+	t.Cleanup(c.Close)
+	return c
+}
 
 func TestServer_Shutdown(t *testing.T) {
 	start := func(t *testing.T, agent *fakeAgent) (s *Server, addr string, ended chan error) {
@@ -30,7 +39,12 @@ func TestServer_Shutdown(t *testing.T) {
 		agent := newFake(t)
 		agent.entered, agent.leave = make(chan struct{}), make(chan struct{})
 		s, addr, ended := start(t, agent)
-		c := newClient(t)
+		dialed := &closing{}
+		c := api.NewClient(api.ClientConfig{Dial: func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+			dialed.Conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+			return dialed, err
+		}})
+		t.Cleanup(c.Close)
 		answered := make(chan error, 1)
 		go func() {
 			st, err := c.ClusterStatus(t.Context(), addr, false)
@@ -52,7 +66,7 @@ func TestServer_Shutdown(t *testing.T) {
 		if err := <-down; err != nil {
 			t.Error(err)
 		}
-		if c.pool.take(addr) != nil {
+		if !dialed.closed.Load() {
 			t.Error("the last answer didn't say that the connection ends with it")
 		}
 		if _, err := net.Dial("tcp", addr); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -114,7 +128,7 @@ func TestServer_raft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := NewClient(ClientConfig{Caller: func() awa.Caller { return awa.Caller{UID: "u", Cluster: testCluster, History: history, State: 1} }})
+	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller { return awa.Caller{UID: "u", Cluster: testCluster, History: history, State: 1} }})
 	t.Cleanup(c.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	near, err := c.DialRaft(ctx, addr)
@@ -159,6 +173,14 @@ func TestServer_raft(t *testing.T) {
 		t.Errorf("a refused stream: %v", err)
 	}
 }
+
+// closing is a connection that knows whether it was closed.
+type closing struct {
+	net.Conn
+	closed atomic.Bool
+}
+
+func (c *closing) Close() error { c.closed.Store(true); return c.Conn.Close() }
 
 // scarce is a listener that is short of something for a while.
 type scarce struct {

@@ -1,10 +1,11 @@
-package api
+package server
 
 import (
 	"errors"
 	"reflect"
 	"testing"
 
+	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
 )
 
@@ -13,7 +14,7 @@ func TestClient_server(t *testing.T) {
 	agent := newFake(t)
 	addr, _ := serve(t, agent, nil)
 	caller := awa.Caller{UID: "00000000000000000000000000000000", Cluster: testCluster, History: agent.self.History, State: 7}
-	c := NewClient(ClientConfig{Caller: func() awa.Caller { return caller }})
+	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller { return caller }})
 	t.Cleanup(c.Close)
 	ctx := t.Context()
 
@@ -67,5 +68,21 @@ func TestClient_server(t *testing.T) {
 	}
 	if len(agent.heard) != 11 {
 		t.Errorf("heard of %d requests", len(agent.heard))
+	}
+}
+
+// BenchmarkClient_Ping has both sides' work in it, over a kept connection.
+func BenchmarkClient_Ping(b *testing.B) {
+	agent := newFake(b)
+	addr, _ := serve(b, agent, nil)
+	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller {
+		return awa.Caller{UID: testUID, Cluster: testCluster, History: agent.self.History, State: 2}
+	}})
+	defer c.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Ping(b.Context(), addr, false); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package api
+package wire
 
 import (
 	"bytes"
@@ -10,37 +10,37 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// fault makes an *awa.Fault.
-func fault(code awa.Code, format string, args ...any) error {
+// Faultf makes an *awa.Fault.
+func Faultf(code awa.Code, format string, args ...any) error {
 	return &awa.Fault{Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-// errorBody is the JSON of every refusal.
-type errorBody struct {
+// ErrorBody is the JSON of every refusal.
+type ErrorBody struct {
 	Error string   `json:"error"`
 	Code  awa.Code `json:"code"`
 }
 
-// pingBody is the answer of GET /ping: {"status":{"macaddr":…}}.
-type pingBody struct {
+// PingBody is the answer of GET /ping: {"status":{"macaddr":…}}.
+type PingBody struct {
 	Status awa.Self `json:"status"`
 }
 
-// oldNode is an element of GET /status: the original's keys, then ours.
-type oldNode struct {
+// OldNode is an element of GET /status: the original's keys, then ours.
+type OldNode struct {
 	ID      uint64      `json:"id"`
 	Name    string      `json:"name"`
 	Host    string      `json:"host"`
 	Port    awa.Port    `json:"port"`
-	Status  *pingBody   `json:"status"` // null when the node did not answer
+	Status  *PingBody   `json:"status"` // null when the node did not answer
 	Verdict awa.Verdict `json:"verdict"`
 	Error   string      `json:"error,omitempty"`
 	RTTMS   float64     `json:"rtt_ms,omitempty"`
 	Since   string      `json:"since,omitempty"` // RFC 3339
 }
 
-// statusBody is the answer of GET /v1/status.
-type statusBody struct {
+// StatusBody is the answer of GET /v1/status.
+type StatusBody struct {
 	Cluster string       `json:"cluster"`
 	History awa.History  `json:"history"`
 	Agent   string       `json:"agent"`
@@ -49,11 +49,11 @@ type statusBody struct {
 	Voters  []string     `json:"voters"`
 	SweptAt time.Time    `json:"swept_at"`
 	TookMS  float64      `json:"took_ms"`
-	Nodes   []nodeStatus `json:"nodes"`
+	Nodes   []NodeStatus `json:"nodes"`
 }
 
-// nodeStatus is an element of statusBody.Nodes.
-type nodeStatus struct {
+// NodeStatus is an element of StatusBody.Nodes.
+type NodeStatus struct {
 	ID          uint64            `json:"id"`
 	Name        string            `json:"name"`
 	Host        string            `json:"host"`
@@ -70,13 +70,14 @@ type nodeStatus struct {
 	Status      *awa.Self         `json:"status"`
 }
 
-func newStatusBody(s awa.ClusterStatus) statusBody {
-	b := statusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.SweptAt, toMS(s.Took), make([]nodeStatus, len(s.Nodes))}
+// NewStatusBody gives a status as GET /v1/status does.
+func NewStatusBody(s awa.ClusterStatus) StatusBody {
+	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.SweptAt, toMS(s.Took), make([]NodeStatus, len(s.Nodes))}
 	if b.Voters == nil {
 		b.Voters = []string{}
 	}
 	for i, n := range s.Nodes {
-		b.Nodes[i] = nodeStatus{
+		b.Nodes[i] = NodeStatus{
 			n.Node.ID, n.Node.Name, n.Node.Host, n.Node.Port, n.Node.UID, n.Node.Labels, n.Node.Maintenance, n.Node.Changed,
 			n.Verdict, n.Stage, n.Error, toMS(n.RTT), timeText(n.Since), n.Self,
 		}
@@ -84,7 +85,8 @@ func newStatusBody(s awa.ClusterStatus) statusBody {
 	return b
 }
 
-func (b statusBody) status() awa.ClusterStatus {
+// Status is what NewStatusBody was given, to the microsecond.
+func (b StatusBody) Status() awa.ClusterStatus {
 	s := awa.ClusterStatus{
 		Cluster: b.Cluster, History: b.History, Agent: b.Agent, State: b.State, Leader: b.Leader, Voters: b.Voters,
 		SweptAt: b.SweptAt, Took: fromMS(b.TookMS), Nodes: make([]awa.NodeStatus, len(b.Nodes)),
@@ -102,15 +104,16 @@ func (b statusBody) status() awa.ClusterStatus {
 	return s
 }
 
-func newOldStatus(s awa.ClusterStatus) []oldNode {
-	old := make([]oldNode, len(s.Nodes))
+// NewOldStatus gives a status as GET /status does.
+func NewOldStatus(s awa.ClusterStatus) []OldNode {
+	old := make([]OldNode, len(s.Nodes))
 	for i, n := range s.Nodes {
-		old[i] = oldNode{
+		old[i] = OldNode{
 			ID: n.Node.ID, Name: n.Node.Name, Host: n.Node.Host, Port: n.Node.Port,
 			Verdict: n.Verdict, Error: n.Error, RTTMS: toMS(n.RTT), Since: timeText(n.Since),
 		}
 		if n.Self != nil && n.Verdict == awa.Online {
-			old[i].Status = &pingBody{*n.Self}
+			old[i].Status = &PingBody{*n.Self}
 		}
 	}
 	return old
@@ -125,17 +128,17 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// wireChange is a change in the answer of GET /sync: an array of the
+// Change is a change in the answer of GET /sync: an array of the
 // original's three elements, then Raft index, term and idempotency key.
-type wireChange awa.Change
+type Change awa.Change
 
 // MarshalJSON writes the array.
-func (c wireChange) MarshalJSON() ([]byte, error) {
+func (c Change) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]any{c.ID, c.Action, c.Data, c.Index, c.Term, c.Key})
 }
 
 // UnmarshalJSON reads the array; the elements after the third may be missing.
-func (c *wireChange) UnmarshalJSON(b []byte) error {
+func (c *Change) UnmarshalJSON(b []byte) error {
 	var parts []json.RawMessage
 	if err := json.Unmarshal(b, &parts); err != nil {
 		return err
@@ -154,8 +157,8 @@ func (c *wireChange) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// pushBody is the body of POST /push.
-type pushBody struct {
+// PushBody is the body of POST /push.
+type PushBody struct {
 	ID     uint64     `json:"id"`
 	Action awa.Action `json:"action"`
 	Data   string     `json:"data"`
@@ -164,29 +167,29 @@ type pushBody struct {
 	Key    string     `json:"key,omitempty"`
 }
 
-// editBody is the body of POST /v1/changes.
-type editBody struct {
+// EditBody is the body of POST /v1/changes.
+type EditBody struct {
 	Action    awa.Action      `json:"action"`
 	Data      json.RawMessage `json:"data"`
 	IfChanged uint64          `json:"if_changed,omitempty"`
 }
 
-// editAnswer is the answer of POST /v1/changes; node is left out after a DELETE.
-type editAnswer struct {
+// EditAnswer is the answer of POST /v1/changes; node is left out after a DELETE.
+type EditAnswer struct {
 	ID   uint64    `json:"id"`
 	Node *awa.Node `json:"node,omitempty"`
 }
 
-// changesBody is the answer of GET /v1/changes.
-type changesBody struct {
+// ChangesBody is the answer of GET /v1/changes.
+type ChangesBody struct {
 	Cluster string       `json:"cluster"`
 	History awa.History  `json:"history"`
 	State   uint64       `json:"state"`
-	Changes []changeBody `json:"changes"`
+	Changes []ChangeBody `json:"changes"`
 }
 
-// changeBody is one change with its data as an object.
-type changeBody struct {
+// ChangeBody is one change with its data as an object.
+type ChangeBody struct {
 	ID     uint64          `json:"id"`
 	Action awa.Action      `json:"action"`
 	By     string          `json:"by,omitempty"`
@@ -194,13 +197,14 @@ type changeBody struct {
 	Data   json.RawMessage `json:"data"`
 }
 
-func newChangeBody(c awa.Change) (changeBody, error) {
+// NewChangeBody gives a change as GET /v1/changes does.
+func NewChangeBody(c awa.Change) (ChangeBody, error) {
 	_, by, at, err := c.Node()
-	return changeBody{c.ID, c.Action, by, at, json.RawMessage(c.Data)}, err
+	return ChangeBody{c.ID, c.Action, by, at, json.RawMessage(c.Data)}, err
 }
 
-// encode writes v without escaping what only matters inside HTML.
-func encode(v any) ([]byte, error) {
+// Encode writes v without escaping what only matters inside HTML.
+func Encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

@@ -1,8 +1,10 @@
-package api
+package server
 
 import (
 	"fmt"
 	"strings"
+
+	"are-we-alive/pkg/api/internal/wire"
 )
 
 // BadRequest is a request that must be refused, with nothing changed.
@@ -82,17 +84,17 @@ func badParameters() []BadRequest {
 // badBodies are no JSON, or no JSON of the shape that is expected.
 func badBodies() []BadRequest {
 	var all []BadRequest
-	for target, example := range map[string]string{PathChanges: exampleEdit, PathPush: examplePush} {
+	for target, example := range map[string]string{wire.PathChanges: exampleEdit, wire.PathPush: examplePush} {
 		bad := func(name, body string) {
 			all = append(all, BadRequest{target + ", " + name, message("POST", target, body), 400, "bad_input", notJSON + example})
 		}
 		all = append(all,
 			BadRequest{target + ", no body", message("POST", target, ""), 400, "bad_input", "the body is empty: send one such as " + example},
-			BadRequest{target + ", a body too large", message("POST", target, strings.Repeat(" ", MaxBody+1)), 413, "too_large", "the body is larger than 1048576 bytes: nothing was changed"},
-			BadRequest{target + ", a body too large, in chunks", chunked("POST", target, strings.Repeat(" ", MaxBody), " "), 413, "too_large", "the body is larger than 1048576 bytes: nothing was changed"},
+			BadRequest{target + ", a body too large", message("POST", target, strings.Repeat(" ", maxBody+1)), 413, "too_large", "the body is larger than 1048576 bytes: nothing was changed"},
+			BadRequest{target + ", a body too large, in chunks", chunked("POST", target, strings.Repeat(" ", maxBody), " "), 413, "too_large", "the body is larger than 1048576 bytes: nothing was changed"},
 			BadRequest{target + ", a body said to be too large", "POST " + target + " HTTP/1.1\r\nHost: n1\r\nContent-Length: 99999999999\r\n\r\n{", 413, "too_large", "the body is larger than 1048576 bytes: nothing was changed"},
 		)
-		bad("a body of the largest size", strings.Repeat(" ", MaxBody))
+		bad("a body of the largest size", strings.Repeat(" ", maxBody))
 		bad("an array", `[]`)
 		bad("a string", `"x"`)
 		bad("a number", `7`)
@@ -127,7 +129,7 @@ func badBodies() []BadRequest {
 func badEdits() []BadRequest {
 	var all []BadRequest
 	bad := func(name, body string, status int, code, text string) {
-		all = append(all, BadRequest{"edit, " + name, message("POST", PathChanges, body), status, code, text})
+		all = append(all, BadRequest{"edit, " + name, message("POST", wire.PathChanges, body), status, code, text})
 	}
 	bad("nothing in it", `{}`, 400, "bad_input", notObject)
 	bad("null", `null`, 400, "bad_input", notObject)
@@ -189,9 +191,9 @@ func badEdits() []BadRequest {
 		{"Awa-Hops: -1", "the header Awa-Hops must be a number"},
 		{"Awa-Hops: 256", "the header Awa-Hops must be a number"},
 	} {
-		all = append(all, BadRequest{"edit, " + h.header, message("POST", PathChanges, `{"action":"DELETE","data":{"id":2}}`, h.header), 400, "bad_input", h.text})
+		all = append(all, BadRequest{"edit, " + h.header, message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, h.header), 400, "bad_input", h.text})
 	}
-	all = append(all, BadRequest{"edit, passed on in a circle", message("POST", PathChanges, `{"action":"DELETE","data":{"id":2}}`, "Awa-Hops: 3"), 503, "no_majority",
+	all = append(all, BadRequest{"edit, passed on in a circle", message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, "Awa-Hops: 3"), 503, "no_majority",
 		"the edit was passed on 3 times and found no leader: try again"})
 	return all
 }
@@ -222,7 +224,7 @@ func badNodes() []BadRequest {
 		if len(shown) > 100 {
 			shown = fmt.Sprintf("%s… (%d bytes)", shown[:40], len(value))
 		}
-		all = append(all, BadRequest{"node, " + key + " " + shown, message("POST", PathChanges, `{"action":"CREATE","data":`+data+`}`), 400, "bad_input", text})
+		all = append(all, BadRequest{"node, " + key + " " + shown, message("POST", wire.PathChanges, `{"action":"CREATE","data":`+data+`}`), 400, "bad_input", text})
 	}
 	bad("name", `""`, `""`+noName)
 	bad("name", `" "`, `" "`+noName)
@@ -284,7 +286,7 @@ func badNodes() []BadRequest {
 	bad("at", `[]`, "at must be a string")
 	for _, value := range []string{`0`, `-1`, `1.5`, `"2"`, `null`, `99999999999999999999`} {
 		text := "id must be the number of a node"
-		all = append(all, BadRequest{"node, id " + value, message("POST", PathChanges, `{"action":"DELETE","data":{"id":`+value+`}}`), 400, "bad_input", text})
+		all = append(all, BadRequest{"node, id " + value, message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":`+value+`}}`), 400, "bad_input", text})
 	}
 	return all
 }
@@ -292,7 +294,7 @@ func badNodes() []BadRequest {
 func badPushes() []BadRequest {
 	var all []BadRequest
 	bad := func(name, body string, status int, code, text string) {
-		all = append(all, BadRequest{"push, " + name, message("POST", PathPush, body), status, code, text})
+		all = append(all, BadRequest{"push, " + name, message("POST", wire.PathPush, body), status, code, text})
 	}
 	const noID = "the body holds no id of a change: send one such as " + examplePush
 	node := func(id string) string {
@@ -330,9 +332,9 @@ func badCallers() []BadRequest {
 	bad := func(name string, status int, code, text string, headers ...string) {
 		all = append(all,
 			BadRequest{"caller of sync, " + name, message("GET", "/sync?state=0", "", headers...), status, code, text},
-			BadRequest{"caller of push, " + name, message("POST", PathPush, `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`, headers...), status, code, text},
-			BadRequest{"caller of an edit, " + name, message("POST", PathChanges, `{"action":"DELETE","data":{"id":2}}`, headers...), status, code, text},
-			BadRequest{"caller of raft, " + name, message("POST", PathRaft, "", append(headers, "Connection: Upgrade", "Upgrade: awa-raft/1")...), status, code, text})
+			BadRequest{"caller of push, " + name, message("POST", wire.PathPush, `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`, headers...), status, code, text},
+			BadRequest{"caller of an edit, " + name, message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, headers...), status, code, text},
+			BadRequest{"caller of raft, " + name, message("POST", wire.PathRaft, "", append(headers, "Connection: Upgrade", "Upgrade: awa-raft/1")...), status, code, text})
 	}
 	bad("no state", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other)
 	bad("a state that is no number", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other, "Awa-State: x")
@@ -347,7 +349,7 @@ func badCallers() []BadRequest {
 	bad("another history", 409, "other_history", "agent n1 follows history HISTORY, the caller history 9-0123456789abcdef: their lists may differ",
 		"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: CLUSTER", "Awa-History: 9-0123456789abcdef")
 	raft := func(name, text string, headers ...string) {
-		all = append(all, BadRequest{"raft, " + name, message("POST", PathRaft, "", headers...), 400, "bad_input", text})
+		all = append(all, BadRequest{"raft, " + name, message("POST", wire.PathRaft, "", headers...), 400, "bad_input", text})
 	}
 	raft("no upgrade", "/v1/raft is for agents among themselves: it needs the header Upgrade: awa-raft/1")
 	raft("another protocol", "/v1/raft is for agents among themselves: it needs the header Upgrade: awa-raft/1", "Connection: Upgrade", "Upgrade: websocket")

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"bufio"
@@ -179,7 +179,7 @@ func (l *logBook) String() string {
 
 // serve answers for an agent on a free port until the test ends. change, if
 // not nil, is applied to the server before it starts.
-func serve(t *testing.T, agent Agent, change func(*Server)) (addr string, log *logBook) {
+func serve(t testing.TB, agent Agent, change func(*Server)) (addr string, log *logBook) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

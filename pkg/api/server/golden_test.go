@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"are-we-alive/pkg/api/internal/wire"
 	"are-we-alive/pkg/awa"
 )
 
@@ -88,7 +89,7 @@ func TestHandler_syncHeaders(t *testing.T) {
 	check := func(t *testing.T, state string) *http.Response {
 		t.Helper()
 		r := talk(t, addr, message("GET", "/sync?state=0", ""), false, "GET")[0]
-		for name, want := range map[string]string{headerCluster: testCluster, headerHistory: testHistory, headerState: state} {
+		for name, want := range map[string]string{wire.HeaderCluster: testCluster, wire.HeaderHistory: testHistory, wire.HeaderState: state} {
 			if got := r.Header.Get(name); got != want {
 				t.Errorf("%s: %q, want %q", name, got, want)
 			}

@@ -1,4 +1,8 @@
-package api
+// Package server answers the agent's HTTP interface; pkg/api asks it.
+//
+// It owns how a request is read and refused, and nothing behind it: what an
+// agent answers comes from the Agent interface. It alone uses fasthttp.
+package server
 
 import (
 	"context"
@@ -11,6 +15,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"are-we-alive/pkg/api/internal/wire"
 	"are-we-alive/pkg/awa"
 )
 
@@ -20,6 +25,7 @@ const (
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 3 * time.Minute // must exceed the interval of sweeps, else every sweep is cold
 	maxHeader    = 8 << 10
+	maxBody      = 1 << 20 // of a request
 )
 
 // Server answers the agent's calls on one listener. The zero value is not
@@ -39,7 +45,7 @@ func NewServer(agent Agent, log *slog.Logger) *Server {
 		WriteTimeout:          writeTimeout,
 		IdleTimeout:           idleTimeout,
 		ReadBufferSize:        maxHeader,
-		MaxRequestBodySize:    MaxBody,
+		MaxRequestBodySize:    maxBody,
 		KeepHijackedConns:     true, // else Close doesn't wake a blocked Read of a Raft stream
 		ReduceMemoryUsage:     true,
 		CloseOnShutdown:       true,
@@ -105,14 +111,21 @@ func (h *handler) broken(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		h.refuse(ctx, fault(codeTooLarge, "the body is larger than %d bytes: nothing was changed", MaxBody))
+		h.refuse(ctx, wire.Faultf(wire.CodeTooLarge, "the body is larger than %d bytes: nothing was changed", maxBody))
 	case errors.As(err, &small):
-		h.refuse(ctx, fault(codeTooLarge, "the request's head is larger than %d bytes", maxHeader))
+		h.refuse(ctx, wire.Faultf(wire.CodeTooLarge, "the request's head is larger than %d bytes", maxHeader))
 		ctx.SetStatusCode(fasthttp.StatusRequestHeaderFieldsTooLarge)
 	case isTimeout(err):
-		h.refuse(ctx, fault(awa.ErrBadInput, "the request did not arrive whole within %s", readTimeout))
+		h.refuse(ctx, wire.Faultf(awa.ErrBadInput, "the request did not arrive whole within %s", readTimeout))
 		ctx.SetStatusCode(fasthttp.StatusRequestTimeout)
 	default:
-		h.refuse(ctx, fault(awa.ErrBadInput, "this is no HTTP request that can be read: nothing was changed"))
+		h.refuse(ctx, wire.Faultf(awa.ErrBadInput, "this is no HTTP request that can be read: nothing was changed"))
 	}
+}
+
+// isTimeout tells whether a time was over; fasthttp's own such error is no
+// net.Error.
+func isTimeout(err error) bool {
+	var late interface{ Timeout() bool }
+	return errors.As(err, &late) && late.Timeout()
 }

@@ -1,0 +1,253 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"are-we-alive/pkg/api/internal/wire"
+)
+
+// HTTP/1.1 as a client needs it (RFC 9112). A library for it would take
+// check_awa longer to load than its question takes. It is strict: an answer
+// whose end could be understood in two ways is refused.
+
+// Bounds of an answer, in bytes.
+const (
+	maxLine   = 8 << 10   // a line of its head
+	maxHead   = 64 << 10  // its head with the answers 1xx before it, or its trailer
+	maxAnswer = 256 << 20 // its body
+)
+
+// Errors of reading an answer, but for those of the connection.
+var (
+	// errNoAgent is an answer of another program.
+	errNoAgent  = errors.New("something answers there that is no awa-agent")
+	errClosed   = errors.New("the connection was closed without an answer")
+	errHalf     = errors.New("the connection was closed in the middle of the answer")
+	errTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
+)
+
+// malformed is an answer that is no HTTP/1.1; why is the place to look at.
+func malformed(why string) error { return fmt.Errorf("%w (HTTP: %s)", errNoAgent, why) }
+
+// writeRequest writes a request. The headers' values hold no line break.
+func writeRequest(w *bufio.Writer, method, target string, headers []wire.Header, body []byte) error {
+	write := func(parts ...string) {
+		for _, p := range parts {
+			w.WriteString(p)
+		}
+	}
+	write(method, " ", target, " HTTP/1.1\r\n")
+	for _, h := range headers {
+		write(h.Name, ": ", h.Value, "\r\n")
+	}
+	if method != methodGet {
+		write("Content-Length: ", strconv.Itoa(len(body)), "\r\n")
+	}
+	write("\r\n")
+	w.Write(body)
+	return w.Flush() // gives the first error
+}
+
+// response is an answer that was read whole.
+type response struct {
+	status int
+	fields []byte // the lines of the head after the first
+	body   []byte
+	http10 bool
+	last   bool // the connection serves no further request
+}
+
+// values gives every value of a header.
+func (r *response) values(name string) (all []string) {
+	for line := range bytes.Lines(r.fields) {
+		if n := len(name); len(line) > n && line[n] == ':' && strings.EqualFold(string(line[:n]), name) {
+			all = append(all, string(bytes.Trim(line[n+1:], " \t\r\n")))
+		}
+	}
+	return all
+}
+
+// value gives the first value of a header, or "".
+func (r *response) value(name string) string {
+	return append(r.values(name), "")[0]
+}
+
+// has tells whether a header that lists words lists this one.
+func (r *response) has(name, word string) bool {
+	for _, v := range r.values(name) {
+		for w := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.Trim(w, " \t"), word) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// readResponse reads the answer to a request that is not HEAD. Answers 1xx
+// before it are skipped, but for 101.
+func readResponse(br *bufio.Reader) (*response, error) {
+	for left := maxHead; ; {
+		r, err := readHead(br, &left)
+		if errors.Is(err, io.EOF) {
+			return nil, errClosed
+		}
+		if err != nil {
+			return nil, err
+		}
+		if r.status < 200 && r.status != statusSwitching {
+			continue
+		}
+		if err := r.readBody(br); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, errHalf
+		} else if err != nil {
+			return nil, err
+		}
+		return r, nil
+	}
+}
+
+func readHead(br *bufio.Reader, left *int) (*response, error) {
+	line, err := readLine(br, left)
+	if err != nil {
+		return nil, err
+	}
+	version, rest, _ := strings.Cut(string(line), " ")
+	code, _, reason := strings.Cut(rest, " ")
+	status, err := strconv.ParseUint(code, 10, 16)
+	if err != nil || len(code) != 3 || status < 100 || !reason && len(rest) != 3 || version != "HTTP/1.1" && version != "HTTP/1.0" {
+		return nil, malformed("its first line")
+	}
+	r := &response{status: int(status), http10: version == "HTTP/1.0"}
+	r.fields, err = readFields(br, left)
+	return r, err
+}
+
+// readFields reads headers and the empty line after them.
+func readFields(br *bufio.Reader, left *int) ([]byte, error) {
+	all := make([]byte, 0, 256)
+	for {
+		line, err := readLine(br, left)
+		if err != nil || len(line) == 0 {
+			return all, err
+		}
+		name, _, ok := bytes.Cut(line, []byte(":"))
+		if !ok || len(name) == 0 || bytes.ContainsFunc(name, notToken) {
+			return nil, malformed("a header")
+		}
+		all = append(append(all, line...), '\n')
+	}
+}
+
+// notToken tells whether a header's name can't hold r (RFC 9110, 5.6.2).
+func notToken(r rune) bool {
+	return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+}
+
+// readLine reads a line of a head, which is valid until the next read, and
+// takes its length off left.
+func readLine(br *bufio.Reader, left *int) ([]byte, error) {
+	line, err := br.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		line = slices.Clone(line)
+	}
+	for errors.Is(err, bufio.ErrBufferFull) && len(line) <= min(maxLine, *left) {
+		var more []byte
+		more, err = br.ReadSlice('\n')
+		line = append(line, more...)
+	}
+	if *left -= len(line); *left < 0 || len(line) > maxLine {
+		return nil, malformed("its head is too long")
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
+	if !ok || bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return nil, malformed("a line of its head")
+	}
+	return text, nil
+}
+
+// readBody reads what RFC 9112, section 6.3 says belongs to the answer.
+func (r *response) readBody(br *bufio.Reader) (err error) {
+	r.last = r.has("Connection", "close") || r.http10 && !r.has("Connection", "keep-alive")
+	lengths, coding := slices.Compact(r.values("Content-Length")), r.values("Transfer-Encoding")
+	var length uint64
+	if len(lengths) > 0 {
+		length, err = strconv.ParseUint(lengths[0], 10, 63)
+	}
+	if err != nil || len(lengths) > 1 {
+		return malformed("its length")
+	}
+	if len(coding) > 0 && (len(lengths) > 0 || len(coding) > 1 || !strings.EqualFold(coding[0], "chunked") || r.http10) {
+		return malformed("its transfer coding")
+	}
+	switch {
+	case r.status == statusSwitching:
+		r.last = true
+	case r.status == 204, r.status == 304:
+	case len(coding) > 0:
+		r.body, err = readChunks(br)
+	case len(lengths) > 0:
+		r.body, err = readMore(br, nil, length)
+	default: // it ends with the connection
+		r.last = true
+		r.body, err = io.ReadAll(io.LimitReader(br, maxAnswer+1))
+		if len(r.body) > maxAnswer {
+			return errTooLarge
+		}
+	}
+	return err
+}
+
+func readChunks(br *bufio.Reader) (body []byte, err error) {
+	for {
+		left := maxHead
+		line, err := readLine(br, &left)
+		if err != nil {
+			return nil, err
+		}
+		digits, _, _ := bytes.Cut(bytes.TrimRight(line, " \t"), []byte(";")) // extensions mean nothing here
+		size, err := strconv.ParseUint(string(digits), 16, 63)
+		if err != nil {
+			return nil, malformed("a chunk")
+		}
+		if size == 0 { // a trailer means nothing either
+			_, err = readFields(br, &left)
+			return body, err
+		}
+		if body, err = readMore(br, body, size); err != nil {
+			return nil, err
+		}
+		if line, err = readLine(br, &left); err != nil {
+			return nil, err
+		} else if len(line) > 0 {
+			return nil, malformed("a chunk")
+		}
+	}
+}
+
+// readMore reads n bytes more of a body. Memory is taken as they arrive, not
+// because somebody says that they will.
+func readMore(br *bufio.Reader, body []byte, n uint64) ([]byte, error) {
+	if n > maxAnswer-uint64(len(body)) {
+		return nil, errTooLarge
+	}
+	for left := int(n); left > 0; {
+		at, step := len(body), min(left, max(len(body), 4<<10))
+		body = slices.Grow(body, step)[:at+step]
+		if _, err := io.ReadFull(br, body[at:]); err != nil {
+			return nil, err
+		}
+		left -= step
+	}
+	return body, nil
+}
