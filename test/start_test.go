@@ -184,6 +184,42 @@ func TestStart_inUse(t *testing.T) {
 	}
 }
 
+// TestStart_join has an agent wait for the one that it joins, and say so.
+func TestStart_join(t *testing.T) {
+	t.Parallel()
+	waits := func(l logLine) bool {
+		return l.Level == "WARN" && l.Msg == "no agent to join answers, trying again; a new cluster needs one agent that is started with --first"
+	}
+	t.Run("it comes late", func(t *testing.T) {
+		t.Parallel()
+		a, b := newAgent(t, "n1", "--first"), newAgent(t, "n2", "--join", "127.0.0.1:1,no-such-host.invalid")
+		addr := "127.0.0.1:" + freePort(t)
+		b.args[1] += "," + addr
+		b.start()
+		b.log.wait(t, 30*time.Second, waits, b.ended)
+		if text := b.log.String(); !strings.Contains(text, addr+" (connect: connection refused)") || !strings.Contains(text, "127.0.0.1:1 (connect: connection refused)") {
+			t.Errorf("the log does not name all that were tried:\n%s", text)
+		}
+		if !a.launch(addr) {
+			t.Fatalf("it ended before it listened:\n%s", a.log)
+		}
+		b.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "registered" }, b.ended)
+	})
+	t.Run("it never comes", func(t *testing.T) {
+		t.Parallel()
+		b := newAgent(t, "n2", "--join", "127.0.0.1:1")
+		b.start()
+		b.log.wait(t, 30*time.Second, waits, b.ended)
+		r := run(t, "awa-agent", "node", "list", "--agent", b.addr())
+		if want := "awa-agent: agent n2 holds no list yet: ask another one, or wait until it has joined\n"; r.code != 1 || r.errors != want {
+			t.Errorf("exit code %d with\n%swant\n%s", r.code, r.errors, want)
+		}
+		if code, took := b.stop(syscall.SIGTERM); code != 0 || took > 3*time.Second {
+			t.Errorf("exit code %d after %v", code, took)
+		}
+	})
+}
+
 // TestStart_order has flag before environment before file before default.
 func TestStart_order(t *testing.T) {
 	t.Parallel()

@@ -247,6 +247,7 @@ func (c *Cluster) TryStart(i int) error {
 	go func() {
 		defer close(done)
 		err := errors.Join(d.Run(ctx), d.Close())
+		c.net.kill(i) // as the end of its process would
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		a.err, a.cancel, a.died = err, nil, ctx.Err() == nil

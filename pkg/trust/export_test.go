@@ -79,7 +79,9 @@ func run(t *testing.T, dir, in string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// exported is a folder with an agent's certificate and those of Export.
+// exported is a folder with the files of Export, the certificate of an agent
+// with the key k, and its member CA; check.pem is the check CA of the first of
+// the keys.
 func exported(t *testing.T, k Key, role Role, keys ...Key) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -88,7 +90,8 @@ func exported(t *testing.T, k Key, role Role, keys ...Key) string {
 	}
 	agent := newAgent(t, uidA, "n1", k).now.Load()
 	for name, der := range map[string][]byte{
-		"agent.pem": agent.own.Certificate[0], "member.pem": agent.all[0].member.cert.Raw, "check.pem": agent.all[0].check.cert.Raw,
+		"agent.pem": agent.own.Certificate[0], "member.pem": agent.all[0].member.cert.Raw,
+		"check.pem": derived(t, keys[0]).check.cert.Raw,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), block("CERTIFICATE", der), 0o600); err != nil {
 			t.Fatal(err)

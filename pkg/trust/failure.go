@@ -58,6 +58,9 @@ func (f *Failure) Unwrap() []error { return []error{f.Code, f.Err} }
 // or in its first request: with TLS 1.3 a client learns that its certificate
 // was refused only when it reads. Any other error comes back as it is.
 func (k *Keyring) ClientError(err error) error {
+	if err == nil {
+		return nil
+	}
 	h := k.now.Load()
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return h.notTLS(header, err)
@@ -192,15 +195,15 @@ func keyOfCert(cert *x509.Certificate) string {
 	return idOf(cert.AuthorityKeyId)
 }
 
-// expired is a certificate that is not valid at this moment, or nil.
+// expired is a certificate of ours that is not valid at this moment, or nil.
 func expired(cert *x509.Certificate, cause, err error) error {
 	invalid, ok := errors.AsType[x509.CertificateInvalidError](cause)
-	if !ok || invalid.Reason != x509.Expired {
+	if !ok || invalid.Reason != x509.Expired || cert.Issuer.CommonName != memberName && cert.Issuer.CommonName != checkName {
 		return nil
 	}
-	const day = time.DateOnly
-	return &Failure{Code: ErrExpired, Err: err, Text: fmt.Sprintf("its certificate is valid from %s to %s, and by the clock here it is %s: set the clock if it is wrong, else make a new certificate (awa-agent key cert)",
-		cert.NotBefore.Format(day), cert.NotAfter.Format(day), time.Now().UTC().Format(day))}
+	const minute = "2006-01-02 15:04"
+	return &Failure{Code: ErrExpired, Err: err, Text: fmt.Sprintf("its certificate is valid from %s to %s, and by the clock here it is %s (UTC): set the clock if it is wrong, else make a new certificate (awa-agent key cert)",
+		cert.NotBefore.Format(minute), cert.NotAfter.Format(minute), time.Now().UTC().Format(minute))}
 }
 
 // errNobody is what crypto/tls says of a client without a certificate. It has
@@ -211,6 +214,9 @@ const errNobody = "tls: client didn't provide a certificate"
 // with a client. Any other error comes back as it is: a connection that broke,
 // a time that was over, noise.
 func (k *Keyring) ServerError(err error) error {
+	if err == nil {
+		return nil
+	}
 	h := k.now.Load()
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if isHTTP(header.RecordHeader[:]) {
@@ -229,7 +235,7 @@ func (k *Keyring) ServerError(err error) error {
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(bad.UnverifiedCertificates) > 0 {
 		return h.badClient(bad.UnverifiedCertificates[0], bad.Err, err)
 	}
-	if err != nil && err.Error() == errNobody {
+	if err.Error() == errNobody {
 		return &Failure{Code: ErrNoCertificate, Err: err, Text: "a client showed no certificate: give it the cluster's key file or a check key (check_awa -k), or a certificate (awa-agent key cert)"}
 	}
 	return err

@@ -84,6 +84,7 @@ func answer(c *tls.Conn) (m met) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
 	if m.serverErr = c.Handshake(); m.serverErr != nil {
+		linger(c.NetConn()) // as Listener does
 		return m
 	}
 	m.server = c.ConnectionState()

@@ -75,22 +75,19 @@ func (c *serverConn) Write(p []byte) (int, error) {
 }
 
 func (c *serverConn) tell(err error) {
-	c.of.failed(c.RemoteAddr(), c.of.keys.ServerError(err))
-	var header tls.RecordHeaderError
-	if errors.As(err, &header) && header.Conn != nil && isHTTP(header.RecordHeader[:]) {
-		answerPlain(header.Conn)
+	err = c.of.keys.ServerError(err)
+	c.of.failed(c.RemoteAddr(), err)
+	var why *Failure
+	if !errors.As(err, &why) {
+		return
 	}
+	if why.Code == ErrPlainHTTP {
+		answerPlain(c.NetConn())
+	}
+	linger(c.NetConn())
 }
 
-// Bounds on how long and how much a plain client may send before its
-// connection is closed.
-const (
-	lingerTime = 500 * time.Millisecond
-	lingerMost = 64 << 10
-)
-
-// answerPlain tells a client that it must speak TLS, and reads on for a
-// moment: closing with unread bytes makes the system drop the answer.
+// answerPlain tells a client that it must speak TLS.
 func answerPlain(c net.Conn) {
 	body, err := json.Marshal(map[string]string{
 		"error": "this agent speaks TLS only: give this side the cluster's key file (--key-file, check_awa -k), or use https with a certificate (awa-agent key cert --role check)",
@@ -99,8 +96,21 @@ func answerPlain(c net.Conn) {
 	if err != nil {
 		return
 	}
-	c.SetDeadline(time.Now().Add(lingerTime))
+	c.SetWriteDeadline(time.Now().Add(lingerTime))
 	fmt.Fprintf(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+}
+
+// Bounds on what linger waits for.
+const (
+	lingerTime = 500 * time.Millisecond
+	lingerMost = 64 << 10 // bytes
+)
+
+// linger reads on for a moment before a connection is closed. Closing with
+// unread bytes resets it, and the other side's system may then drop what we
+// said last: the alert or the answer that tells its user what is wrong.
+func linger(c net.Conn) {
+	c.SetReadDeadline(time.Now().Add(lingerTime))
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
 	}

@@ -145,7 +145,7 @@ func TestKeyring_Listener(t *testing.T) {
 			io.WriteString(c, "GET / HTTP/1.1\r\nHost: n1\r\n\r\n")
 			answer, err := io.ReadAll(c)
 			c.Close()
-			if len(answer) > 0 || code(client.ClientError(err)) != ErrNoCertificate && !reset(err) {
+			if len(answer) > 0 || code(client.ClientError(err)) != ErrNoCertificate {
 				t.Errorf("%q, %v", answer, err)
 			}
 			if err := said.next(t); code(err) != ErrNoCertificate {

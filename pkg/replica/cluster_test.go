@@ -1,4 +1,4 @@
-package awatest_test
+package replica_test
 
 import (
 	"errors"
