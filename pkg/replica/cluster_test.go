@@ -1,12 +1,14 @@
 package replica_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/awatest"
 	"are-we-alive/pkg/daemon"
 )
@@ -171,5 +173,57 @@ func TestVoters_CatchUpBySnapshot(t *testing.T) {
 		c.MustEdit(away, awatest.CreateEdit(fmt.Sprintf("without-%d", i)))
 		c.Start(i)
 		c.Wait("it is back", func() error { _, err := c.Ping(i); return err })
+	}
+}
+
+// Agents that lost their votes must not bring an agent to power that has
+// missed that: 0 was away from the start and takes all five for voters; 1 and
+// 2 know better, and with them it would have three votes of five.
+func TestVoters_MajorityOfThePast(t *testing.T) {
+	c := awatest.New(t, 5, awatest.Configure(func(_ int, cfg *daemon.Config) {
+		cfg.Timing.Replace, cfg.Timing.Settle = time.Second, 2*time.Second
+		cfg.Timing.Patience = 2 * time.Second
+	}))
+	c.Kill(0)
+	for _, i := range []int{1, 2} {
+		c.Kill(i)
+		c.Wait(fmt.Sprintf("agent %d has no vote", i), func() error {
+			if v := c.Voters(); slices.Contains(v, i) {
+				return fmt.Errorf("the voters are %v", v)
+			}
+			return nil
+		})
+		c.MustEdit(3, awatest.CreateEdit(fmt.Sprintf("without%d", i)))
+		leader := c.Leader()
+		c.Stop(leader) // or it would tell agent i
+		c.Start(leader)
+		c.Leader()
+		c.Start(i)
+		c.Wait(fmt.Sprintf("agent %d knows that", i), func() error {
+			if !c.Logged(i, "this agent is no voter any more") {
+				return errors.New("it does not say so")
+			}
+			return dormant(c, i)
+		})
+		c.Kill(i)
+	}
+	c.Kill(3, 4)
+	c.Start(0, 1, 2)
+	for range 5 {
+		if err := refusedEdit(c, 0); !errors.Is(err, awa.ErrNoMajority) {
+			t.Errorf("agents of the past took an edit: %v", err)
+		}
+	}
+}
+
+// refusedEdit has an agent try an edit until its outcome is known.
+func refusedEdit(c *awatest.Cluster, i int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), awatest.Patience)
+	defer cancel()
+	for n := 0; ; n++ {
+		_, _, err := c.Edit(ctx, i, awatest.CreateEdit(fmt.Sprintf("past%d", n)))
+		if err == nil || !awatest.Unknown(err) || ctx.Err() != nil {
+			return err
+		}
 	}
 }

@@ -26,7 +26,7 @@ type order struct {
 	mu      sync.RWMutex
 	raft    *raft.Raft // nil while stopped
 	streams *streams
-	trans   *raft.NetworkTransport
+	trans   *ballot
 }
 
 func newOrder(cfg Config, addr func(string) (string, bool)) *order {
@@ -53,9 +53,9 @@ func (o *order) start() error {
 		return err
 	}
 	o.streams = newStreams(o.uid, o.dial)
-	o.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	o.trans = newBallot(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: o.streams, MaxPool: 3, Timeout: 5 * time.Second, Logger: log,
-	})
+	}), o.cfg.List)
 	disk := raftLog{o.cfg.List, o.fail}
 	cache, err := raft.NewLogCache(512, disk)
 	if err != nil {
@@ -68,6 +68,7 @@ func (o *order) start() error {
 		o.streams.Close()
 		return fmt.Errorf("start Raft: %w", err)
 	}
+	o.trans.raft.Store(o.raft)
 	o.leadAlone()
 	return nil
 }
