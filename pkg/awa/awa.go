@@ -79,6 +79,8 @@ type Caller struct {
 	Cluster string
 	History History
 	State   uint64
+	// Addr is where it can be reached, as it says; "" when it does not say.
+	Addr string
 }
 
 // clip shortens what somebody sent before it goes into a message.

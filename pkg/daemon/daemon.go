@@ -220,7 +220,7 @@ func (d *Daemon) told() error {
 // wire makes the parts and tells them of each other.
 func (d *Daemon) wire() {
 	d.client = api.NewClient(api.ClientConfig{
-		Caller: func() awa.Caller { return replica.Caller(d.store) }, Dial: d.cfg.Dial,
+		Caller: func() awa.Caller { return replica.Caller(d.store, d.Node().Addr()) }, Dial: d.cfg.Dial,
 	})
 	d.agent = newAgent(d)
 	d.watch = watch.New(watch.Config{

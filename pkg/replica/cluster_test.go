@@ -180,9 +180,10 @@ func TestVoters_CatchUpBySnapshot(t *testing.T) {
 // missed that: 0 was away from the start and takes all five for voters; 1 and
 // 2 know better, and with them it would have three votes of five.
 func TestVoters_MajorityOfThePast(t *testing.T) {
+	heartbeat := awatest.Timing.Heartbeat
 	c := awatest.New(t, 5, awatest.Configure(func(_ int, cfg *daemon.Config) {
 		cfg.Timing.Replace, cfg.Timing.Settle = time.Second, 2*time.Second
-		cfg.Timing.Patience = 2 * time.Second
+		cfg.Timing.Patience, cfg.Timing.Heartbeat = time.Second, heartbeat
 	}))
 	c.Kill(0)
 	for _, i := range []int{1, 2} {
@@ -208,8 +209,9 @@ func TestVoters_MajorityOfThePast(t *testing.T) {
 		c.Kill(i)
 	}
 	c.Kill(3, 4)
+	heartbeat /= 5 // so that 0 has time for some elections
 	c.Start(0, 1, 2)
-	for range 5 {
+	for range 3 {
 		if err := refusedEdit(c, 0); !errors.Is(err, awa.ErrNoMajority) {
 			t.Errorf("agents of the past took an edit: %v", err)
 		}
@@ -225,5 +227,50 @@ func refusedEdit(c *awatest.Cluster, i int) error {
 		if err == nil || !awatest.Unknown(err) || ctx.Err() != nil {
 			return err
 		}
+	}
+}
+
+// A voter that missed some edits comes back at another address, while the
+// majority needs it. It can't lead, so the one that can must find it.
+func TestVoters_MovedOneIsNeeded(t *testing.T) {
+	c := awatest.New(t, 3, awatest.Configure(func(_ int, cfg *daemon.Config) {
+		cfg.Timing.Replace = time.Minute
+	}))
+	c.Kill(1)
+	c.MustEdit(0, awatest.CreateEdit("missed"))
+	c.Kill(2)
+	c.Move(1)
+	c.Start(1)
+	c.MustEdit(0, awatest.CreateEdit("x"))
+}
+
+// Followers that become voters when the log is compact already get a snapshot
+// of what they hold, and the rest of the log. They count as any other then.
+func TestVoters_FollowersGetASnapshot(t *testing.T) {
+	c := awatest.New(t, 3, awatest.Configure(func(_ int, cfg *daemon.Config) {
+		cfg.Timing.Replace = time.Minute
+		cfg.Timing.Compact, cfg.Timing.Entries = 100*time.Millisecond, 64
+	}))
+	w := c.Write(4)
+	w.WaitProgress(100)
+	c.Wait("the log is made compact", func() error {
+		if l := c.Leader(); !c.Logged(l, "raft: compacting logs") {
+			return fmt.Errorf("agent %d leads and has not", l)
+		}
+		return nil
+	})
+	added := []int{c.Add(), c.Add()}
+	c.Start(added...)
+	c.WaitVoters(5)
+	w.Stop()
+	for _, i := range added {
+		if !c.Logged(i, "raft: Installed remote snapshot") {
+			t.Errorf("agent %d got the whole log", i)
+		}
+	}
+	leader := c.Leader()
+	c.Kill(leader, (leader+1)%3) // the two are needed now
+	for _, i := range added {
+		c.MustEdit(i, awatest.CreateEdit(fmt.Sprintf("at%d", i)))
 	}
 }

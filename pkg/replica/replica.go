@@ -224,10 +224,10 @@ func (r *Replica) Describe(self *awa.Self) {
 	}
 }
 
-// Caller is what this agent says of itself in its requests.
-func Caller(l List) awa.Caller {
+// Caller is what an agent at an address says of itself in its requests.
+func Caller(l List, addr string) awa.Caller {
 	m := l.Meta()
-	return awa.Caller{UID: m.UID, Cluster: m.Cluster, History: m.History, State: l.State()}
+	return awa.Caller{UID: m.UID, Cluster: m.Cluster, History: m.History, State: l.State(), Addr: addr}
 }
 
 // Answered is told of each answer to a ping: who leads, who votes, and
@@ -246,25 +246,42 @@ func (r *Replica) Answered(addr string, self awa.Self) {
 	}
 }
 
-// Heard is told of each request that another agent sent: it may be ahead.
+// Heard is told of each request that another agent sent: it may have moved,
+// or be ahead.
 func (r *Replica) Heard(from awa.Caller) {
 	m := r.list.Meta()
-	if from.Cluster == "" || from.Cluster != m.Cluster || from.History != m.History || from.State <= r.list.State() {
+	if from.Cluster == "" || from.Cluster != m.Cluster || from.History != m.History || from.UID == r.uid {
 		return
 	}
-	if from.UID != r.uid {
-		r.behind(from.UID, from.State)
+	r.called(from)
+	if from.State > r.list.State() {
+		r.behind(from, from.State)
 	}
 }
 
-// behind notes that an agent is ahead. One that is not on the list, which may
-// be too old for that, can't be asked; a contact may know as much.
-func (r *Replica) behind(uid string, state uint64) {
-	addr, ok := r.addr(uid)
-	if n := len(r.cfg.Contacts); !ok && n > 0 {
-		addr, ok = r.cfg.Contacts[rand.N(n)], true
+// called notes the address that an agent gives as its own when it does not
+// answer at the one on the list: the majority that could change the list may
+// be waiting for it. When it does answer there, the caller is a copy of it.
+func (r *Replica) called(from awa.Caller) {
+	if listed, ok := r.listed(from.UID); !ok || from.Addr == "" || from.Addr == listed {
+		return
 	}
-	if ok {
+	if look, ok := r.cfg.Seen()[from.UID]; ok && !look.Online {
+		r.met(from.UID, from.Addr)
+	}
+}
+
+// behind notes that an agent is ahead. When the list is too old to know it, it
+// is asked where it says it is; failing that, a contact may know as much.
+func (r *Replica) behind(from awa.Caller, state uint64) {
+	addr, ok := r.addr(from.UID)
+	if !ok {
+		addr = from.Addr
+	}
+	if n := len(r.cfg.Contacts); addr == "" && n > 0 {
+		addr = r.cfg.Contacts[rand.N(n)]
+	}
+	if addr != "" {
 		r.spread.behind(addr, state)
 	}
 }
@@ -295,7 +312,7 @@ func (r *Replica) Push(from awa.Caller, c awa.Change) (applied bool, err error) 
 		return c.ID > before, nil
 	}
 	if errors.Is(err, awa.ErrGap) {
-		r.behind(from.UID, c.ID)
+		r.behind(from, c.ID)
 	}
 	return false, err
 }

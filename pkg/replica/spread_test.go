@@ -102,6 +102,9 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 		"one that the list does not know yet": {
 			from: awa.Caller{UID: uid(7), Cluster: "c", History: testHistory, State: 9}, contacts: []string{"contact:1"}, holder: "contact:1", synced: true,
 		},
+		"one that says where it is": {
+			from: awa.Caller{UID: uid(7), Cluster: "c", History: testHistory, State: 9, Addr: "there:1"}, holder: "there:1", synced: true,
+		},
 		"another cluster": {
 			from: awa.Caller{UID: uid(1), Cluster: "d", History: testHistory, State: 9}, holder: "10.0.0.1:1",
 		},
@@ -229,5 +232,35 @@ func TestPush_ToEveryNode(t *testing.T) {
 		if got := net.pushes(addr); len(got) > 0 {
 			t.Errorf("%s got %v", addr, got)
 		}
+	}
+}
+
+// An agent that says it is elsewhere is looked for there when it does not
+// answer where the list says. When it does, a copy of it is calling.
+func TestHeard_AgentThatMoved(t *testing.T) {
+	uid := fmt.Sprintf("%032x", 1)
+	for name, test := range map[string]struct {
+		seen map[string]Seen
+		addr string
+		want string
+	}{
+		"it is away":         {map[string]Seen{uid: {Online: false}}, "10.0.0.9:9", "10.0.0.9:9"},
+		"it answers":         {map[string]Seen{uid: {Online: true}}, "10.0.0.9:9", "10.0.0.1:1"},
+		"nobody has looked":  {nil, "10.0.0.9:9", "10.0.0.1:1"},
+		"it does not say":    {map[string]Seen{uid: {Online: false}}, "", "10.0.0.1:1"},
+		"it is where it was": {map[string]Seen{uid: {Online: false}}, "10.0.0.1:1", "10.0.0.1:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := openList(t)
+			if err := st.Found("c", testHistory, listOf(t, 2)); err != nil {
+				t.Fatal(err)
+			}
+			r := newTestReplica(t, st, &holder{})
+			r.cfg.Seen = func() map[string]Seen { return test.seen }
+			r.Heard(awa.Caller{UID: uid, Cluster: "c", History: testHistory, Addr: test.addr})
+			if addr, ok := r.addr(uid); !ok || addr != test.want {
+				t.Errorf("it is looked for at %s, not at %s", addr, test.want)
+			}
+		})
 	}
 }

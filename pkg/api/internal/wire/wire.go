@@ -30,6 +30,7 @@ const (
 	HeaderCluster = "Awa-Cluster"
 	HeaderHistory = "Awa-History"
 	HeaderState   = "Awa-State"
+	HeaderAddr    = "Awa-Addr" // host:port of the agent that asks; may be missing
 	// HeaderHops counts how often an edit was passed on.
 	HeaderHops = "Awa-Hops"
 	// HeaderKey makes an edit safe to repeat.
@@ -59,13 +60,16 @@ func AppendCaller(h []Header, c awa.Caller) []Header {
 	if c.Cluster != "" {
 		h = append(h, Header{HeaderCluster, c.Cluster}, Header{HeaderHistory, c.History.String()})
 	}
+	if c.Addr != "" {
+		h = append(h, Header{HeaderAddr, c.Addr})
+	}
 	return h
 }
 
 // CallerOf reads who asks; get gives a header's value, or "". It fails with
 // awa.ErrBadInput when the headers can't be what AppendCaller gave.
 func CallerOf(get func(name string) string) (awa.Caller, error) {
-	c := awa.Caller{UID: get(HeaderUID), Cluster: get(HeaderCluster)}
+	c := awa.Caller{UID: get(HeaderUID), Cluster: get(HeaderCluster), Addr: get(HeaderAddr)}
 	if c.UID == "" {
 		return awa.Caller{}, nil
 	}
@@ -78,6 +82,11 @@ func CallerOf(get func(name string) string) (awa.Caller, error) {
 	}
 	if c.State, err = strconv.ParseUint(get(HeaderState), 10, 64); err != nil {
 		return awa.Caller{}, Faultf(awa.ErrBadInput, "the header %s must be a number", HeaderState)
+	}
+	if c.Addr != "" {
+		if _, _, err := awa.ParseAddr(c.Addr, awa.DefaultPort); err != nil {
+			return awa.Caller{}, Faultf(awa.ErrBadInput, "the header %s: %v", HeaderAddr, err)
+		}
 	}
 	return c, nil
 }
