@@ -257,7 +257,7 @@ func (o *order) dial(ctx context.Context, uid string) (net.Conn, error) {
 	if !ok {
 		return nil, fault(awa.ErrUnknownNode, "no node of the list has the uid %s", uid)
 	}
-	return o.cfg.Peers.DialRaft(ctx, addr)
+	return o.cfg.Peers.DialRaft(ctx, addr, uid)
 }
 
 // propose has an edit decided. Its errors: awa.ErrNoMajority when this agent
