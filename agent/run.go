@@ -92,7 +92,7 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 }
 
 // errNoAnswer is the original program's question left open.
-var errNoAnswer = errors.New("no answer: use --first, or --join HOST[:PORT]")
+var errNoAnswer = usageError{errors.New("no answer: use --first, or --join HOST[:PORT]")}
 
 // askUntil asks until ctx ends. Nothing interrupts a read from a terminal, so
 // the goroutine that reads then ends with the process.
@@ -122,7 +122,7 @@ func ask(in io.Reader, out io.Writer) (first bool, join string, err error) {
 	next := func(question string) (string, error) {
 		fmt.Fprint(out, question+" ")
 		if !lines.Scan() {
-			return "", errors.Join(errNoAnswer, lines.Err())
+			return "", errors.Join(lines.Err(), errNoAnswer)
 		}
 		return strings.TrimSpace(lines.Text()), nil
 	}
