@@ -228,7 +228,7 @@ func (d *Daemon) wire() {
 		Timeout: d.cfg.PingTimeout, Every: d.cfg.Watch, Logger: d.log,
 	})
 	d.replica = replica.New(d.replicaConfig())
-	d.server = server.NewServer(d.agent, d.log)
+	d.server = server.NewServer(server.Config{Agent: d.agent, Log: d.log})
 }
 
 func (d *Daemon) replicaConfig() replica.Config {
