@@ -124,7 +124,15 @@ func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, &awa.PingError{Stage: awa.StageConnect, Err: plain(err)}
 	}
-	return conn, nil
+	if c.cfg.Secure == nil {
+		return conn, nil
+	}
+	secure, err := c.cfg.Secure(ctx, conn, addr, "")
+	if err != nil {
+		conn.Close()
+		return nil, &awa.PingError{Stage: awa.StageTLS, Err: plain(err)}
+	}
+	return secure, nil
 }
 
 // plain takes the addresses out of a network error, which its reader knows
