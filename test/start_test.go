@@ -19,7 +19,7 @@ import (
 func TestStart_refused(t *testing.T) {
 	t.Parallel()
 	const (
-		loopback = "not a loopback address, and every stranger who reaches it could edit the node list: use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
+		loopback = "not a loopback address, and without a key every stranger who reaches it could edit the node list: give the cluster's key with --key-file, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
 		help     = " (awa-agent --help tells what there is)"
 		noObject = ` is no JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` + help
 		noPort   = " is no port: use a number from 1 to 65535"

@@ -34,6 +34,10 @@ type ClientConfig struct {
 	// Dial opens a connection; nil is net.Dialer's. It is handed an IP
 	// address wherever the name has just one.
 	Dial Dial
+	// Secure makes a connection that was just opened speak TLS; nil leaves it
+	// as it is. addr is host:port; uid is the agent meant, or "" for whichever
+	// answers there, whose answer then tells who it is.
+	Secure func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error)
 }
 
 // Dial opens a connection, as net.Dialer.DialContext does.
@@ -175,7 +179,7 @@ func (c *Client) Changes(ctx context.Context, addr string, since uint64, limit i
 // DialRaft opens a Raft stream to the agent with a uid; awa.ErrOtherAgent says
 // that another one answers there. Raft would count its vote as the first one's.
 func (c *Client) DialRaft(ctx context.Context, addr, uid string) (net.Conn, error) {
-	conn, err := c.dial(ctx, addr)
+	conn, err := c.dial(ctx, addr, uid)
 	if err != nil {
 		return nil, err
 	}
@@ -225,12 +229,15 @@ func (c *Client) call(ctx context.Context, addr string, req request, read func(*
 		if conn := c.pool.take(addr); conn != nil {
 			err := c.use(ctx, conn, addr, req, read)
 			var dead *awa.PingError
-			if !errors.As(err, &dead) || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || req.once {
+			// Nothing of a forbidden request was looked at: the key that the
+			// connection was made with may have been removed since.
+			forbidden := errors.Is(err, awa.ErrForbidden) && c.cfg.Secure != nil && ctx.Err() == nil
+			if !forbidden && (!errors.As(err, &dead) || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || req.once) {
 				return err
 			}
 		}
 	}
-	conn, err := c.dial(ctx, addr)
+	conn, err := c.dial(ctx, addr, "")
 	if err != nil {
 		return err
 	}

@@ -105,8 +105,9 @@ func (p *pool) close(forGood bool) {
 	p.idle, p.count, p.closed = nil, 0, forGood
 }
 
-// dial opens a connection to host:port. The error is an *awa.PingError.
-func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
+// dial opens a connection to host:port, to the agent with a uid unless that is
+// "". The error is an *awa.PingError.
+func (c *Client) dial(ctx context.Context, addr, uid string) (net.Conn, error) {
 	host, port, err := awa.ParseAddr(addr, awa.DefaultPort)
 	if err != nil {
 		return nil, &awa.PingError{Stage: awa.StageResolve, Err: err}
@@ -124,7 +125,15 @@ func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, &awa.PingError{Stage: awa.StageConnect, Err: plain(err)}
 	}
-	return conn, nil
+	if c.cfg.Secure == nil {
+		return conn, nil
+	}
+	secure, err := c.cfg.Secure(ctx, conn, addr, uid)
+	if err != nil {
+		conn.Close()
+		return nil, &awa.PingError{Stage: awa.StageTLS, Err: plain(err)}
+	}
+	return secure, nil
 }
 
 // plain takes the addresses out of a network error, which its reader knows

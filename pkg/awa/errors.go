@@ -39,6 +39,9 @@ const (
 	ErrDamaged Code = "damaged"
 	// ErrFormat: a file's format version is not known to this program.
 	ErrFormat Code = "unknown_format"
+	// ErrForbidden: the caller's key is not enough for the call, or is not
+	// accepted any more.
+	ErrForbidden Code = "forbidden"
 	// ErrStopping: the agent is shutting down.
 	ErrStopping Code = "stopping"
 )

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,25 +46,29 @@ type Agent interface {
 type handler struct {
 	agent Agent
 	log   *slog.Logger
+	role  func(tls.ConnectionState) (awa.Role, bool) // nil: everybody may do everything
 }
 
-// route is one call of the interface.
+// route is one call of the interface, and the role that it needs.
 type route struct {
 	path, method string
+	role         awa.Role
 	serve        func(*handler, *fasthttp.RequestCtx, awa.Caller) error
 }
 
 // routes are all calls there are.
 func routes() []route {
+	const get, post = fasthttp.MethodGet, fasthttp.MethodPost
+	const check, member = awa.RoleCheck, awa.RoleMember
 	return []route{
-		{wire.PathPing, fasthttp.MethodGet, (*handler).ping},
-		{wire.PathStatus, fasthttp.MethodGet, (*handler).oldStatus},
-		{wire.PathSync, fasthttp.MethodGet, (*handler).sync},
-		{wire.PathPush, fasthttp.MethodPost, (*handler).push},
-		{wire.PathStatus1, fasthttp.MethodGet, (*handler).status},
-		{wire.PathChanges, fasthttp.MethodGet, (*handler).changes},
-		{wire.PathChanges, fasthttp.MethodPost, (*handler).edit},
-		{wire.PathRaft, fasthttp.MethodPost, (*handler).raft},
+		{wire.PathPing, get, check, (*handler).ping},
+		{wire.PathStatus, get, check, (*handler).oldStatus},
+		{wire.PathSync, get, check, (*handler).sync},
+		{wire.PathPush, post, member, (*handler).push},
+		{wire.PathStatus1, get, check, (*handler).status},
+		{wire.PathChanges, get, check, (*handler).changes},
+		{wire.PathChanges, post, member, (*handler).edit},
+		{wire.PathRaft, post, member, (*handler).raft},
 	}
 }
 
@@ -75,13 +80,13 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 			h.refuse(ctx, wire.Faultf(wire.CodeInternal, "the agent failed at this request: see its log"))
 		}
 	}()
-	serve, err := h.find(string(ctx.Path()), string(ctx.Method()), ctx)
+	r, role, err := h.admit(ctx)
 	var from awa.Caller
-	if err == nil {
+	if err == nil && role == awa.RoleMember { // whoever can only read is no agent, whatever it says
 		from, err = wire.CallerOf(func(name string) string { return string(ctx.Request.Header.Peek(name)) })
 	}
 	if err == nil {
-		err = serve(h, ctx, from)
+		err = r.serve(h, ctx, from)
 		if from.UID != "" { // only now: a push may just have brought what the caller is ahead by
 			h.agent.Heard(from)
 		}
@@ -91,13 +96,14 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (func(*handler, *fasthttp.RequestCtx, awa.Caller) error, error) {
+// find finds a call; a HEAD is a GET.
+func find(path, method string, ctx *fasthttp.RequestCtx) (route, error) {
 	allow := ""
 	for _, r := range routes() {
 		switch {
 		case r.path != path:
 		case r.method == method, r.method == fasthttp.MethodGet && method == fasthttp.MethodHead:
-			return r.serve, nil
+			return r, nil
 		case allow == "":
 			allow = r.method
 		default:
@@ -105,10 +111,10 @@ func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (func(*han
 		}
 	}
 	if allow == "" {
-		return nil, wire.Faultf(wire.CodeNotFound, "there is no %s here: see the list of calls in the documentation", clip(path))
+		return route{}, wire.Faultf(wire.CodeNotFound, "there is no %s here: see the list of calls in the documentation", clip(path))
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
-	return nil, wire.Faultf(wire.CodeMethod, "%s does not take %s: use %s", path, clip(method), allow)
+	return route{}, wire.Faultf(wire.CodeMethod, "%s does not take %s: use %s", path, clip(method), allow)
 }
 
 // refuse answers with an error.
@@ -136,6 +142,8 @@ func statusOf(err error) int {
 	switch code {
 	case awa.ErrBadInput:
 		return fasthttp.StatusBadRequest
+	case awa.ErrForbidden:
+		return fasthttp.StatusForbidden
 	case awa.ErrUnknownNode, wire.CodeNotFound:
 		return fasthttp.StatusNotFound
 	case wire.CodeMethod:

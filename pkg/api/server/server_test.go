@@ -31,7 +31,7 @@ func TestServer_Shutdown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, ended = NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
+		s, ended = NewServer(Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}), make(chan error, 1)
 		go func() { ended <- s.Serve(ln) }()
 		return s, ln.Addr().String(), ended
 	}
