@@ -21,6 +21,7 @@ const (
 	StageNone    Stage = ""
 	StageResolve Stage = "resolve"
 	StageConnect Stage = "connect"
+	StageTLS     Stage = "tls"
 	StageReply   Stage = "reply"
 )
 
