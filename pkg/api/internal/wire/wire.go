@@ -48,6 +48,8 @@ const (
 	CodeMethod   awa.Code = "method_not_allowed"
 	CodeTooLarge awa.Code = "too_large"
 	CodeInternal awa.Code = "internal"
+	// CodePlainHTTP is what pkg/trust answers to a client without TLS.
+	CodePlainHTTP awa.Code = "plain_http"
 )
 
 // Header is a header's name and value.
