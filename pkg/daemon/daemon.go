@@ -43,6 +43,8 @@ type Config struct {
 	// Join is also asked when the nodes of the list have moved.
 	First bool
 	Join  []string
+	// KeyFile names the file with the cluster's keys, "" for none.
+	KeyFile string
 	// Insecure allows to listen on other addresses than loopback, where
 	// every stranger may read and edit the list.
 	Insecure bool
