@@ -18,7 +18,7 @@ func keyFiles() []string {
 
 // connect makes the client that cfg asks for.
 func connect(cfg config) (fetcher, error) {
-	keys, err := findKeys(cfg.keyFile, keyFiles())
+	keys, err := findKeys(cfg.keyFile, keyFiles(), readFile)
 	if err != nil || keys == nil {
 		return api.NewClient(api.ClientConfig{}), err
 	}
@@ -36,16 +36,16 @@ func connect(cfg config) (fetcher, error) {
 // this user can't read is passed over when a later one can be read: a
 // monitoring host that is a server as well has both. Without any other that
 // is an error, since agents with a key answer nobody without one.
-func findKeys(named *string, usual []string) ([]trust.Key, error) {
+func findKeys(named *string, usual []string, read reader) ([]trust.Key, error) {
 	if named != nil {
 		if *named == "" {
 			return nil, nil
 		}
-		return readKeys(*named)
+		return read.keys(*named)
 	}
 	var denied error
 	for _, path := range usual {
-		keys, err := readKeys(path)
+		keys, err := read.keys(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, fs.ErrPermission):
@@ -59,9 +59,14 @@ func findKeys(named *string, usual []string) ([]trust.Key, error) {
 	return nil, denied
 }
 
-// readKeys reads a key file, and says in the plugin's own words why it can't.
-func readKeys(path string) ([]trust.Key, error) {
-	keys, err := trust.ReadFile(path, false)
+// reader reads a key file, as trust.ReadFile does.
+type reader func(path string) ([]trust.Key, error)
+
+func readFile(path string) ([]trust.Key, error) { return trust.ReadFile(path, false) }
+
+// keys reads a key file, and says in the plugin's own words why it can't.
+func (read reader) keys(path string) ([]trust.Key, error) {
+	keys, err := read(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("key file %s: %w: give the user of check_awa a check key that it owns (awa-agent key check)", path, fs.ErrPermission)
