@@ -56,7 +56,7 @@ func TestFetch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			srv, ended := server.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
+			srv, ended := server.NewServer(server.Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}), make(chan error, 1)
 			go func() { ended <- srv.Serve(ln) }()
 			client := api.NewClient(api.ClientConfig{})
 			defer func() {

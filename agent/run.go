@@ -8,7 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -53,7 +56,26 @@ func (c *runCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	defer reloadOnHangup(d)()
 	return errors.Join(d.Run(ctx), d.Close())
+}
+
+// reloadOnHangup has an agent read its key file again at each SIGHUP, until
+// the returned function is called. What comes of it stands in the log.
+func reloadOnHangup(d *daemon.Daemon) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		for range hangups {
+			d.Reload()
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		ended.Wait()
+	}
 }
 
 func (c *runCmd) logger(w io.Writer) *slog.Logger {
@@ -93,7 +115,7 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 }
 
 // errNoAnswer is the original program's question left open.
-var errNoAnswer = errors.New("no answer: use --first, or --join HOST[:PORT]")
+var errNoAnswer = usageError{errors.New("no answer: use --first, or --join HOST[:PORT]")}
 
 // askUntil asks until ctx ends. Nothing interrupts a read from a terminal, so
 // the goroutine that reads then ends with the process.
@@ -123,7 +145,7 @@ func ask(in io.Reader, out io.Writer) (first bool, join string, err error) {
 	next := func(question string) (string, error) {
 		fmt.Fprint(out, question+" ")
 		if !lines.Scan() {
-			return "", errors.Join(errNoAnswer, lines.Err())
+			return "", errors.Join(lines.Err(), errNoAnswer)
 		}
 		return strings.TrimSpace(lines.Text()), nil
 	}

@@ -30,7 +30,7 @@ func serveKeys(t *testing.T, agent served, keys ...trust.Key) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, ended := server.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
+	srv, ended := server.NewServer(server.Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}), make(chan error, 1)
 	go func() { ended <- srv.Serve(ring.Listener(ln, func(net.Addr, error) {})) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -98,7 +98,7 @@ func serve(t *testing.T, agent served) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, ended := server.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
+	srv, ended := server.NewServer(server.Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}), make(chan error, 1)
 	go func() { ended <- srv.Serve(ln) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 	"pkg/watch":             {"pkg/awa"},
 	"pkg/report":            {"pkg/awa"},
 	"pkg/trust":             {"pkg/awa"},
-	"pkg/daemon":            {"pkg/awa", "pkg/store", "pkg/api", "pkg/api/server", "pkg/replica", "pkg/watch"},
+	"pkg/daemon":            {"pkg/awa", "pkg/store", "pkg/api", "pkg/api/server", "pkg/replica", "pkg/watch", "pkg/trust"},
 	"agent":                 {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch", "pkg/daemon", "pkg/trust"},
 	"check":                 {"pkg/awa", "pkg/api", "pkg/report", "pkg/trust"},
 }
@@ -40,7 +40,7 @@ var owner = map[string][]string{
 	"github.com/influxdata/line-protocol/v2": {"pkg/report"},
 	"github.com/valyala/fasthttp":            {"pkg/api/server"},
 	"go.etcd.io/bbolt":                       {"pkg/store"},
-	"golang.org/x/sync":                      {"pkg/replica", "pkg/daemon"},
+	"golang.org/x/sync":                      {"pkg/replica", "pkg/daemon", "pkg/watch"},
 	"golang.org/x/term":                      {"agent", "check"},
 }
 

@@ -19,7 +19,7 @@ import (
 func TestStart_refused(t *testing.T) {
 	t.Parallel()
 	const (
-		loopback = "not a loopback address, and every stranger who reaches it could edit the node list: use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
+		loopback = "not a loopback address, and without a key every stranger who reaches it could edit the node list: give the cluster's key with --key-file, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
 		help     = " (awa-agent --help tells what there is)"
 		noObject = ` is no JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` + help
 		noPort   = " is no port: use a number from 1 to 65535"
@@ -56,19 +56,19 @@ func TestStart_refused(t *testing.T) {
 		"the file is null":                   {args: usual("--first"), file: `null`, code: 2, text: "cluster_info.json" + noObject},
 		"the file has a second object":       {args: usual("--first"), file: `{}{}`, code: 2, text: "cluster_info.json" + noObject},
 
-		"my_name of a wrong type":      {args: []string{"run"}, file: `{"my_name":7}`, code: 2, text: "--my-name: cluster_info.json: my_name must be a string, not 7" + help},
-		"my_host of a wrong type":      {args: []string{"run"}, file: `{"my_host":["h"]}`, code: 2, text: `--my-host: cluster_info.json: my_host must be a string, not ["h"]` + help},
-		"my_port of a wrong type":      {args: []string{"run"}, file: `{"my_port":true}`, code: 2, text: "--my-port: cluster_info.json: my_port must be a number or a string, not true" + help},
-		"my_port that is null":         {args: []string{"run"}, file: `{"my_port":null}`, code: 2, text: "--my-port: cluster_info.json: my_port must be a number or a string, not null" + help},
-		"listen of a wrong type":       {args: []string{"run"}, file: `{"listen":25483}`, code: 2, text: "--listen: cluster_info.json: listen must be a string, not 25483" + help},
-		"data_dir of a wrong type":     {args: []string{"run"}, file: `{"data_dir":{}}`, code: 2, text: "--data-dir: cluster_info.json: data_dir must be a string, not {}" + help},
-		"first of a wrong type":        {args: []string{"run"}, file: `{"first":"yes"}`, code: 2, text: `--first: cluster_info.json: first must be true or false, not "yes"` + help},
-		"join of a wrong type":         {args: []string{"run"}, file: `{"join":[7]}`, code: 2, text: "--join: cluster_info.json: join must be a string or an array of strings, not [7]" + help},
-		"insecure of a wrong type":     {args: []string{"run"}, file: `{"insecure":1}`, code: 2, text: "--insecure: cluster_info.json: insecure must be true or false, not 1" + help},
-		"watch of a wrong type":        {args: []string{"run"}, file: `{"watch":5}`, code: 2, text: "--watch: cluster_info.json: watch must be a string, not 5" + help},
+		"my_name of a wrong type":      {args: []string{"run"}, file: `{"my_name":7}`, code: 2, text: "cluster_info.json: my_name must be a string, not 7" + help},
+		"my_host of a wrong type":      {args: []string{"run"}, file: `{"my_host":["h"]}`, code: 2, text: `cluster_info.json: my_host must be a string, not ["h"]` + help},
+		"my_port of a wrong type":      {args: []string{"run"}, file: `{"my_port":true}`, code: 2, text: "cluster_info.json: my_port must be a number or a string, not true" + help},
+		"my_port that is null":         {args: []string{"run"}, file: `{"my_port":null}`, code: 2, text: "cluster_info.json: my_port must be a number or a string, not null" + help},
+		"listen of a wrong type":       {args: []string{"run"}, file: `{"listen":25483}`, code: 2, text: "cluster_info.json: listen must be a string, not 25483" + help},
+		"data_dir of a wrong type":     {args: []string{"run"}, file: `{"data_dir":{}}`, code: 2, text: "cluster_info.json: data_dir must be a string, not {}" + help},
+		"first of a wrong type":        {args: []string{"run"}, file: `{"first":"yes"}`, code: 2, text: `cluster_info.json: first must be true or false, not "yes"` + help},
+		"join of a wrong type":         {args: []string{"run"}, file: `{"join":[7]}`, code: 2, text: "cluster_info.json: join must be a string or an array of strings, not [7]" + help},
+		"insecure of a wrong type":     {args: []string{"run"}, file: `{"insecure":1}`, code: 2, text: "cluster_info.json: insecure must be true or false, not 1" + help},
+		"watch of a wrong type":        {args: []string{"run"}, file: `{"watch":5}`, code: 2, text: "cluster_info.json: watch must be a string, not 5" + help},
 		"watch without a unit":         {args: []string{"run"}, file: `{"watch":"5"}`, code: 2, text: `--watch: expected duration but got "5": time: missing unit in duration "5"` + help},
-		"ping_timeout of a wrong type": {args: []string{"run"}, file: `{"ping_timeout":false}`, code: 2, text: "--ping-timeout: cluster_info.json: ping_timeout must be a string, not false" + help},
-		"log_format of a wrong type":   {args: []string{"run"}, file: `{"log_format":{}}`, code: 2, text: "--log-format: cluster_info.json: log_format must be a string, not {}" + help},
+		"ping_timeout of a wrong type": {args: []string{"run"}, file: `{"ping_timeout":false}`, code: 2, text: "cluster_info.json: ping_timeout must be a string, not false" + help},
+		"log_format of a wrong type":   {args: []string{"run"}, file: `{"log_format":{}}`, code: 2, text: "cluster_info.json: log_format must be a string, not {}" + help},
 		"log_level that is none":       {args: []string{"run"}, file: `{"log_level":"loud"}`, code: 2, text: `--log-level must be one of "debug","info","warn","error" but got "loud"` + help},
 
 		"a bad name in the file":      {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_name":"a b"}`, code: 2, text: `my_name: "a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},

@@ -153,7 +153,7 @@ func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	req := request{
 		method: methodPost, path: wire.PathChanges,
-		body: wire.EditBody{Action: e.Action, Data: json.RawMessage(e.Data), IfChanged: e.IfChanged}, key: e.Key, hops: hops, once: true,
+		body: wire.EditBody{Action: e.Action, Data: json.RawMessage(e.Data), ID: e.ID, IfChanged: e.IfChanged}, key: e.Key, hops: hops, once: true,
 	}
 	var answer wire.EditAnswer
 	err := c.call(ctx, addr, req, func(r *response) error { return json.Unmarshal(r.body, &answer) })
@@ -181,15 +181,16 @@ func (c *Client) Changes(ctx context.Context, addr string, since uint64, limit i
 	return a, err
 }
 
-// DialRaft opens a Raft stream to an agent.
-func (c *Client) DialRaft(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := c.dial(ctx, addr)
+// DialRaft opens a Raft stream to the agent with a uid; awa.ErrOtherAgent says
+// that another one answers there. Raft would count its vote as the first one's.
+func (c *Client) DialRaft(ctx context.Context, addr, uid string) (net.Conn, error) {
+	conn, err := c.dial(ctx, addr, uid)
 	if err != nil {
 		return nil, err
 	}
 	stream := &streamConn{conn, bufio.NewReader(conn)}
 	release := bound(ctx, conn)
-	req := request{path: wire.PathRaft, method: methodPost, upgrade: true}
+	req := request{path: wire.PathRaft, method: methodPost, raftTo: uid}
 	_, err = c.exchange(bufio.NewWriter(conn), stream.r, addr, req, ignore)
 	givenUp(ctx, err)
 	if !release() && err == nil {
@@ -208,8 +209,9 @@ type request struct {
 	body                any    // encoded as JSON when not nil
 	key                 string
 	hops                int
-	fresh, upgrade      bool
-	once                bool // not to be repeated here
+	fresh               bool
+	once                bool   // not to be repeated here
+	raftTo              string // for a Raft stream: the uid of the agent meant
 }
 
 // What the calls use of HTTP's words.
@@ -233,12 +235,15 @@ func (c *Client) call(ctx context.Context, addr string, req request, read func(*
 		if conn := c.pool.take(addr); conn != nil {
 			err := c.use(ctx, conn, round, addr, req, read)
 			var dead *awa.PingError
-			if !errors.As(err, &dead) || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || req.once {
+			// Nothing of a forbidden request was looked at: the key that the
+			// connection was made with may have been removed since.
+			forbidden := errors.Is(err, awa.ErrForbidden) && c.cfg.Secure != nil && ctx.Err() == nil
+			if !forbidden && (!errors.As(err, &dead) || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || req.once) {
 				return err
 			}
 		}
 	}
-	conn, err := c.dial(ctx, addr)
+	conn, err := c.dial(ctx, addr, "")
 	if err != nil {
 		return err
 	}
@@ -292,7 +297,7 @@ func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req r
 		return false, &awa.PingError{Stage: stageOf(err), Err: plain(err)}
 	}
 	whole, want := !a.last, statusOK
-	if req.upgrade {
+	if req.raftTo != "" {
 		want = statusSwitching
 	}
 	if a.status != want {
@@ -341,7 +346,8 @@ func (c *Client) fill(addr string, req request) (headers []wire.Header, body []b
 	if req.key != "" {
 		add(wire.HeaderKey, req.key)
 	}
-	if req.upgrade {
+	if req.raftTo != "" {
+		add(wire.HeaderTo, req.raftTo)
 		add("Connection", "Upgrade")
 		add("Upgrade", wire.RaftProtocol)
 	}

@@ -118,8 +118,9 @@ func (p *pool) close(forGood bool) {
 	p.round++
 }
 
-// dial opens a connection to host:port and makes it safe. The error is an *awa.PingError.
-func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
+// dial opens a connection to host:port and makes it safe; uid is the agent meant,
+// "" for whichever answers. The error is an *awa.PingError.
+func (c *Client) dial(ctx context.Context, addr, uid string) (net.Conn, error) {
 	host, port, err := awa.ParseAddr(addr, awa.DefaultPort)
 	if err != nil {
 		return nil, &awa.PingError{Stage: awa.StageResolve, Err: err}
@@ -140,7 +141,7 @@ func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if c.cfg.Secure == nil {
 		return conn, nil
 	}
-	safe, err := c.cfg.Secure(ctx, conn, addr, "")
+	safe, err := c.cfg.Secure(ctx, conn, addr, uid)
 	if err != nil {
 		return nil, &awa.PingError{Stage: awa.StageTLS, Err: plain(err)}
 	}

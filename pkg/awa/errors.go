@@ -29,6 +29,8 @@ const (
 	ErrOtherCluster Code = "other_cluster"
 	// ErrOtherHistory: the two sides' lists belong to different histories.
 	ErrOtherHistory Code = "other_history"
+	// ErrOtherAgent: another agent answers at an address than was meant.
+	ErrOtherAgent Code = "other_agent"
 	// ErrNotReachable: nothing answered at an address.
 	ErrNotReachable Code = "not_reachable"
 	// ErrInUse: another process holds the data folder.
@@ -37,6 +39,9 @@ const (
 	ErrDamaged Code = "damaged"
 	// ErrFormat: a file's format version is not known to this program.
 	ErrFormat Code = "unknown_format"
+	// ErrForbidden: the caller's key is not enough for the call, or is not
+	// accepted any more.
+	ErrForbidden Code = "forbidden"
 	// ErrStopping: the agent is shutting down.
 	ErrStopping Code = "stopping"
 )

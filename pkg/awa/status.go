@@ -86,9 +86,12 @@ type ClusterStatus struct {
 	State   uint64   // of its list
 	Leader  string   // name of the leader, "" when none is known
 	Voters  []string // names of the voters, as far as known
-	SweptAt time.Time
-	Took    time.Duration
-	Nodes   []NodeStatus // by node id
+	// Insecure tells that the agent has no key and was allowed to do without:
+	// everybody who reaches it may edit the list.
+	Insecure bool
+	SweptAt  time.Time
+	Took     time.Duration
+	Nodes    []NodeStatus // by node id
 }
 
 // Meta is what a data folder says of itself and of the list in it.

@@ -23,6 +23,7 @@ import (
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/daemon"
 	"are-we-alive/pkg/replica"
+	"are-we-alive/pkg/trust"
 )
 
 // Patience is how long any condition is waited for. It only matters when a
@@ -47,6 +48,7 @@ type options struct {
 	configure func(i int, cfg *daemon.Config)
 	idle      bool
 	anyVoters bool
+	keys      []trust.Key
 }
 
 // Configure gives a test the last word on the configuration of agent i, each
@@ -61,6 +63,10 @@ func Idle() Option { return func(o *options) { o.idle = true } }
 // AnyVoters has New not wait for the voters.
 func AnyVoters() Option { return func(o *options) { o.anyVoters = true } }
 
+// WithKey gives the cluster a key file, from which agents and clients speak
+// TLS.
+func WithKey(keys ...trust.Key) Option { return func(o *options) { o.keys = keys } }
+
 // Cluster is a number of agents, called by their index. The first one begins
 // the cluster, the others are told to join any of those that there are when
 // they start. Its methods may be called from several goroutines, as long as
@@ -71,6 +77,8 @@ type Cluster struct {
 	opts   options
 	net    *network
 	client *api.Client
+	keys   *trust.Keyring // the client's; nil without a key
+	file   string         // of the keys, "" without
 	ledger ledger
 	alone  goleak.Option // the goroutines that were there before
 
@@ -87,6 +95,7 @@ type agent struct {
 	log   *logbook
 	left  bool // the test wants it out of the cluster
 
+	daemon *daemon.Daemon     // of its newest life
 	cancel context.CancelFunc // nil while it is down
 	done   chan struct{}      // closed when its life is over
 	err    error              // what Run returned; read it after done
@@ -101,9 +110,10 @@ func New(t testing.TB, n int, opts ...Option) *Cluster {
 	for _, o := range opts {
 		o(&c.opts)
 	}
-	c.client = api.NewClient(api.ClientConfig{Dial: c.net.dialer(outside)})
 	c.ledger.keys = map[string]*account{}
 	folder := t.TempDir() // is removed after the clean-up below
+	c.takeKey(folder)
+	c.client = api.NewClient(c.asks())
 	t.Cleanup(c.finish)
 	for i := range n {
 		c.add(filepath.Join(folder, fmt.Sprintf("n%d", i)))
@@ -193,7 +203,9 @@ func (c *Cluster) Client() *api.Client { return c.client }
 
 // Stranger asks agents as another agent would, which the caller describes.
 func (c *Cluster) Stranger(who awa.Caller) *api.Client {
-	s := api.NewClient(api.ClientConfig{Dial: c.net.dialer(outside), Caller: func() awa.Caller { return who }})
+	cfg := c.asks()
+	cfg.Caller = func() awa.Caller { return who }
+	s := api.NewClient(cfg)
 	c.t.Cleanup(s.Close)
 	return s
 }
@@ -242,7 +254,7 @@ func (c *Cluster) TryStart(i int) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	c.mu.Lock()
-	a.cancel, a.done, a.uid = cancel, done, d.Node().UID
+	a.daemon, a.cancel, a.done, a.uid = d, cancel, done, d.Node().UID
 	c.mu.Unlock()
 	go func() {
 		defer close(done)
@@ -260,7 +272,7 @@ func (c *Cluster) config(i int, ln net.Listener) daemon.Config {
 	cfg := daemon.Config{
 		Name: a.name, Host: "127.0.0.1", DataDir: a.dir, First: a.first,
 		Watch: Watch, Timing: Timing, Log: a.log.logger(),
-		Listener: ln, Dial: c.net.dialer(i),
+		Listener: ln, Dial: c.net.dialer(i), KeyFile: c.file,
 	}
 	for j := range c.Len() {
 		if j != i && !a.first {
@@ -367,6 +379,18 @@ func (c *Cluster) Move(i int) {
 	if err := errors.Join(c.over(i), c.net.move(i)); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// Swap gives two agents that are down each other's ports.
+func (c *Cluster) Swap(i, j int) {
+	c.t.Helper()
+	if c.Up(i) || c.Up(j) {
+		c.t.Fatalf("agents %d and %d must be down to swap their ports", i, j)
+	}
+	if err := errors.Join(c.over(i), c.over(j)); err != nil {
+		c.t.Fatal(err)
+	}
+	c.net.swap(i, j)
 }
 
 // Wipe empties the data folder of an agent that is down.

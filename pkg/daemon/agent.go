@@ -51,11 +51,11 @@ func (a *agent) Self() awa.Self {
 }
 
 // name is this agent's name: the list's, once it is there.
-func (a *agent) name(uid string) string {
-	if n, ok := a.store.Agent(uid); ok {
+func (d *Daemon) name(uid string) string {
+	if n, ok := d.store.Agent(uid); ok {
 		return n.Name
 	}
-	return a.cfg.Name
+	return d.cfg.Name
 }
 
 // answered passes on what a node's answer to a ping tells.
@@ -88,19 +88,18 @@ func (a *agent) stranger(from awa.Caller, own string) {
 }
 
 // Status implements server.Agent.
-func (a *agent) Status(ctx context.Context, cached bool) (awa.ClusterStatus, error) {
+func (a *agent) Status(_ context.Context, cached bool) (awa.ClusterStatus, error) {
 	m := a.store.Meta()
 	if m.Cluster == "" {
 		return awa.ClusterStatus{}, &awa.Fault{Code: awa.ErrNotJoined, Text: "agent " + a.cfg.Name + " holds no list yet: ask another one, or wait until it has joined"}
 	}
-	s := awa.ClusterStatus{Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID)}
+	s := awa.ClusterStatus{Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID), Insecure: a.cfg.insecure()}
 	if cached {
 		s.SweptAt, s.Took, s.Nodes = a.watch.Last()
 	}
 	if s.SweptAt.IsZero() {
-		s.SweptAt = time.Now()
-		s.Nodes = a.watch.Sweep(ctx)
-		s.Took = time.Since(s.SweptAt)
+		look := a.watch.Shared(a.store.State())
+		s.SweptAt, s.Took, s.Nodes = look.At, look.Took, look.Nodes
 	}
 	names := map[string]string{}
 	for _, n := range a.store.Nodes() {
@@ -135,4 +134,6 @@ func (a *agent) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Nod
 func (a *agent) AcceptRaft(from awa.Caller) error { return a.replica.AcceptRaft(from) }
 
 // RaftStream implements server.Agent.
-func (a *agent) RaftStream(from awa.Caller, conn net.Conn) { a.replica.RaftStream(from, conn) }
+func (a *agent) RaftStream(from awa.Caller, conn net.Conn) {
+	a.replica.RaftStream(from, a.streams.track(conn))
+}

@@ -23,6 +23,7 @@ import (
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/replica"
 	"are-we-alive/pkg/store"
+	"are-we-alive/pkg/trust"
 	"are-we-alive/pkg/watch"
 )
 
@@ -33,8 +34,9 @@ type Config struct {
 	Name, Host string
 	Port       awa.Port
 	// Listen is the address to listen on, ADDR or ADDR:PORT, where port 0 is
-	// any free one. Without an address it is every one with Insecure, and Host
-	// without; without a port it is Port, and awa.DefaultPort when that is 0.
+	// any free one. Without an address it is every one with a key or Insecure,
+	// and Host with neither; without a port it is Port, and awa.DefaultPort
+	// when that is 0.
 	Listen string
 	// DataDir is the folder of awa.db; made when it is missing.
 	DataDir string
@@ -43,10 +45,12 @@ type Config struct {
 	// Join is also asked when the nodes of the list have moved.
 	First bool
 	Join  []string
-	// KeyFile names the file with the cluster's keys, "" for none.
+	// KeyFile is the file of the cluster's keys, which Reload reads again. ""
+	// is no key: whoever reaches the port may read and edit the list, and only
+	// loopback addresses are listened on.
 	KeyFile string
-	// Insecure allows to listen on other addresses than loopback, where
-	// every stranger may read and edit the list.
+	// Insecure without a KeyFile allows other addresses than loopback. With
+	// one it only allows that other users may read the file.
 	Insecure bool
 	// Watch is the time between background sweeps, 5 s when 0.
 	Watch time.Duration
@@ -93,15 +97,14 @@ func (c Config) Validate() error {
 	if c.PingTimeout < 0 || c.PingTimeout > 0 && c.PingTimeout < 10*time.Millisecond || c.PingTimeout > 10*time.Second {
 		return bad("ping_timeout: use 10ms to 10s, not %s", c.PingTimeout)
 	}
-	if _, _, err := c.listenAddr(); err != nil {
+	if _, err := c.listenAddr(); err != nil {
 		return bad("listen: %v", err)
 	}
 	return nil
 }
 
-// listenAddr is the address to listen on, and whether only this machine can
-// reach it as far as is known.
-func (c Config) listenAddr() (addr string, loopback bool, err error) {
+// listenAddr is the address to listen on.
+func (c Config) listenAddr() (string, error) {
 	host, port := strings.Trim(c.Listen, "[]"), c.Port
 	if port == 0 {
 		port = awa.DefaultPort
@@ -110,22 +113,23 @@ func (c Config) listenAddr() (addr string, loopback bool, err error) {
 	if h, p, err := net.SplitHostPort(c.Listen); err == nil {
 		host, number = h, p
 		if _, err := awa.ParsePort(p); err != nil && p != "0" {
-			return "", false, err
+			return "", err
 		}
 	}
-	if c.Listen == "" && !c.Insecure {
+	if c.KeyFile != "" || c.Insecure {
+		return net.JoinHostPort(host, number), nil
+	}
+	if c.Listen == "" {
 		host = c.Host
 	}
-	addr = net.JoinHostPort(host, number)
-	if c.Insecure {
-		ip := net.ParseIP(host)
-		return addr, ip != nil && ip.IsLoopback(), nil
-	}
 	if !isLoopback(host) {
-		return "", false, fmt.Errorf("%s is not a loopback address, and every stranger who reaches it could edit the node list: use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust", describe(host))
+		return "", fmt.Errorf("%s is not a loopback address, and without a key every stranger who reaches it could edit the node list: give the cluster's key with --key-file, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust", describe(host))
 	}
-	return addr, true, nil
+	return net.JoinHostPort(host, number), nil
 }
+
+// insecure tells whether everybody may do everything, at any address.
+func (c Config) insecure() bool { return c.Insecure && c.KeyFile == "" }
 
 func describe(host string) string {
 	if host == "" {
@@ -152,6 +156,8 @@ type Daemon struct {
 	log     *slog.Logger
 	store   *store.Store
 	ln      net.Listener
+	keys    *trust.Keyring // nil without a key
+	streams streams
 	client  *api.Client
 	server  *server.Server
 	replica *replica.Replica
@@ -175,10 +181,13 @@ func Open(cfg Config) (*Daemon, error) {
 		return nil, err
 	}
 	d := &Daemon{cfg: cfg, log: cfg.Log, store: st}
-	if err := d.told(); err != nil {
+	if err = d.openKeys(); err == nil {
+		err = d.told()
+	}
+	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	addr, loopback, err := d.cfg.listenAddr()
+	addr, err := d.cfg.listenAddr()
 	if d.ln = cfg.Listener; err == nil && d.ln == nil {
 		d.ln, err = net.Listen("tcp", addr)
 	}
@@ -188,8 +197,8 @@ func Open(cfg Config) (*Daemon, error) {
 	if d.cfg.Port == 0 {
 		d.cfg.Port = awa.Port(d.ln.Addr().(*net.TCPAddr).Port)
 	}
-	if !loopback {
-		d.log.Warn("--insecure: everybody who reaches this port may read and edit the node list", "addr", d.ln.Addr().String())
+	if d.cfg.insecure() {
+		d.log.Warn("INSECURE: this agent has no key, and everybody who reaches this port may read and edit the node list; awa-agent key new makes a key, --key-file names it", "addr", d.ln.Addr().String())
 	}
 	d.wire()
 	d.close = sync.OnceValue(func() error {
@@ -221,16 +230,20 @@ func (d *Daemon) told() error {
 
 // wire makes the parts and tells them of each other.
 func (d *Daemon) wire() {
-	d.client = api.NewClient(api.ClientConfig{
+	asks := api.ClientConfig{
 		Caller: func() awa.Caller { return replica.Caller(d.store, d.Node().Addr()) }, Dial: d.cfg.Dial,
-	})
+	}
+	if d.keys != nil {
+		asks.Secure = d.secure
+	}
+	d.client = api.NewClient(asks)
 	d.agent = newAgent(d)
 	d.watch = watch.New(watch.Config{
 		Pinger: d.client, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,
 		Timeout: d.cfg.PingTimeout, Every: d.cfg.Watch, Logger: d.log,
 	})
 	d.replica = replica.New(d.replicaConfig())
-	d.server = server.NewServer(d.agent, d.log)
+	d.server = server.NewServer(d.serverConfig())
 }
 
 func (d *Daemon) replicaConfig() replica.Config {
@@ -276,7 +289,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		return err
 	})
-	d.log.Info("listening", "addr", d.Addr(), "name", d.cfg.Name, "version", awa.Version)
+	d.log.Info("listening", "addr", d.Addr(), "name", d.cfg.Name, "version", awa.Version, "keys", d.keyIDs())
 	group.Go(func() error {
 		live, stop := context.WithCancel(failed)
 		defer stop()
@@ -336,6 +349,7 @@ func (d *Daemon) takePart(quit, ctx context.Context) error {
 	defer context.AfterFunc(quit, stop)()
 	group.Go(func() error { return d.replica.Run(ctx) })
 	group.Go(func() error { return d.watch.Run(starting) })
+	group.Go(func() error { return ignoreCancel(d.followName(starting)) })
 	group.Go(func() error { return ignoreCancel(d.replica.Meet(starting)) })
 	group.Go(func() error { return ignoreCancel(d.replica.Register(starting, d.Node())) })
 	return group.Wait()

@@ -142,8 +142,8 @@ func parseKey(words []string) (Key, error) {
 	if err != nil {
 		return Key{}, errors.New("the third word is no base64: copy the whole line again, nothing more and nothing less")
 	}
-	if len(b) != role.size() {
-		return Key{}, fmt.Errorf("the key has %d bytes, and a %s key has %d: copy the whole line again, nothing more and nothing less", len(b), role, role.size())
+	if len(b) != sizeOf(role) {
+		return Key{}, fmt.Errorf("the key has %d bytes, and a %s key has %d: copy the whole line again, nothing more and nothing less", len(b), role, sizeOf(role))
 	}
 	return newKey(role, b), nil
 }

@@ -27,8 +27,8 @@ const (
 	infoNames  = "are-we-alive awa1 node names"
 )
 
-// size is the length of a key in bytes.
-func (r Role) size() int {
+// sizeOf is the length of a key of a role in bytes.
+func sizeOf(r Role) int {
 	if r == Check {
 		return ed25519.SeedSize + ed25519.PublicKeySize
 	}
@@ -51,7 +51,7 @@ type secret struct {
 
 // NewKey makes a new cluster key.
 func NewKey() Key {
-	b := make([]byte, Member.size())
+	b := make([]byte, sizeOf(Member))
 	rand.Read(b) // never fails, see crypto/rand.Read
 	return newKey(Member, b)
 }

@@ -132,20 +132,6 @@ func TestKey_printing(t *testing.T) {
 	}
 }
 
-func TestRole_May(t *testing.T) {
-	for _, c := range []struct {
-		has, need Role
-		want      bool
-	}{
-		{Member, Member, true}, {Member, Check, true}, {Check, Check, true}, {Check, Member, false},
-		{"", Check, false}, {"", "", false}, {Member, "", false}, {Check, "", false}, {"root", Check, false},
-	} {
-		if c.has.May(c.need) != c.want {
-			t.Errorf("%q may what needs %q: %t", c.has, c.need, !c.want)
-		}
-	}
-}
-
 // A wrong clock makes nobody blind.
 func TestAuthority_mint_anyClock(t *testing.T) {
 	a := derived(t, NewKey())

@@ -144,6 +144,9 @@ type plainConn struct {
 	failed func(net.Addr, error) // nil once something was read
 }
 
+// NetConn gives the connection below, as tls.Conn.NetConn does.
+func (c *plainConn) NetConn() net.Conn { return c.Conn }
+
 // Read looks at the first bytes.
 func (c *plainConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)

@@ -49,21 +49,15 @@
 // mints a new certificate.
 package trust
 
+import "are-we-alive/pkg/awa"
+
 // Role is what somebody who was let in may do.
-type Role string
+type Role = awa.Role
 
 // The roles.
 const (
 	// Member may do everything: agents, and who edits the list.
-	Member Role = "member"
+	Member = awa.RoleMember
 	// Check may read only: monitoring.
-	Check Role = "check"
+	Check = awa.RoleCheck
 )
-
-// String gives the word that stands in a key file.
-func (r Role) String() string { return string(r) }
-
-// May tells whether r is enough for what needs the role need.
-func (r Role) May(need Role) bool {
-	return r == Member && (need == Member || need == Check) || r == Check && need == Check
-}

@@ -11,8 +11,11 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"are-we-alive/pkg/awa"
 )
@@ -90,6 +93,8 @@ type Watcher struct {
 	lanes chan struct{} // filled by pings that run
 	open  chan struct{} // filled by pings that run or wait
 
+	shared singleflight.Group // sweeps under way, by state
+
 	mu        sync.Mutex
 	sightings map[uint64]*sighting // by node id
 	lastAt    time.Time
@@ -132,6 +137,28 @@ func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus {
 	s.run()
 	w.note(s)
 	return s.out
+}
+
+// Look is what one sweep saw.
+type Look struct {
+	At    time.Time // when it began
+	Took  time.Duration
+	Nodes []awa.NodeStatus // by node id; must not be modified
+}
+
+// Shared is Sweep for callers of which a thousand may come at once: whoever
+// asks while such a sweep is under way gets what that one sees. state is that
+// of the node list, so that nobody who has just changed the list gets a sweep
+// of the one before.
+func (w *Watcher) Shared(state uint64) Look {
+	v, _, _ := w.shared.Do(strconv.FormatUint(state, 10), func() (any, error) {
+		// Not one caller's context, whose end would cut short the others'. A
+		// sweep ends soon by itself.
+		l := Look{At: time.Now(), Nodes: w.Sweep(context.Background())}
+		l.Took = time.Since(l.At)
+		return l, nil
+	})
+	return v.(Look)
 }
 
 // Run sweeps in the background until ctx ends, at once and then every

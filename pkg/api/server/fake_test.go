@@ -186,7 +186,7 @@ func serve(t testing.TB, agent Agent, change func(*Server)) (addr string, log *l
 		t.Fatal(err)
 	}
 	log = &logBook{}
-	s := NewServer(agent, slog.New(slog.NewTextHandler(log, nil)))
+	s := NewServer(Config{Agent: agent, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if change != nil {
 		change(s)
 	}

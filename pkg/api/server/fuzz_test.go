@@ -48,7 +48,7 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		agent, log := newFake(t), &logBook{}
 		before := agent.state()
-		s := NewServer(agent, slog.New(slog.NewTextHandler(log, nil)))
+		s := NewServer(Config{Agent: agent, Log: slog.New(slog.NewTextHandler(log, nil))})
 		conn := &script{Reader: bytes.NewReader(raw)}
 		s.http.ServeConn(conn) // its error is that of the connection
 		done := false

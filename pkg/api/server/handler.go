@@ -2,7 +2,10 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
@@ -43,25 +46,29 @@ type Agent interface {
 type handler struct {
 	agent Agent
 	log   *slog.Logger
+	role  func(tls.ConnectionState) (awa.Role, bool) // nil: everybody may do everything
 }
 
-// route is one call of the interface.
+// route is one call of the interface, and the role that it needs.
 type route struct {
 	path, method string
+	role         awa.Role
 	serve        func(*handler, *fasthttp.RequestCtx, awa.Caller) error
 }
 
 // routes are all calls there are.
 func routes() []route {
+	const get, post = fasthttp.MethodGet, fasthttp.MethodPost
+	const check, member = awa.RoleCheck, awa.RoleMember
 	return []route{
-		{wire.PathPing, fasthttp.MethodGet, (*handler).ping},
-		{wire.PathStatus, fasthttp.MethodGet, (*handler).oldStatus},
-		{wire.PathSync, fasthttp.MethodGet, (*handler).sync},
-		{wire.PathPush, fasthttp.MethodPost, (*handler).push},
-		{wire.PathStatus1, fasthttp.MethodGet, (*handler).status},
-		{wire.PathChanges, fasthttp.MethodGet, (*handler).changes},
-		{wire.PathChanges, fasthttp.MethodPost, (*handler).edit},
-		{wire.PathRaft, fasthttp.MethodPost, (*handler).raft},
+		{wire.PathPing, get, check, (*handler).ping},
+		{wire.PathStatus, get, check, (*handler).oldStatus},
+		{wire.PathSync, get, check, (*handler).sync},
+		{wire.PathPush, post, member, (*handler).push},
+		{wire.PathStatus1, get, check, (*handler).status},
+		{wire.PathChanges, get, check, (*handler).changes},
+		{wire.PathChanges, post, member, (*handler).edit},
+		{wire.PathRaft, post, member, (*handler).raft},
 	}
 }
 
@@ -73,13 +80,13 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 			h.refuse(ctx, wire.Faultf(wire.CodeInternal, "the agent failed at this request: see its log"))
 		}
 	}()
-	serve, err := h.find(string(ctx.Path()), string(ctx.Method()), ctx)
+	r, role, err := h.admit(ctx)
 	var from awa.Caller
-	if err == nil {
+	if err == nil && role == awa.RoleMember { // whoever can only read is no agent, whatever it says
 		from, err = wire.CallerOf(func(name string) string { return string(ctx.Request.Header.Peek(name)) })
 	}
 	if err == nil {
-		err = serve(h, ctx, from)
+		err = r.serve(h, ctx, from)
 		if from.UID != "" { // only now: a push may just have brought what the caller is ahead by
 			h.agent.Heard(from)
 		}
@@ -89,13 +96,14 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (func(*handler, *fasthttp.RequestCtx, awa.Caller) error, error) {
+// find finds a call; a HEAD is a GET.
+func find(path, method string, ctx *fasthttp.RequestCtx) (route, error) {
 	allow := ""
 	for _, r := range routes() {
 		switch {
 		case r.path != path:
 		case r.method == method, r.method == fasthttp.MethodGet && method == fasthttp.MethodHead:
-			return r.serve, nil
+			return r, nil
 		case allow == "":
 			allow = r.method
 		default:
@@ -103,10 +111,10 @@ func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (func(*han
 		}
 	}
 	if allow == "" {
-		return nil, wire.Faultf(wire.CodeNotFound, "there is no %s here: see the list of calls in the documentation", clip(path))
+		return route{}, wire.Faultf(wire.CodeNotFound, "there is no %s here: see the list of calls in the documentation", clip(path))
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
-	return nil, wire.Faultf(wire.CodeMethod, "%s does not take %s: use %s", path, clip(method), allow)
+	return route{}, wire.Faultf(wire.CodeMethod, "%s does not take %s: use %s", path, clip(method), allow)
 }
 
 // refuse answers with an error.
@@ -134,6 +142,8 @@ func statusOf(err error) int {
 	switch code {
 	case awa.ErrBadInput:
 		return fasthttp.StatusBadRequest
+	case awa.ErrForbidden:
+		return fasthttp.StatusForbidden
 	case awa.ErrUnknownNode, wire.CodeNotFound:
 		return fasthttp.StatusNotFound
 	case wire.CodeMethod:
@@ -142,6 +152,8 @@ func statusOf(err error) int {
 		return fasthttp.StatusRequestEntityTooLarge
 	case awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrConflict, awa.ErrGap, awa.ErrOtherCluster, awa.ErrOtherHistory:
 		return fasthttp.StatusConflict
+	case awa.ErrOtherAgent:
+		return fasthttp.StatusMisdirectedRequest
 	case awa.ErrNoMajority, awa.ErrUnknownOutcome, awa.ErrNotJoined, awa.ErrStopping:
 		return fasthttp.StatusServiceUnavailable
 	}
@@ -224,12 +236,17 @@ func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	}
 	ctx.Response.Header.Set(wire.HeaderCluster, self.Cluster)
 	ctx.Response.Header.Set(wire.HeaderHistory, self.History.String())
-	state := self.State
-	if n := len(changes); n > 0 {
-		state = max(state, changes[n-1].ID) // made since
-	}
-	ctx.Response.Header.Set(wire.HeaderState, strconv.FormatUint(state, 10))
+	ctx.Response.Header.Set(wire.HeaderState, strconv.FormatUint(stateWith(self, changes), 10))
 	return answer(ctx, all)
+}
+
+// stateWith is the state of a list of which some changes were read: they may
+// have been made since self was.
+func stateWith(self awa.Self, changes []awa.Change) uint64 {
+	if n := len(changes); n > 0 {
+		return max(self.State, changes[n-1].ID)
+	}
+	return self.State
 }
 
 // sameList refuses an agent whose list can't be mixed with ours. One that
@@ -248,7 +265,7 @@ func sameList(self awa.Self, from awa.Caller) error {
 	return nil
 }
 
-func (h *handler) changes(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
+func (h *handler) changes(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	since, err := stateArg(ctx, "since")
 	if err != nil {
 		return err
@@ -257,12 +274,15 @@ func (h *handler) changes(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 	if err != nil {
 		return err
 	}
+	self := h.agent.Self()
+	if err := sameList(self, from); err != nil {
+		return err
+	}
 	changes, err := h.agent.Changes(since, limit)
 	if err != nil {
 		return err
 	}
-	self := h.agent.Self()
-	body := wire.ChangesBody{Cluster: self.Cluster, History: self.History, State: self.State, Changes: make([]wire.ChangeBody, len(changes))}
+	body := wire.ChangesBody{Cluster: self.Cluster, History: self.History, State: stateWith(self, changes), Changes: make([]wire.ChangeBody, len(changes))}
 	for i, c := range changes {
 		if body.Changes[i], err = wire.NewChangeBody(c); err != nil {
 			return err
@@ -308,13 +328,15 @@ func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if err := sameList(h.agent.Self(), from); err != nil {
 		return err
 	}
-	c := awa.Change{ID: b.ID, Action: b.Action, Data: b.Data, Index: b.Index, Term: b.Term, Key: b.Key}
-	if _, _, _, err := c.Node(); err != nil {
-		return err
-	}
 	bounded, cancel := context.WithTimeout(context.Background(), editTimeout)
 	defer cancel()
-	applied, err := h.agent.Push(bounded, from, c)
+	var applied bool
+	var err error
+	if from.Cluster == "" {
+		applied, err = h.claim(bounded, ctx, b)
+	} else {
+		applied, err = h.decided(bounded, from, b)
+	}
 	if err != nil {
 		return err
 	}
@@ -325,6 +347,33 @@ func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBodyString(text)
 	return nil
+}
+
+// decided takes a change from an agent of this list.
+func (h *handler) decided(bounded context.Context, from awa.Caller, b wire.PushBody) (applied bool, err error) {
+	c := awa.Change{ID: b.ID, Action: b.Action, Data: b.Data, Index: b.Index, Term: b.Term, Key: b.Key}
+	if _, _, _, err := c.Node(); err != nil {
+		return false, err
+	}
+	return h.agent.Push(bounded, from, c)
+}
+
+// claim takes a change that nobody has decided yet: the original's servers
+// number their edits themselves, and push them to every agent they know. It is
+// an edit that gets its number or is refused, for two with the same number
+// would make the lists differ for good.
+func (h *handler) claim(bounded context.Context, ctx *fasthttp.RequestCtx, b wire.PushBody) (applied bool, err error) {
+	sum := sha256.Sum256([]byte(string(b.Action) + " " + b.Data))
+	e := awa.Edit{Action: b.Action, Data: []byte(b.Data), ID: b.ID, Key: fmt.Sprintf("push-%d-%x", b.ID, sum)}
+	held, err := h.agent.Changes(b.ID-1, 1)
+	if err != nil {
+		return false, err
+	}
+	if len(held) > 0 && (held[0].Key == e.Key || held[0].Action == b.Action && held[0].Data == b.Data) {
+		return false, nil
+	}
+	_, err = h.have(bounded, ctx, e, 0)
+	return err == nil, err
 }
 
 // editTimeout is how long an edit may take before its outcome is given up.
@@ -355,24 +404,30 @@ func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 			return err
 		}
 	}
-	e := awa.Edit{Action: b.Action, Data: append([]byte(nil), b.Data...), Key: string(ctx.Request.Header.Peek(wire.HeaderKey)), IfChanged: b.IfChanged}
-	if err := e.Check(); err != nil {
-		return err
-	}
-	if err := e.Stamp(ctx.RemoteIP().String(), time.Now()); err != nil {
-		return err
-	}
 	bounded, cancel := context.WithTimeout(context.Background(), editTimeout)
 	defer cancel()
-	id, node, err := h.agent.Edit(bounded, e, hops)
+	a, err := h.have(bounded, ctx, awa.Edit{
+		Action: b.Action, Data: append([]byte(nil), b.Data...), Key: string(ctx.Request.Header.Peek(wire.HeaderKey)), ID: b.ID, IfChanged: b.IfChanged,
+	}, hops)
 	if err != nil {
 		return err
 	}
-	a := wire.EditAnswer{ID: id}
-	if e.Action != awa.Delete {
-		a.Node = &node
-	}
 	return answer(ctx, a)
+}
+
+// have has an edit decided that says, if nothing better, from where it came.
+func (h *handler) have(bounded context.Context, ctx *fasthttp.RequestCtx, e awa.Edit, hops int) (wire.EditAnswer, error) {
+	if err := e.Check(); err != nil {
+		return wire.EditAnswer{}, err
+	}
+	if err := e.Stamp(ctx.RemoteIP().String(), time.Now()); err != nil {
+		return wire.EditAnswer{}, err
+	}
+	id, node, err := h.agent.Edit(bounded, e, hops)
+	if err != nil || e.Action == awa.Delete {
+		return wire.EditAnswer{ID: id}, err
+	}
+	return wire.EditAnswer{ID: id, Node: &node}, nil
 }
 
 // readBody reads a JSON object; like is an example for the error's sentence.
@@ -394,8 +449,12 @@ func (h *handler) raft(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if from.UID == "" {
 		return wire.Faultf(awa.ErrBadInput, "%s is for agents among themselves: the header %s is missing", wire.PathRaft, wire.HeaderUID)
 	}
-	if err := sameList(h.agent.Self(), from); err != nil {
+	self := h.agent.Self()
+	if err := sameList(self, from); err != nil {
 		return err
+	}
+	if to := string(ctx.Request.Header.Peek(wire.HeaderTo)); to != self.UID {
+		return wire.Faultf(awa.ErrOtherAgent, "this is the agent of node %s with the uid %s, and not the one with the uid %s: the node list has a wrong address", self.Name, self.UID, clip(to))
 	}
 	if err := h.agent.AcceptRaft(from); err != nil {
 		return err

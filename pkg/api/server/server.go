@@ -6,10 +6,12 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,24 +23,47 @@ import (
 
 // Times and sizes that bound what one client can hold.
 const (
-	readTimeout  = 10 * time.Second // for a whole request
+	// readTimeout is for a whole request, and before the first one for a TLS
+	// handshake, which fasthttp bounds by nothing else.
+	readTimeout  = 5 * time.Second
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 3 * time.Minute // must exceed the interval of sweeps, else every sweep is cold
 	maxHeader    = 8 << 10
 	maxBody      = 1 << 20 // of a request
 )
 
+// Config is what a Server needs. Agent and Log must be set.
+type Config struct {
+	Agent Agent
+	Log   *slog.Logger
+	// Secure makes the port's connections speak TLS, as trust.Keyring.Listener
+	// does, and tells failed of the clients that it lets not in. nil leaves
+	// the connections as they are.
+	Secure func(inner net.Listener, failed func(remote net.Addr, err error)) net.Listener
+	// Role gives the role that a client's certificate stands for; false for
+	// none. It is asked at every request, since keys may be removed. nil means
+	// that there is no TLS and everybody may do everything.
+	Role func(tls.ConnectionState) (awa.Role, bool)
+}
+
 // Server answers the agent's calls on one listener. The zero value is not
 // usable: see NewServer.
 type Server struct {
-	http *fasthttp.Server
-	log  *slog.Logger
+	http   *fasthttp.Server
+	log    *slog.Logger
+	secure func(net.Listener, func(net.Addr, error)) net.Listener
+	ration *ration
+	limits limits
+
+	mu    sync.Mutex
+	guard *guard // nil before Serve
 }
 
 // NewServer makes a server for an agent; it starts nothing.
-func NewServer(agent Agent, log *slog.Logger) *Server {
-	h := &handler{agent: agent, log: log}
-	return &Server{log: log, http: &fasthttp.Server{
+func NewServer(cfg Config) *Server {
+	h := &handler{agent: cfg.Agent, log: cfg.Log, role: cfg.Role}
+	r := &ration{log: cfg.Log}
+	return &Server{log: cfg.Log, secure: cfg.Secure, ration: r, limits: standardLimits(), http: &fasthttp.Server{
 		Handler:               h.serve,
 		ErrorHandler:          h.broken,
 		ReadTimeout:           readTimeout,
@@ -50,23 +75,49 @@ func NewServer(agent Agent, log *slog.Logger) *Server {
 		ReduceMemoryUsage:     true,
 		CloseOnShutdown:       true,
 		NoDefaultServerHeader: true,
-		Logger:                debugLog{log},
+		Logger:                debugLog{r},
 	}}
 }
 
 // Serve answers until Shutdown or until the listener fails; it closes the
 // listener.
 func (s *Server) Serve(ln net.Listener) error {
-	if err := s.http.Serve(patient{ln, s.log}); err != nil {
+	g := newGuard(patient{ln, s.log}, s.limits, s.ration)
+	s.mu.Lock()
+	s.guard = g
+	s.mu.Unlock()
+	var outer net.Listener = g
+	if s.secure != nil {
+		outer = s.secure(g, s.failed)
+	}
+	if err := s.http.Serve(outer); err != nil {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
 	return nil
 }
 
+// failed logs that a client was not let in. What a person can mend has a code;
+// the rest are connections that broke, or were given up.
+func (s *Server) failed(remote net.Addr, err error) {
+	var code awa.Code
+	if !errors.As(err, &code) {
+		s.ration.line(slog.LevelDebug, "handshake", "a connection ended before its first request", "from", remote.String(), "error", err)
+		return
+	}
+	s.ration.line(slog.LevelWarn, string(code), "a client was not let in", "from", remote.String(), "error", err)
+}
+
 // Shutdown closes the listener and waits for the requests under way, until
-// ctx ends. Raft streams are not waited for.
+// ctx ends. Then it closes the connections on which nobody has asked anything
+// yet. Raft streams are not waited for.
 func (s *Server) Shutdown(ctx context.Context) error {
-	return s.http.ShutdownWithContext(ctx)
+	err := s.http.ShutdownWithContext(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.guard != nil {
+		s.guard.closePending()
+	}
+	return err
 }
 
 // patient is a listener that outlives a shortage: out of file descriptors is
@@ -99,17 +150,29 @@ func isShortage(err error) bool {
 
 // debugLog takes the server's own log lines, which tell of misbehaving
 // clients: nothing that an administrator must see.
-type debugLog struct{ log *slog.Logger }
+type debugLog struct{ *ration }
 
-// Printf implements fasthttp.Logger.
+// Printf implements fasthttp.Logger. Its lines are told apart by their format.
 func (l debugLog) Printf(format string, args ...any) {
-	l.log.Debug("http server", "message", fmt.Sprintf(format, args...))
+	l.line(slog.LevelDebug, format, "http server", "message", lazy{format, args})
 }
+
+// lazy is a text that is made only when it is logged.
+type lazy struct {
+	format string
+	args   []any
+}
+
+// LogValue implements slog.LogValuer.
+func (l lazy) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf(l.format, l.args...)) }
 
 // broken answers a request that could not be read.
 func (h *handler) broken(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
+	_, nobody := h.roleOf(ctx)
 	switch {
+	case nobody != nil:
+		h.refuse(ctx, nobody)
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		h.refuse(ctx, wire.Faultf(wire.CodeTooLarge, "the body is larger than %d bytes: nothing was changed", maxBody))
 	case errors.As(err, &small):

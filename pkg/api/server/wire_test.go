@@ -219,7 +219,7 @@ func TestServer_slow(t *testing.T) {
 					defer close(ended)
 					all, err := io.ReadAll(conn) // a drop that comes too late gives a reset
 					answered := strings.HasPrefix(string(all), "HTTP/1.1 408 ") &&
-						strings.HasSuffix(string(all), "\r\n\r\n"+`{"error":"the request did not arrive whole within 10s","code":"bad_input"}`)
+						strings.HasSuffix(string(all), "\r\n\r\n"+`{"error":"the request did not arrive whole within 5s","code":"bad_input"}`)
 					if silent := begin == 0 && !drip; !answered && !(silent && len(all) == 0) {
 						t.Errorf("%v after %q", err, all)
 					}
@@ -254,8 +254,8 @@ func TestServer_slow(t *testing.T) {
 // TestServer_bounds keeps the times and sizes that bound what one client
 // holds: the tests above lower some of them.
 func TestServer_bounds(t *testing.T) {
-	s := NewServer(newFake(t), nil).http
-	if s.ReadTimeout != 10*time.Second || s.WriteTimeout != 30*time.Second || s.IdleTimeout != 3*time.Minute || s.MaxRequestBodySize != 1<<20 || s.ReadBufferSize != 8<<10 {
+	s := NewServer(Config{Agent: newFake(t)}).http
+	if s.ReadTimeout != 5*time.Second || s.WriteTimeout != 30*time.Second || s.IdleTimeout != 3*time.Minute || s.MaxRequestBodySize != 1<<20 || s.ReadBufferSize != 8<<10 {
 		t.Errorf("read %v, write %v, idle %v, body %d, head %d", s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.MaxRequestBodySize, s.ReadBufferSize)
 	}
 }

@@ -41,15 +41,16 @@ type OldNode struct {
 
 // StatusBody is the answer of GET /v1/status.
 type StatusBody struct {
-	Cluster string       `json:"cluster"`
-	History awa.History  `json:"history"`
-	Agent   string       `json:"agent"`
-	State   uint64       `json:"state"`
-	Leader  string       `json:"leader"`
-	Voters  []string     `json:"voters"`
-	SweptAt time.Time    `json:"swept_at"`
-	TookMS  float64      `json:"took_ms"`
-	Nodes   []NodeStatus `json:"nodes"`
+	Cluster  string       `json:"cluster"`
+	History  awa.History  `json:"history"`
+	Agent    string       `json:"agent"`
+	State    uint64       `json:"state"`
+	Leader   string       `json:"leader"`
+	Voters   []string     `json:"voters"`
+	Insecure bool         `json:"insecure,omitempty"` // everybody may edit the list
+	SweptAt  time.Time    `json:"swept_at"`
+	TookMS   float64      `json:"took_ms"`
+	Nodes    []NodeStatus `json:"nodes"`
 }
 
 // NodeStatus is an element of StatusBody.Nodes.
@@ -72,7 +73,7 @@ type NodeStatus struct {
 
 // NewStatusBody gives a status as GET /v1/status does.
 func NewStatusBody(s awa.ClusterStatus) StatusBody {
-	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.SweptAt, toMS(s.Took), make([]NodeStatus, len(s.Nodes))}
+	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.Insecure, s.SweptAt, toMS(s.Took), make([]NodeStatus, len(s.Nodes))}
 	if b.Voters == nil {
 		b.Voters = []string{}
 	}
@@ -89,7 +90,7 @@ func NewStatusBody(s awa.ClusterStatus) StatusBody {
 func (b StatusBody) Status() awa.ClusterStatus {
 	s := awa.ClusterStatus{
 		Cluster: b.Cluster, History: b.History, Agent: b.Agent, State: b.State, Leader: b.Leader, Voters: b.Voters,
-		SweptAt: b.SweptAt, Took: fromMS(b.TookMS), Nodes: make([]awa.NodeStatus, len(b.Nodes)),
+		Insecure: b.Insecure, SweptAt: b.SweptAt, Took: fromMS(b.TookMS), Nodes: make([]awa.NodeStatus, len(b.Nodes)),
 	}
 	for i, n := range b.Nodes {
 		since, _ := time.Parse(time.RFC3339Nano, n.Since) // the zero time when there is none
@@ -171,6 +172,7 @@ type PushBody struct {
 type EditBody struct {
 	Action    awa.Action      `json:"action"`
 	Data      json.RawMessage `json:"data"`
+	ID        uint64          `json:"id,omitempty"`
 	IfChanged uint64          `json:"if_changed,omitempty"`
 }
 

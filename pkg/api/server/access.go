@@ -1,0 +1,56 @@
+package server
+
+import (
+	"net"
+
+	"github.com/valyala/fasthttp"
+
+	"are-we-alive/pkg/api/internal/wire"
+	"are-we-alive/pkg/awa"
+)
+
+// admit is the one place that decides who may call what. Without a role
+// nothing of the request is looked at, so that the refusal is the same for
+// every one; with a role, nothing but its path and method.
+func (h *handler) admit(ctx *fasthttp.RequestCtx) (route, awa.Role, error) {
+	role, err := h.roleOf(ctx)
+	if err != nil {
+		return route{}, "", err
+	}
+	settle(ctx.Conn())
+	r, err := find(string(ctx.Path()), string(ctx.Method()), ctx)
+	if err == nil && !role.May(r.role) {
+		err = wire.Faultf(awa.ErrForbidden, "%s %s needs the cluster key, and this client has a check key, which can only read: use the key file of a server of the cluster", r.method, r.path)
+	}
+	return r, role, err
+}
+
+// roleOf asks for the caller's role anew at each request, since its key may
+// have been removed while the connection was open.
+func (h *handler) roleOf(ctx *fasthttp.RequestCtx) (awa.Role, error) {
+	if h.role == nil {
+		return awa.RoleMember, nil
+	}
+	if state := ctx.TLSConnectionState(); state != nil {
+		if role, ok := h.role(*state); ok {
+			return role, nil
+		}
+	}
+	ctx.SetConnectionClose() // the client must show another certificate
+	return "", wire.Faultf(awa.ErrForbidden, "this agent does not accept the key of this connection any more: use the key file that the servers of the cluster have now, and connect again")
+}
+
+// settle tells the guard below a connection that its client has a role.
+func settle(conn net.Conn) {
+	for conn != nil {
+		switch c := conn.(type) {
+		case *guarded:
+			c.settle()
+			return
+		case interface{ NetConn() net.Conn }: // TLS, or what looks out for it
+			conn = c.NetConn()
+		default:
+			return
+		}
+	}
+}

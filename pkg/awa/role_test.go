@@ -1,0 +1,17 @@
+package awa
+
+import "testing"
+
+func TestRole_May(t *testing.T) {
+	for _, c := range []struct {
+		has, need Role
+		want      bool
+	}{
+		{RoleMember, RoleMember, true}, {RoleMember, RoleCheck, true}, {RoleCheck, RoleCheck, true}, {RoleCheck, RoleMember, false},
+		{"", RoleCheck, false}, {"", "", false}, {RoleMember, "", false}, {RoleCheck, "", false}, {"root", RoleCheck, false},
+	} {
+		if c.has.May(c.need) != c.want {
+			t.Errorf("%q may what needs %q: %t", c.has, c.need, !c.want)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+
+	"are-we-alive/pkg/api/server"
+	"are-we-alive/pkg/trust"
+)
+
+// What an agent does with the cluster's key. Its certificate is minted in
+// memory when it starts and whenever its keys or its node's name change. There
+// is no timer to renew it: it is valid until the year 9999, for the reasons
+// that package trust gives.
+
+// openKeys reads the key file and makes the agent's certificate.
+func (d *Daemon) openKeys() error {
+	if d.cfg.KeyFile == "" {
+		return nil
+	}
+	keys, err := trust.ReadFile(d.cfg.KeyFile, d.cfg.Insecure)
+	if err != nil {
+		return err
+	}
+	uid := d.store.Meta().UID
+	if d.keys, err = trust.NewAgent(keys, uid, d.name(uid)); err != nil {
+		return fmt.Errorf("key file %s: %w", d.cfg.KeyFile, err)
+	}
+	return nil
+}
+
+// Reload reads the key file again, as after SIGHUP. An error, which is logged
+// too, leaves all as it was. Requests under way end well: only idle connections
+// are closed, and Raft streams when a key was removed, all of which are opened
+// anew with the keys of now. An agent without a key file reads nothing.
+//
+// No request fails during a rotation when all programs of the cluster take
+// each of these steps before any takes the next one: the file holds old; old,
+// new; new, old; new.
+func (d *Daemon) Reload() error {
+	if d.keys == nil {
+		d.log.Info("this agent has no key file to read again")
+		return nil
+	}
+	before := d.keys.IDs()
+	keys, err := trust.ReadFile(d.cfg.KeyFile, d.cfg.Insecure)
+	if err == nil {
+		if err = d.keys.SetKeys(keys); err != nil {
+			err = fmt.Errorf("key file %s: %w", d.cfg.KeyFile, err)
+		}
+	}
+	if err != nil {
+		d.log.Error("the key file can't be used, the keys stay as they were", "keys", strings.Join(before, " "), "error", err)
+		return err
+	}
+	after := d.keys.IDs()
+	d.client.CloseIdle()
+	closed := 0
+	if slices.ContainsFunc(before, func(id string) bool { return !slices.Contains(after, id) }) {
+		closed = d.streams.closeAll()
+	}
+	d.log.Info("read the key file again", "file", d.cfg.KeyFile, "keys_before", strings.Join(before, " "), "keys", strings.Join(after, " "), "raft_streams_closed", closed)
+	return nil
+}
+
+// keyIDs names the keys for the log, the one in use first.
+func (d *Daemon) keyIDs() string {
+	if d.keys == nil {
+		return "none"
+	}
+	return strings.Join(d.keys.IDs(), " ")
+}
+
+// secure makes a connection to another agent speak TLS.
+func (d *Daemon) secure(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
+	c, err := d.keys.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
+	if err == nil && uid != "" { // a Raft stream
+		c = d.streams.track(c)
+	}
+	return c, err
+}
+
+// serverConfig is that of the agent's port.
+func (d *Daemon) serverConfig() server.Config {
+	if d.keys == nil {
+		return server.Config{Agent: d.agent, Log: d.log, Secure: trust.PlainListener}
+	}
+	return server.Config{Agent: d.agent, Log: d.log, Secure: d.keys.Listener, Role: d.keys.RoleOf}
+}
+
+// followName keeps the certificate's name the one that the list has for this
+// node, until ctx ends.
+func (d *Daemon) followName(ctx context.Context) error {
+	if d.keys == nil {
+		return nil
+	}
+	for in := ""; ; {
+		state, uid := d.store.State(), d.store.Meta().UID
+		if name := d.name(uid); name != in {
+			if err := d.keys.SetIdentity(uid, name); err != nil {
+				return err
+			}
+			in = name
+		}
+		if err := d.store.Wait(ctx, state+1); err != nil {
+			return err
+		}
+	}
+}
+
+// streams are the open Raft streams. They live for as long as two voters do,
+// and nobody asks for the other side's role again while they are open.
+type streams struct {
+	mu   sync.Mutex
+	open map[*stream]bool
+}
+
+// stream is a connection that streams knows of.
+type stream struct {
+	net.Conn
+	of *streams
+}
+
+// Close closes the stream.
+func (c *stream) Close() error {
+	c.of.mu.Lock()
+	delete(c.of.open, c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
+}
+
+func (s *streams) track(conn net.Conn) net.Conn {
+	c := &stream{conn, s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = map[*stream]bool{}
+	}
+	s.open[c] = true
+	return c
+}
+
+// closeAll closes all streams and tells how many there were.
+func (s *streams) closeAll() int {
+	s.mu.Lock()
+	open := s.open
+	s.open = nil
+	s.mu.Unlock()
+	for c := range open {
+		c.Conn.Close()
+	}
+	return len(open)
+}
