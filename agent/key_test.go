@@ -175,19 +175,19 @@ func keyed(t *testing.T, keys ...trust.Key) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := func(net.Addr, error) {}
-	safe := trust.PlainListener(ln, told)
+	cfg := server.Config{Log: slog.New(slog.DiscardHandler), Secure: trust.PlainListener}
 	if len(keys) > 0 {
 		ring, err := trust.NewAgent(keys, awa.NewUID(), "n1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		safe = ring.Listener(ln, told)
+		cfg.Secure, cfg.Role = ring.Listener, ring.RoleOf
 	}
 	agent := still{&growing{}}
 	agent.grow(2)
-	srv, ended := server.NewServer(agent, slog.New(slog.DiscardHandler)), make(chan error, 1)
-	go func() { ended <- srv.Serve(safe) }()
+	cfg.Agent = agent
+	srv, ended := server.NewServer(cfg), make(chan error, 1)
+	go func() { ended <- srv.Serve(ln) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
