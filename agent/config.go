@@ -28,16 +28,23 @@ func (c *runCmd) BeforeResolve(ctx *kong.Context) error {
 	if err != nil || fields == nil {
 		return err
 	}
+	values := map[string]string{} // by the flag's name
+	for _, f := range ctx.Flags() {
+		key := strings.ReplaceAll(f.Name, "-", "_")
+		value, ok := fields[key]
+		if !ok || f.Name == "config" {
+			continue
+		}
+		if values[f.Name], err = configValue(f, value); err != nil {
+			return fmt.Errorf("%s: %s %w", path, key, err)
+		}
+	}
 	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
-		value, ok := fields[strings.ReplaceAll(f.Name, "-", "_")]
-		if !ok || f.Name == "config" || inEnvironment(f) {
+		value, ok := values[f.Name]
+		if !ok || inEnvironment(f) {
 			return nil, nil
 		}
-		s, err := configValue(f, value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %s %w", path, strings.ReplaceAll(f.Name, "-", "_"), err)
-		}
-		return s, nil
+		return value, nil
 	}))
 	return nil
 }

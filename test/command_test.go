@@ -195,7 +195,7 @@ func TestCommand_wrong(t *testing.T) {
 		code int
 		text string
 	}{
-		"":                                  {2, `expected one of "run", "node", "changes", "backup", "restore"` + help},
+		"":                                  {2, `expected one of "run", "key", "node", "changes", "backup", ...` + help},
 		"nonsense":                          {2, "unexpected argument nonsense" + help},
 		"node":                              {2, `expected one of "list", "add", "set", "remove"` + help},
 		"node frobnicate":                   {2, "unexpected argument frobnicate" + help},

@@ -170,9 +170,9 @@ func TestTerminal_noAnswer(t *testing.T) {
 		code  int
 		text  string
 	}{
-		"Ctrl-C":  {func(_ *agent, term *terminal) { io.WriteString(term.near, "\x03") }, 1, "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
-		"Ctrl-D":  {func(_ *agent, term *terminal) { io.WriteString(term.near, "\x04") }, 1, "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
-		"SIGTERM": {func(a *agent, _ *terminal) { a.signal(syscall.SIGTERM) }, 1, "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
+		"Ctrl-C":  {func(_ *agent, term *terminal) { io.WriteString(term.near, "\x03") }, 2, "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
+		"Ctrl-D":  {func(_ *agent, term *terminal) { io.WriteString(term.near, "\x04") }, 2, "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
+		"SIGTERM": {func(a *agent, _ *terminal) { a.signal(syscall.SIGTERM) }, 2, "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

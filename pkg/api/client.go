@@ -26,7 +26,8 @@ type ClientConfig struct {
 	// Caller tells the agent that asks; nil for a monitoring client.
 	Caller func() awa.Caller
 	// MaxIdle is how many connections are kept open in all, 2,000 when 0. One
-	// costs about 6 KiB on each side; a sweep opens anew what is not kept.
+	// costs about 6 KiB on each side, with TLS 15 KiB here and 23 KiB there; a
+	// sweep opens anew what is not kept.
 	MaxIdle int
 	// KeepIdle is how long an unused connection is kept, 2 minutes when 0. It
 	// must be shorter than the server's idle time (3 minutes).
@@ -34,9 +35,12 @@ type ClientConfig struct {
 	// Dial opens a connection; nil is net.Dialer's. It is handed an IP
 	// address wherever the name has just one.
 	Dial Dial
-	// Secure makes a connection that was just opened speak TLS; nil leaves it
-	// as it is. addr is host:port; uid is the agent meant, or "" for whichever
-	// answers there, whose answer then tells who it is.
+	// Secure makes a connection safe after each dial, such as a TLS
+	// handshake; nil leaves it as it is. addr is the host:port that is
+	// called, uid the agent that is meant, or "" for whichever answers there.
+	// It ends with ctx, and closes conn when it fails. Its error is one of
+	// awa.StageTLS, and so is every later one of reading or writing that
+	// holds an awa.Code: in TLS 1.3 a refusal comes with the first answer.
 	Secure func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error)
 }
 
@@ -71,7 +75,8 @@ func NewClient(cfg ClientConfig) *Client {
 // Close closes the idle connections; those in use close after their call.
 func (c *Client) Close() { c.pool.close(true) }
 
-// CloseIdle closes the idle connections, so that the next calls open new ones.
+// CloseIdle closes the idle connections, and those in use after their call, so
+// that the next calls open new ones.
 func (c *Client) CloseIdle() { c.pool.close(false) }
 
 // Ping asks an agent for a sign of life. With fresh no kept connection is used.
@@ -148,7 +153,7 @@ func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	req := request{
 		method: methodPost, path: wire.PathChanges,
-		body: wire.EditBody{Action: e.Action, Data: json.RawMessage(e.Data), IfChanged: e.IfChanged}, key: e.Key, hops: hops, once: true,
+		body: wire.EditBody{Action: e.Action, Data: json.RawMessage(e.Data), ID: e.ID, IfChanged: e.IfChanged}, key: e.Key, hops: hops, once: true,
 	}
 	var answer wire.EditAnswer
 	err := c.call(ctx, addr, req, func(r *response) error { return json.Unmarshal(r.body, &answer) })
@@ -176,15 +181,16 @@ func (c *Client) Changes(ctx context.Context, addr string, since uint64, limit i
 	return a, err
 }
 
-// DialRaft opens a Raft stream to an agent.
-func (c *Client) DialRaft(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := c.dial(ctx, addr)
+// DialRaft opens a Raft stream to the agent with a uid; awa.ErrOtherAgent says
+// that another one answers there. Raft would count its vote as the first one's.
+func (c *Client) DialRaft(ctx context.Context, addr, uid string) (net.Conn, error) {
+	conn, err := c.dial(ctx, addr, uid)
 	if err != nil {
 		return nil, err
 	}
 	stream := &streamConn{conn, bufio.NewReader(conn)}
 	release := bound(ctx, conn)
-	req := request{path: wire.PathRaft, method: methodPost, upgrade: true}
+	req := request{path: wire.PathRaft, method: methodPost, raftTo: uid}
 	_, err = c.exchange(bufio.NewWriter(conn), stream.r, addr, req, ignore)
 	givenUp(ctx, err)
 	if !release() && err == nil {
@@ -203,8 +209,9 @@ type request struct {
 	body                any    // encoded as JSON when not nil
 	key                 string
 	hops                int
-	fresh, upgrade      bool
-	once                bool // not to be repeated here
+	fresh               bool
+	once                bool   // not to be repeated here
+	raftTo              string // for a Raft stream: the uid of the agent meant
 }
 
 // What the calls use of HTTP's words.
@@ -223,9 +230,10 @@ func ignore(*response) error { return nil }
 // connection that turns out to be dead is replaced once, when the request is
 // safe to repeat.
 func (c *Client) call(ctx context.Context, addr string, req request, read func(*response) error) error {
+	round := c.pool.now()
 	if !req.fresh {
 		if conn := c.pool.take(addr); conn != nil {
-			err := c.use(ctx, conn, addr, req, read)
+			err := c.use(ctx, conn, round, addr, req, read)
 			var dead *awa.PingError
 			// Nothing of a forbidden request was looked at: the key that the
 			// connection was made with may have been removed since.
@@ -235,15 +243,16 @@ func (c *Client) call(ctx context.Context, addr string, req request, read func(*
 			}
 		}
 	}
-	conn, err := c.dial(ctx, addr)
+	conn, err := c.dial(ctx, addr, "")
 	if err != nil {
 		return err
 	}
-	return c.use(ctx, conn, addr, req, read)
+	return c.use(ctx, conn, round, addr, req, read)
 }
 
-// use sends a request over a connection and keeps it when it stays good.
-func (c *Client) use(ctx context.Context, conn net.Conn, addr string, req request, read func(*response) error) error {
+// use sends a request over a connection of a pool's round, and keeps it when it
+// stays good.
+func (c *Client) use(ctx context.Context, conn net.Conn, round int, addr string, req request, read func(*response) error) error {
 	br, bw := c.reader(conn), c.writer(conn)
 	release := bound(ctx, conn)
 	whole, err := c.exchange(bw, br, addr, req, read)
@@ -252,7 +261,7 @@ func (c *Client) use(ctx context.Context, conn net.Conn, addr string, req reques
 	c.readers.Put(br)
 	c.writers.Put(bw)
 	if good {
-		c.pool.give(addr, conn)
+		c.pool.give(addr, conn, round)
 	} else {
 		conn.Close()
 	}
@@ -285,10 +294,10 @@ func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req r
 		a, err = readResponse(br)
 	}
 	if err != nil {
-		return false, &awa.PingError{Stage: awa.StageReply, Err: plain(err)}
+		return false, &awa.PingError{Stage: stageOf(err), Err: plain(err)}
 	}
 	whole, want := !a.last, statusOK
-	if req.upgrade {
+	if req.raftTo != "" {
 		want = statusSwitching
 	}
 	if a.status != want {
@@ -300,13 +309,26 @@ func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req r
 	return whole, nil
 }
 
+// stageOf is the stage of an error of reading or writing: see
+// ClientConfig.Secure.
+func stageOf(err error) awa.Stage {
+	if _, refused := errors.AsType[awa.Code](err); refused {
+		return awa.StageTLS
+	}
+	return awa.StageReply
+}
+
 // refusal reads an error's body.
 func refusal(a *response) error {
 	var body wire.ErrorBody
 	if err := json.Unmarshal(a.body, &body); err != nil || body.Error == "" || body.Code == "" {
 		return &awa.PingError{Stage: awa.StageReply, Err: fmt.Errorf("%w (HTTP status %d)", errNoAgent, a.status)}
 	}
-	return &awa.Fault{Code: body.Code, Text: body.Error}
+	fault := &awa.Fault{Code: body.Code, Text: body.Error}
+	if body.Code == wire.CodePlainHTTP {
+		return &awa.PingError{Stage: awa.StageTLS, Err: fault}
+	}
+	return fault
 }
 
 // fill gives a request's headers, but for its length, and its body.
@@ -324,7 +346,8 @@ func (c *Client) fill(addr string, req request) (headers []wire.Header, body []b
 	if req.key != "" {
 		add(wire.HeaderKey, req.key)
 	}
-	if req.upgrade {
+	if req.raftTo != "" {
+		add(wire.HeaderTo, req.raftTo)
 		add("Connection", "Upgrade")
 		add("Upgrade", wire.RaftProtocol)
 	}

@@ -222,7 +222,7 @@ func TestClient_cancel(t *testing.T) {
 			_, _, err := c.Edit(ctx, p.addr, awa.Edit{Data: []byte("{}"), Key: "k"}, 0)
 			return err
 		},
-		"raft": func(ctx context.Context, c *Client) error { _, err := c.DialRaft(ctx, p.addr); return err },
+		"raft": func(ctx context.Context, c *Client) error { _, err := c.DialRaft(ctx, p.addr, "u"); return err },
 	} {
 		for _, at := range []struct {
 			stage  awa.Stage

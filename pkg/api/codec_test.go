@@ -206,8 +206,8 @@ func TestClient_requests(t *testing.T) {
 			"GET /ping HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Uid: u\r\nAwa-State: 0\r\n\r\n"},
 		"an edit": {nil, request{method: methodPost, path: wire.PathChanges, body: "<ü>", key: "k", hops: 2},
 			"POST /v1/changes HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Hops: 2\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n\"<ü>\""},
-		"a Raft stream": {nil, request{method: methodPost, path: wire.PathRaft, upgrade: true},
-			"POST /v1/raft HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Connection: Upgrade\r\nUpgrade: awa-raft/1\r\nContent-Length: 0\r\n\r\n"},
+		"a Raft stream": {nil, request{method: methodPost, path: wire.PathRaft, raftTo: "u"},
+			"POST /v1/raft HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-To: u\r\nConnection: Upgrade\r\nUpgrade: awa-raft/1\r\nContent-Length: 0\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, sent := NewClient(ClientConfig{Caller: test.caller}), bytes.Buffer{}

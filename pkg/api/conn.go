@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -23,6 +24,7 @@ type pool struct {
 	count  int
 	pruned time.Time
 	closed bool
+	round  int // how often all were closed
 }
 
 type idleConn struct {
@@ -57,14 +59,23 @@ func (p *pool) put(addr string, conns []idleConn) {
 	p.idle[addr] = conns
 }
 
-// give keeps a connection, or closes it when there is no room.
-func (p *pool) give(addr string, c net.Conn) {
+// now gives the round. Whoever takes or opens a connection asks for it before,
+// and hands it back with the connection.
+func (p *pool) now() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.round
+}
+
+// give keeps a connection, or closes it when there is no room, or when all were
+// closed since its round.
+func (p *pool) give(addr string, c net.Conn, round int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if time.Since(p.pruned) >= p.keep/4 {
 		p.prune()
 	}
-	if p.closed || p.count >= p.most {
+	if p.closed || p.round != round || p.count >= p.most {
 		c.Close()
 		return
 	}
@@ -93,7 +104,8 @@ func (p *pool) prune() {
 	}
 }
 
-// close closes all idle connections; given ones are closed from then on.
+// close closes all idle connections, and those of this round when they are
+// given back; those of later rounds too when it is for good.
 func (p *pool) close(forGood bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,10 +115,12 @@ func (p *pool) close(forGood bool) {
 		}
 	}
 	p.idle, p.count, p.closed = nil, 0, forGood
+	p.round++
 }
 
-// dial opens a connection to host:port. The error is an *awa.PingError.
-func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
+// dial opens a connection to host:port and makes it safe; uid is the agent meant,
+// "" for whichever answers. The error is an *awa.PingError.
+func (c *Client) dial(ctx context.Context, addr, uid string) (net.Conn, error) {
 	host, port, err := awa.ParseAddr(addr, awa.DefaultPort)
 	if err != nil {
 		return nil, &awa.PingError{Stage: awa.StageResolve, Err: err}
@@ -127,12 +141,11 @@ func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if c.cfg.Secure == nil {
 		return conn, nil
 	}
-	secure, err := c.cfg.Secure(ctx, conn, addr, "")
+	safe, err := c.cfg.Secure(ctx, conn, addr, uid)
 	if err != nil {
-		conn.Close()
 		return nil, &awa.PingError{Stage: awa.StageTLS, Err: plain(err)}
 	}
-	return secure, nil
+	return safe, nil
 }
 
 // plain takes the addresses out of a network error, which its reader knows
@@ -149,6 +162,8 @@ func plain(err error) error {
 		return errno
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return errors.New("no such host")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // in a handshake, or TLS without its closing word
+		return errClosed
 	}
 	return err
 }

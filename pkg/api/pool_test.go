@@ -21,7 +21,7 @@ func TestPool(t *testing.T) {
 	const keep = 2 * time.Minute
 	give := func(p *pool, addr string) *idler {
 		c := &idler{}
-		p.give(addr, c)
+		p.give(addr, c, p.round)
 		return c
 	}
 	for name, test := range map[string]func(t *testing.T, p *pool){
@@ -56,7 +56,7 @@ func TestPool(t *testing.T) {
 			if p.take("a") != fresh || p.take("a") != old {
 				t.Error("one went too early")
 			}
-			p.give("a", old)
+			p.give("a", old, p.round)
 			time.Sleep(keep)
 			if c := p.take("a"); c != nil || !old.closed {
 				t.Errorf("%v was kept for too long", c)

@@ -47,6 +47,9 @@ type Edit struct {
 	Data json.RawMessage
 	// Key makes the edit safe to repeat; see List.
 	Key string
+	// ID, when not 0, is the id that the change must get; else it is refused
+	// with ErrGap or ErrConflict.
+	ID uint64
 	// IfChanged, when not 0, refuses an UPDATE or DELETE with ErrConflict
 	// unless the node's Changed is this.
 	IfChanged uint64

@@ -29,6 +29,8 @@ const (
 	ErrOtherCluster Code = "other_cluster"
 	// ErrOtherHistory: the two sides' lists belong to different histories.
 	ErrOtherHistory Code = "other_history"
+	// ErrOtherAgent: another agent answers at an address than was meant.
+	ErrOtherAgent Code = "other_agent"
 	// ErrNotReachable: nothing answered at an address.
 	ErrNotReachable Code = "not_reachable"
 	// ErrInUse: another process holds the data folder.

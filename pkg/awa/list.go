@@ -182,11 +182,14 @@ func (d *Draft) Repeated(key string) (uint64, bool) {
 
 // Decide turns an edit into the next change and adds it to the draft, or says
 // why not, with a Fault: ErrBadInput, ErrNameTaken, ErrUIDTaken,
-// ErrUnknownNode or ErrConflict. A repeated key must be looked for before,
+// ErrUnknownNode, ErrConflict or ErrGap. A repeated key must be looked for before,
 // with Repeated.
 func (d *Draft) Decide(e Edit, index, term uint64) (Change, Node, error) {
 	in, err := e.parse()
 	if err != nil {
+		return Change{}, Node{}, err
+	}
+	if err := d.checkID(e.ID); err != nil {
 		return Change{}, Node{}, err
 	}
 	var n Node
@@ -223,12 +226,27 @@ func (d *Draft) Decide(e Edit, index, term uint64) (Change, Node, error) {
 	return c, n, nil
 }
 
+// checkID says why the next change can't have the id that an edit asks for.
+func (d *Draft) checkID(id uint64) error {
+	switch {
+	case id > d.state+1:
+		return gap(id, d.state)
+	case id != 0 && id <= d.state:
+		return &Fault{ErrConflict, fmt.Sprintf("change %d was made already, and it is another one: the state is %d, read what is new and ask for change %d", id, d.state, d.state+1)}
+	}
+	return nil
+}
+
+func gap(id, state uint64) error {
+	return &Fault{ErrGap, fmt.Sprintf("change %d does not follow state %d", id, state)}
+}
+
 // Apply adds a decided change to the draft. It fails with ErrGap when the
 // change is not the next one, and with the errors of Decide when this list
 // can't be the one that it was decided on.
 func (d *Draft) Apply(c Change) error {
 	if c.ID != d.state+1 {
-		return &Fault{ErrGap, fmt.Sprintf("change %d does not follow state %d", c.ID, d.state)}
+		return gap(c.ID, d.state)
 	}
 	n, _, _, err := c.Node()
 	if err != nil {

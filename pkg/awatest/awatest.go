@@ -381,6 +381,18 @@ func (c *Cluster) Move(i int) {
 	}
 }
 
+// Swap gives two agents that are down each other's ports.
+func (c *Cluster) Swap(i, j int) {
+	c.t.Helper()
+	if c.Up(i) || c.Up(j) {
+		c.t.Fatalf("agents %d and %d must be down to swap their ports", i, j)
+	}
+	if err := errors.Join(c.over(i), c.over(j)); err != nil {
+		c.t.Fatal(err)
+	}
+	c.net.swap(i, j)
+}
+
 // Wipe empties the data folder of an agent that is down.
 func (c *Cluster) Wipe(i int) {
 	c.t.Helper()

@@ -75,6 +75,13 @@ func (n *network) move(host int) error {
 	return old.Close()
 }
 
+// swap exchanges the ports of two agents that are down.
+func (n *network) swap(a, b int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ports[a].tcp, n.ports[b].tcp = n.ports[b].tcp, n.ports[a].tcp
+}
+
 // attach opens an agent's port for one life of it.
 func (n *network) attach(host int) net.Listener {
 	n.mu.Lock()

@@ -213,3 +213,49 @@ func countUp(c *awatest.Cluster, at int, id uint64) error {
 		}
 	}
 }
+
+// The original's servers give their edits an id themselves and push them to
+// every agent they know. Such an edit gets its id or is refused: if one agent
+// took it and another edit got the id, the lists would differ for good.
+func TestPromise_ClaimedIDs(t *testing.T) {
+	c := awatest.New(t, 3)
+	taken := map[uint64]awa.Change{}
+	for round := range 10 {
+		next := c.WaitSame()
+		claims := make([]awa.Change, 3)
+		errs := make([]error, len(claims))
+		var all sync.WaitGroup
+		for i := range claims {
+			claims[i] = awa.Change{ID: uint64(len(next)) + 1, Action: awa.Create, Data: fmt.Sprintf(`{"name":"claim%d-%d","host":"127.0.0.1","port":1}`, round, i)}
+			all.Go(func() { errs[i] = c.Client().Push(t.Context(), c.Addr(i), claims[i]) })
+		}
+		all.Go(func() { c.MustEdit(round%3, awatest.CreateEdit(fmt.Sprintf("edit%d", round))) })
+		all.Wait()
+		for i, claim := range claims {
+			_, twice := taken[claim.ID]
+			switch {
+			case errs[i] == nil && twice:
+				t.Errorf("change %d was taken from two servers", claim.ID)
+			case errs[i] == nil:
+				taken[claim.ID] = claim
+			case !errors.Is(errs[i], awa.ErrConflict):
+				t.Errorf("change %d at agent %d: %v", claim.ID, i, errs[i])
+			}
+		}
+	}
+	if len(taken) == 0 {
+		t.Error("no change was taken from a server")
+	}
+	held := c.WaitSame()
+	for id, claim := range taken {
+		want, _, _, err := held[id-1].Node()
+		if err != nil || !strings.Contains(claim.Data, `"`+want.Name+`"`) {
+			t.Errorf("change %d makes %s, and %s was said to be it (%v)", id, want.Name, claim.Data, err)
+		}
+		for i := range 3 {
+			if err := c.Client().Push(t.Context(), c.Addr(i), claim); err != nil {
+				t.Errorf("change %d, pushed again to agent %d: %v", id, i, err)
+			}
+		}
+	}
+}

@@ -120,7 +120,7 @@ func checkRefused(t *testing.T, c *awatest.Cluster, i int, who awa.Caller, want 
 			return err
 		},
 		"raft": func(s *api.Client) error {
-			conn, err := s.DialRaft(ctx, addr)
+			conn, err := s.DialRaft(ctx, addr, before.UID)
 			if err == nil {
 				conn.Close()
 			}

@@ -274,3 +274,28 @@ func TestVoters_FollowersGetASnapshot(t *testing.T) {
 		c.MustEdit(i, awatest.CreateEdit(fmt.Sprintf("at%d", i)))
 	}
 }
+
+// Two voters come back at each other's addresses. A stream must not reach the
+// wrong one, whose vote would count for both.
+func TestVoters_SwappedAddresses(t *testing.T) {
+	c := awatest.New(t, 3, awatest.Configure(func(_ int, cfg *daemon.Config) {
+		cfg.Timing.Replace = time.Minute
+	}))
+	c.MustEdit(0, awatest.CreateEdit("before"))
+	c.Kill(1, 2)
+	c.Swap(1, 2)
+	c.Start(1, 2)
+	c.MustEdit(0, awatest.CreateEdit("after"))
+	c.Wait("the list has the new addresses", func() error {
+		nodes := c.Nodes(0)
+		for _, i := range []int{1, 2} {
+			if n := nodes[c.Name(i)]; n.Addr() != c.Addr(i) {
+				return fmt.Errorf("%s is at %s, not at %s", n.Name, c.Addr(i), n.Addr())
+			}
+		}
+		return nil
+	})
+	for i := range 3 {
+		c.MustEdit(i, awatest.CreateEdit(fmt.Sprintf("at%d", i)))
+	}
+}

@@ -48,7 +48,7 @@ func newTestOrder(t *testing.T, st *store.Store, dir string) *order {
 type nobody struct{ Peers }
 
 // DialRaft implements Peers.
-func (nobody) DialRaft(context.Context, string) (net.Conn, error) {
+func (nobody) DialRaft(context.Context, string, string) (net.Conn, error) {
 	return nil, &awa.PingError{Stage: awa.StageConnect, Err: net.ErrClosed}
 }
 

@@ -28,11 +28,12 @@ type command struct {
 	Action    awa.Action      `json:"action"`
 	Data      json.RawMessage `json:"data"`
 	Key       string          `json:"key,omitempty"`
+	ID        uint64          `json:"id,omitempty"`
 	IfChanged uint64          `json:"if_changed,omitempty"`
 }
 
 func encodeCommand(e awa.Edit) ([]byte, error) {
-	return json.Marshal(command{e.Action, json.RawMessage(e.Data), e.Key, e.IfChanged})
+	return json.Marshal(command{e.Action, json.RawMessage(e.Data), e.Key, e.ID, e.IfChanged})
 }
 
 // errBroken answers edits after the disk failed.
@@ -56,7 +57,7 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 			answers[i] = awa.Outcome{Err: fault(awa.ErrBadInput, "entry %d of the voters' log is no edit", l.Index)}
 			continue
 		}
-		entries = append(entries, awa.Entry{Index: l.Index, Term: l.Term, Edit: awa.Edit{Action: c.Action, Data: []byte(c.Data), Key: c.Key, IfChanged: c.IfChanged}})
+		entries = append(entries, awa.Entry{Index: l.Index, Term: l.Term, Edit: awa.Edit{Action: c.Action, Data: []byte(c.Data), Key: c.Key, ID: c.ID, IfChanged: c.IfChanged}})
 		at = append(at, i)
 	}
 	if len(entries) == 0 {

@@ -102,7 +102,10 @@ func raftConfig(uid string, t Timing, log *raftLogger) *raft.Config {
 	c.LocalID = raft.ServerID(uid)
 	c.HeartbeatTimeout = t.Heartbeat
 	c.ElectionTimeout = t.Heartbeat
-	c.LeaderLeaseTimeout = t.Heartbeat / 2
+	// The lease only says when a leader without a majority gives up. Nothing is
+	// read on its strength, so it is as long as raft allows: shorter ones let
+	// the leadership wander on a machine that is busy.
+	c.LeaderLeaseTimeout = t.Heartbeat
 	c.CommitTimeout = t.Commit
 	c.ShutdownOnRemove = false // with true the transport stays open
 	c.SnapshotInterval = t.Compact
@@ -257,7 +260,7 @@ func (o *order) dial(ctx context.Context, uid string) (net.Conn, error) {
 	if !ok {
 		return nil, fault(awa.ErrUnknownNode, "no node of the list has the uid %s", uid)
 	}
-	return o.cfg.Peers.DialRaft(ctx, addr)
+	return o.cfg.Peers.DialRaft(ctx, addr, uid)
 }
 
 // propose has an edit decided. Its errors: awa.ErrNoMajority when this agent

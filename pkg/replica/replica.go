@@ -61,7 +61,8 @@ type Peers interface {
 	Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error)
 	Push(ctx context.Context, addr string, c awa.Change) error
 	Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error)
-	DialRaft(ctx context.Context, addr string) (net.Conn, error)
+	// DialRaft fails with awa.ErrOtherAgent unless the agent there has the uid.
+	DialRaft(ctx context.Context, addr, uid string) (net.Conn, error)
 }
 
 // Seen is how another agent looked in the last background sweeps.

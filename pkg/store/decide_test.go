@@ -224,7 +224,7 @@ func TestStore_Apply(t *testing.T) {
 	})
 	t.Run("the log index does not go back", func(t *testing.T) {
 		s := founded(t)
-		ok(t, s.SetApplied(2, 9))
+		ok(t, s.setMeta(func(m *awa.Meta) bool { m.Index, m.Term = 2, 9; return true }))
 		ok(t, s.Apply(all[:1]))
 		equal(t, "applied", [2]uint64{s.Meta().Index, s.Meta().Term}, [2]uint64{2, 9})
 		ok(t, s.Apply(all[1:3]))

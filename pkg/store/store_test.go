@@ -161,14 +161,6 @@ func TestStore_SetVoters(t *testing.T) {
 	equal(t, "voters after a restart", reopen(t, s).Meta().Voters, set(6, "c"))
 }
 
-func TestStore_SetApplied(t *testing.T) {
-	s := founded(t)
-	ok(t, s.SetApplied(9, 2))
-	ok(t, s.SetApplied(8, 3))
-	s = reopen(t, s)
-	equal(t, "applied", [2]uint64{s.Meta().Index, s.Meta().Term}, [2]uint64{9, 2})
-}
-
 func TestStore_Log(t *testing.T) {
 	s := founded(t)
 	bounds := func(first, last uint64) {

@@ -26,18 +26,6 @@ func (s *Store) SetVoters(v awa.VoterSet) error {
 	})
 }
 
-// SetApplied moves the applied index and its term forward, never back. It
-// belongs to the restore of a snapshot that made no change here.
-func (s *Store) SetApplied(index, term uint64) error {
-	return s.setMeta(func(m *awa.Meta) bool {
-		ahead := index > m.Index
-		if ahead {
-			m.Index, m.Term = index, term
-		}
-		return ahead
-	})
-}
-
 // setMeta writes the meta when f says that it changed it.
 func (s *Store) setMeta(f func(m *awa.Meta) bool) error {
 	s.deciding.Lock()

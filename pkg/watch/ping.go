@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -173,11 +174,15 @@ func (p *ping) start(i int, patience time.Duration) {
 }
 
 // again tells whether a second attempt is worth while although the first has
-// failed already. A refused connection or an unknown host is an answer; a
-// connection that broke may have been a kept one, whose agent was started
-// again.
+// failed already. A refused connection or an unknown host is an answer, and so
+// is TLS that failed with a reason; a connection that broke may have been a kept
+// one, or have waited at its agent's door, and the agent was started again.
 func (p *ping) again(first attempt) bool {
-	return first.err != nil && first.stage == awa.StageReply && p.ctx.Err() == nil
+	if first.err == nil || p.ctx.Err() != nil {
+		return false
+	}
+	_, reason := errors.AsType[awa.Code](first.err)
+	return first.stage == awa.StageReply || first.stage == awa.StageTLS && !reason
 }
 
 // strike is called by the clock: first when the ping has held its lane for

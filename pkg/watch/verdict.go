@@ -50,8 +50,10 @@ func depth(s awa.Stage) int {
 		return 1
 	case awa.StageConnect:
 		return 2
-	case awa.StageReply:
+	case awa.StageTLS:
 		return 3
+	case awa.StageReply:
+		return 4
 	}
 	return 0
 }

@@ -34,7 +34,7 @@ func TestHandler_badInput(t *testing.T) {
 	before := agent.state()
 	for _, bad := range BadRequests() {
 		t.Run(bad.Name, func(t *testing.T) {
-			own := strings.NewReplacer("CLUSTER", testCluster, "HISTORY", testHistory)
+			own := strings.NewReplacer("CLUSTER", testCluster, "HISTORY", testHistory, "OWNUID", testUID)
 			r := talk(t, addr, own.Replace(bad.Raw), false, "POST")[0]
 			code, text := refused(t, r, bad.Status)
 			if want := own.Replace(bad.Text); code != bad.Code || text != want {
@@ -102,6 +102,7 @@ func TestHandler_noList(t *testing.T) {
 		"sync":      message("GET", "/sync?state=-1", ""),
 		"push":      message("POST", "/push", `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`),
 		"v1 status": message("GET", "/v1/status", ""),
+		"changes":   message("GET", "/v1/changes", ""),
 		"edit":      message("POST", "/v1/changes", `{"action":"DELETE","data":{"id":2}}`),
 		"raft":      message("POST", "/v1/raft", "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-Uid: x", "Awa-State: 0"),
 	} {

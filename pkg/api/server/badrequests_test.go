@@ -291,41 +291,58 @@ func badNodes() []BadRequest {
 	return all
 }
 
+// badPushes are pushes of an agent of the list, and claims of anybody else.
 func badPushes() []BadRequest {
+	agent := []string{"Awa-Uid: 00000000000000000000000000000000", "Awa-State: 0", "Awa-Cluster: CLUSTER", "Awa-History: HISTORY"}
 	var all []BadRequest
-	bad := func(name, body string, status int, code, text string) {
-		all = append(all, BadRequest{"push, " + name, message("POST", wire.PathPush, body), status, code, text})
+	push := func(name, body string, status int, code, text string) {
+		all = append(all, BadRequest{"push, " + name, message("POST", wire.PathPush, body, agent...), status, code, text})
+	}
+	claim := func(name, body string, status int, code, text string) {
+		all = append(all, BadRequest{"claim, " + name, message("POST", wire.PathPush, body), status, code, text})
+	}
+	both := func(name, body string, status int, code, text string) {
+		push(name, body, status, code, text)
+		claim(name, body, status, code, text)
 	}
 	const noID = "the body holds no id of a change: send one such as " + examplePush
 	node := func(id string) string {
 		return `"action":"CREATE","data":"{\"id\":` + id + `,\"name\":\"x\",\"host\":\"h\",\"port\":1}"}`
 	}
-	bad("nothing in it", `{}`, 400, "bad_input", noID)
-	bad("null", `null`, 400, "bad_input", noID)
-	bad("no id", `{`+node("3"), 400, "bad_input", noID)
-	bad("id 0", `{"id":0,`+node("3"), 400, "bad_input", noID)
-	bad("id -1", `{"id":-1,`+node("3"), 400, "bad_input", notJSON+examplePush)
-	bad("id as a string", `{"id":"3",`+node("3"), 400, "bad_input", notJSON+examplePush)
-	bad("an absurd id", `{"id":99999999999999999999,`+node("3"), 400, "bad_input", notJSON+examplePush)
-	bad("the largest id", `{"id":18446744073709551615,`+node("3"), 409, "gap", "apply change 18446744073709551615: change 18446744073709551615 does not follow state 2")
-	bad("one before it is missing", `{"id":5,`+node("3"), 409, "gap", "apply change 5: change 5 does not follow state 2")
-	bad("data as an object", `{"id":3,"action":"CREATE","data":{"id":3,"name":"x","host":"h","port":1}}`, 400, "bad_input", notJSON+examplePush)
-	bad("data that is no JSON", `{"id":3,"action":"CREATE","data":"x"}`, 400, "bad_input", notObject)
-	bad("no data", `{"id":3,"action":"CREATE"}`, 400, "bad_input", notObject)
-	bad("an unknown action", `{"id":3,"action":"DROP","data":"{\"id\":2}"}`, 400, "bad_input", `"DROP" is no action: use CREATE, UPDATE or DELETE`)
-	bad("no id of a node", `{"id":3,"action":"CREATE","data":"{\"name\":\"x\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input", "the data of change 3 names no node id")
-	bad("a bad name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"a b\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input",
+	const next = `"action":"CREATE","data":"{\"name\":\"x\",\"host\":\"h\",\"port\":1}"}`
+	both("nothing in it", `{}`, 400, "bad_input", noID)
+	both("null", `null`, 400, "bad_input", noID)
+	both("no id", `{`+node("3"), 400, "bad_input", noID)
+	both("id 0", `{"id":0,`+node("3"), 400, "bad_input", noID)
+	both("id -1", `{"id":-1,`+node("3"), 400, "bad_input", notJSON+examplePush)
+	both("id as a string", `{"id":"3",`+node("3"), 400, "bad_input", notJSON+examplePush)
+	both("an absurd id", `{"id":99999999999999999999,`+node("3"), 400, "bad_input", notJSON+examplePush)
+	push("the largest id", `{"id":18446744073709551615,`+node("3"), 409, "gap", "apply change 18446744073709551615: change 18446744073709551615 does not follow state 2")
+	claim("the largest id", `{"id":18446744073709551615,`+next, 409, "gap", "change 18446744073709551615 does not follow state 2")
+	push("one before it is missing", `{"id":5,`+node("3"), 409, "gap", "apply change 5: change 5 does not follow state 2")
+	claim("one before it is missing", `{"id":5,`+next, 409, "gap", "change 5 does not follow state 2")
+	claim("an id that is taken", `{"id":2,`+next, 409, "conflict", "change 2 was made already, and it is another one: the state is 2, read what is new and ask for change 3")
+	both("data as an object", `{"id":3,"action":"CREATE","data":{"id":3,"name":"x","host":"h","port":1}}`, 400, "bad_input", notJSON+examplePush)
+	both("data that is no JSON", `{"id":3,"action":"CREATE","data":"x"}`, 400, "bad_input", notObject)
+	both("no data", `{"id":3,"action":"CREATE"}`, 400, "bad_input", notObject)
+	both("an unknown action", `{"id":3,"action":"DROP","data":"{\"id\":2}"}`, 400, "bad_input", `"DROP" is no action: use CREATE, UPDATE or DELETE`)
+	push("no id of a node", `{"id":3,"action":"CREATE","data":"{\"name\":\"x\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input", "the data of change 3 names no node id")
+	claim("an id of a node", `{"id":3,`+node("3"), 400, "bad_input", "a CREATE must not hold an id: the list gives it")
+	both("a bad name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"a b\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input",
 		`"a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`)
-	bad("a node out of turn", `{"id":3,`+node("9"), 400, "bad_input", "apply change 3: change 3 creates node 9, but the next node is 3")
-	bad("a node that is not there", `{"id":3,"action":"DELETE","data":"{\"id\":99}"}`, 404, "unknown_node", "apply change 3: the list has no node 99")
-	bad("a taken name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"n1\",\"host\":\"h\",\"port\":1}"}`, 409, "name_taken",
+	push("a node out of turn", `{"id":3,`+node("9"), 400, "bad_input", "apply change 3: change 3 creates node 9, but the next node is 3")
+	push("a node that is not there", `{"id":3,"action":"DELETE","data":"{\"id\":99}"}`, 404, "unknown_node", "apply change 3: the list has no node 99")
+	claim("a node that is not there", `{"id":3,"action":"DELETE","data":"{\"id\":99}"}`, 404, "unknown_node", "the list has no node 99")
+	push("a taken name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"n1\",\"host\":\"h\",\"port\":1}"}`, 409, "name_taken",
 		"apply change 3: the name n1 is taken by node 1: choose another name, or change that node")
-	bad("data that is not UTF-8", "{\"id\":3,\"action\":\"CREATE\",\"data\":\"{\\\"id\\\":3,\\\"name\\\":\\\"x\\\",\\\"host\\\":\\\"h\\\",\\\"port\\\":1,\\\"x\\\":\\\"\xff\\\"}\"}", 400, "bad_input", notJSON+examplePush)
+	claim("a taken name", `{"id":3,"action":"CREATE","data":"{\"name\":\"n1\",\"host\":\"h\",\"port\":1}"}`, 409, "name_taken",
+		"the name n1 is taken by node 1: choose another name, or change that node")
+	both("data that is not UTF-8", "{\"id\":3,\"action\":\"CREATE\",\"data\":\"{\\\"id\\\":3,\\\"name\\\":\\\"x\\\",\\\"host\\\":\\\"h\\\",\\\"port\\\":1,\\\"x\\\":\\\"\xff\\\"}\"}", 400, "bad_input", notJSON+examplePush)
 	return all
 }
 
 // badCallers are requests in the name of an agent that can't be one of ours.
-// CLUSTER and HISTORY stand for the agent's own.
+// CLUSTER, HISTORY and OWNUID stand for the agent's own.
 func badCallers() []BadRequest {
 	const other = "00000000000000000000000000000000"
 	var all []BadRequest
@@ -353,6 +370,9 @@ func badCallers() []BadRequest {
 	}
 	raft("no upgrade", "/v1/raft is for agents among themselves: it needs the header Upgrade: awa-raft/1")
 	raft("another protocol", "/v1/raft is for agents among themselves: it needs the header Upgrade: awa-raft/1", "Connection: Upgrade", "Upgrade: websocket")
+	all = append(all, BadRequest{"raft, for another agent",
+		message("POST", wire.PathRaft, "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-To: "+other, "Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: CLUSTER", "Awa-History: HISTORY"),
+		421, "other_agent", "this is the agent of node n1 with the uid OWNUID, and not the one with the uid " + other + ": the node list has a wrong address"})
 	raft("no uid", "/v1/raft is for agents among themselves: the header Awa-Uid is missing", "Connection: Upgrade", "Upgrade: awa-raft/1")
 	return all
 }

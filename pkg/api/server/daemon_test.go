@@ -42,7 +42,7 @@ func TestDaemon_badInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := strings.NewReplacer("CLUSTER", self.Cluster, "HISTORY", self.History.String())
+	own := strings.NewReplacer("CLUSTER", self.Cluster, "HISTORY", self.History.String(), "OWNUID", self.UID)
 	before := get(t, addr, "/sync?state=-1")
 	for _, bad := range server.BadRequests() {
 		resp, body := send(t, addr, own.Replace(bad.Raw))

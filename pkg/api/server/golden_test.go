@@ -24,7 +24,7 @@ func TestHandler_wire(t *testing.T) {
 		text     = "text/plain; charset=utf-8"
 		change1  = `[1,"CREATE","{\"id\":1,\"name\":\"n1\",\"host\":\"10.0.0.1\",\"port\":\"25483\",\"uid\":\"` + testUID + `\",\"by\":\"agent n1\",\"at\":\"2026-11-23T18:00:00Z\"}",1,1,""]`
 		change2  = `[2,"CREATE","{\"id\":2,\"name\":\"n2\",\"host\":\"10.0.0.2\",\"port\":\"25483\",\"by\":\"ops\",\"at\":\"2026-11-23T18:00:01Z\"}",2,1,""]`
-		held     = `{"id":2,"action":"CREATE","data":"{\"id\":2,\"name\":\"n2\",\"host\":\"10.0.0.2\",\"port\":\"25483\"}"}`
+		held     = `{"id":2,"action":"CREATE","data":"{\"id\":2,\"name\":\"n2\",\"host\":\"10.0.0.2\",\"port\":\"25483\",\"by\":\"ops\",\"at\":\"2026-11-23T18:00:01Z\"}"}`
 		next     = `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`
 		later    = `{"id":7,"action":"DELETE","data":"{\"id\":2}"}`
 	)
@@ -45,7 +45,7 @@ func TestHandler_wire(t *testing.T) {
 		"sync, ahead":     {"GET", "/sync?state=9223372036854775807", "", 200, jsonType, `[]`},
 		"push, held":      {"POST", "/push", held, 200, text, `Change already applied`},
 		"push, the next":  {"POST", "/push", next, 200, text, `Change applied`},
-		"push, a gap":     {"POST", "/push", later, 409, jsonType, `{"error":"apply change 7: change 7 does not follow state 2","code":"gap"}`},
+		"push, a gap":     {"POST", "/push", later, 409, jsonType, `{"error":"change 7 does not follow state 2","code":"gap"}`},
 		"push, port is 7": {"POST", "/push", `{"id":3,"action":"UPDATE","data":"{\"id\":2,\"name\":\"n2\",\"host\":\"h\",\"port\":7}"}`, 200, text, `Change applied`},
 
 		"v1 status": {"GET", "/v1/status", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +

@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
@@ -150,6 +152,8 @@ func statusOf(err error) int {
 		return fasthttp.StatusRequestEntityTooLarge
 	case awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrConflict, awa.ErrGap, awa.ErrOtherCluster, awa.ErrOtherHistory:
 		return fasthttp.StatusConflict
+	case awa.ErrOtherAgent:
+		return fasthttp.StatusMisdirectedRequest
 	case awa.ErrNoMajority, awa.ErrUnknownOutcome, awa.ErrNotJoined, awa.ErrStopping:
 		return fasthttp.StatusServiceUnavailable
 	}
@@ -232,12 +236,17 @@ func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	}
 	ctx.Response.Header.Set(wire.HeaderCluster, self.Cluster)
 	ctx.Response.Header.Set(wire.HeaderHistory, self.History.String())
-	state := self.State
-	if n := len(changes); n > 0 {
-		state = max(state, changes[n-1].ID) // made since
-	}
-	ctx.Response.Header.Set(wire.HeaderState, strconv.FormatUint(state, 10))
+	ctx.Response.Header.Set(wire.HeaderState, strconv.FormatUint(stateWith(self, changes), 10))
 	return answer(ctx, all)
+}
+
+// stateWith is the state of a list of which some changes were read: they may
+// have been made since self was.
+func stateWith(self awa.Self, changes []awa.Change) uint64 {
+	if n := len(changes); n > 0 {
+		return max(self.State, changes[n-1].ID)
+	}
+	return self.State
 }
 
 // sameList refuses an agent whose list can't be mixed with ours. One that
@@ -256,7 +265,7 @@ func sameList(self awa.Self, from awa.Caller) error {
 	return nil
 }
 
-func (h *handler) changes(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
+func (h *handler) changes(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	since, err := stateArg(ctx, "since")
 	if err != nil {
 		return err
@@ -265,12 +274,15 @@ func (h *handler) changes(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 	if err != nil {
 		return err
 	}
+	self := h.agent.Self()
+	if err := sameList(self, from); err != nil {
+		return err
+	}
 	changes, err := h.agent.Changes(since, limit)
 	if err != nil {
 		return err
 	}
-	self := h.agent.Self()
-	body := wire.ChangesBody{Cluster: self.Cluster, History: self.History, State: self.State, Changes: make([]wire.ChangeBody, len(changes))}
+	body := wire.ChangesBody{Cluster: self.Cluster, History: self.History, State: stateWith(self, changes), Changes: make([]wire.ChangeBody, len(changes))}
 	for i, c := range changes {
 		if body.Changes[i], err = wire.NewChangeBody(c); err != nil {
 			return err
@@ -316,13 +328,15 @@ func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if err := sameList(h.agent.Self(), from); err != nil {
 		return err
 	}
-	c := awa.Change{ID: b.ID, Action: b.Action, Data: b.Data, Index: b.Index, Term: b.Term, Key: b.Key}
-	if _, _, _, err := c.Node(); err != nil {
-		return err
-	}
 	bounded, cancel := context.WithTimeout(context.Background(), editTimeout)
 	defer cancel()
-	applied, err := h.agent.Push(bounded, from, c)
+	var applied bool
+	var err error
+	if from.Cluster == "" {
+		applied, err = h.claim(bounded, ctx, b)
+	} else {
+		applied, err = h.decided(bounded, from, b)
+	}
 	if err != nil {
 		return err
 	}
@@ -333,6 +347,33 @@ func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBodyString(text)
 	return nil
+}
+
+// decided takes a change from an agent of this list.
+func (h *handler) decided(bounded context.Context, from awa.Caller, b wire.PushBody) (applied bool, err error) {
+	c := awa.Change{ID: b.ID, Action: b.Action, Data: b.Data, Index: b.Index, Term: b.Term, Key: b.Key}
+	if _, _, _, err := c.Node(); err != nil {
+		return false, err
+	}
+	return h.agent.Push(bounded, from, c)
+}
+
+// claim takes a change that nobody has decided yet: the original's servers
+// number their edits themselves, and push them to every agent they know. It is
+// an edit that gets its number or is refused, for two with the same number
+// would make the lists differ for good.
+func (h *handler) claim(bounded context.Context, ctx *fasthttp.RequestCtx, b wire.PushBody) (applied bool, err error) {
+	sum := sha256.Sum256([]byte(string(b.Action) + " " + b.Data))
+	e := awa.Edit{Action: b.Action, Data: []byte(b.Data), ID: b.ID, Key: fmt.Sprintf("push-%d-%x", b.ID, sum)}
+	held, err := h.agent.Changes(b.ID-1, 1)
+	if err != nil {
+		return false, err
+	}
+	if len(held) > 0 && (held[0].Key == e.Key || held[0].Action == b.Action && held[0].Data == b.Data) {
+		return false, nil
+	}
+	_, err = h.have(bounded, ctx, e, 0)
+	return err == nil, err
 }
 
 // editTimeout is how long an edit may take before its outcome is given up.
@@ -363,24 +404,30 @@ func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 			return err
 		}
 	}
-	e := awa.Edit{Action: b.Action, Data: append([]byte(nil), b.Data...), Key: string(ctx.Request.Header.Peek(wire.HeaderKey)), IfChanged: b.IfChanged}
-	if err := e.Check(); err != nil {
-		return err
-	}
-	if err := e.Stamp(ctx.RemoteIP().String(), time.Now()); err != nil {
-		return err
-	}
 	bounded, cancel := context.WithTimeout(context.Background(), editTimeout)
 	defer cancel()
-	id, node, err := h.agent.Edit(bounded, e, hops)
+	a, err := h.have(bounded, ctx, awa.Edit{
+		Action: b.Action, Data: append([]byte(nil), b.Data...), Key: string(ctx.Request.Header.Peek(wire.HeaderKey)), ID: b.ID, IfChanged: b.IfChanged,
+	}, hops)
 	if err != nil {
 		return err
 	}
-	a := wire.EditAnswer{ID: id}
-	if e.Action != awa.Delete {
-		a.Node = &node
-	}
 	return answer(ctx, a)
+}
+
+// have has an edit decided that says, if nothing better, from where it came.
+func (h *handler) have(bounded context.Context, ctx *fasthttp.RequestCtx, e awa.Edit, hops int) (wire.EditAnswer, error) {
+	if err := e.Check(); err != nil {
+		return wire.EditAnswer{}, err
+	}
+	if err := e.Stamp(ctx.RemoteIP().String(), time.Now()); err != nil {
+		return wire.EditAnswer{}, err
+	}
+	id, node, err := h.agent.Edit(bounded, e, hops)
+	if err != nil || e.Action == awa.Delete {
+		return wire.EditAnswer{ID: id}, err
+	}
+	return wire.EditAnswer{ID: id, Node: &node}, nil
 }
 
 // readBody reads a JSON object; like is an example for the error's sentence.
@@ -402,8 +449,12 @@ func (h *handler) raft(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if from.UID == "" {
 		return wire.Faultf(awa.ErrBadInput, "%s is for agents among themselves: the header %s is missing", wire.PathRaft, wire.HeaderUID)
 	}
-	if err := sameList(h.agent.Self(), from); err != nil {
+	self := h.agent.Self()
+	if err := sameList(self, from); err != nil {
 		return err
+	}
+	if to := string(ctx.Request.Header.Peek(wire.HeaderTo)); to != self.UID {
+		return wire.Faultf(awa.ErrOtherAgent, "this is the agent of node %s with the uid %s, and not the one with the uid %s: the node list has a wrong address", self.Name, self.UID, clip(to))
 	}
 	if err := h.agent.AcceptRaft(from); err != nil {
 		return err

@@ -131,7 +131,7 @@ func TestServer_raft(t *testing.T) {
 	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller { return awa.Caller{UID: "u", Cluster: testCluster, History: history, State: 1} }})
 	t.Cleanup(c.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	near, err := c.DialRaft(ctx, addr)
+	near, err := c.DialRaft(ctx, addr, testUID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestServer_raft(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	io.WriteString(conn, message("POST", "/v1/raft", "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-Uid: u", "Awa-State: 0")+"early")
+	io.WriteString(conn, message("POST", "/v1/raft", "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-To: "+testUID, "Awa-Uid: u", "Awa-State: 0")+"early")
 	far = <-agent.streams
 	defer far.Close()
 	got := make([]byte, 5)
@@ -169,7 +169,7 @@ func TestServer_raft(t *testing.T) {
 	}
 
 	agent.err = &awa.Fault{Code: awa.ErrStopping, Text: "so it is"}
-	if _, err := c.DialRaft(t.Context(), addr); !errors.Is(err, awa.ErrStopping) || err.Error() != "so it is" {
+	if _, err := c.DialRaft(t.Context(), addr, testUID); !errors.Is(err, awa.ErrStopping) || err.Error() != "so it is" {
 		t.Errorf("a refused stream: %v", err)
 	}
 }

@@ -172,6 +172,7 @@ type PushBody struct {
 type EditBody struct {
 	Action    awa.Action      `json:"action"`
 	Data      json.RawMessage `json:"data"`
+	ID        uint64          `json:"id,omitempty"`
 	IfChanged uint64          `json:"if_changed,omitempty"`
 }
 

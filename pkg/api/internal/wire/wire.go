@@ -31,6 +31,8 @@ const (
 	HeaderHistory = "Awa-History"
 	HeaderState   = "Awa-State"
 	HeaderAddr    = "Awa-Addr" // host:port of the agent that asks; may be missing
+	// HeaderTo is the uid of the agent that a Raft stream is meant for.
+	HeaderTo = "Awa-To"
 	// HeaderHops counts how often an edit was passed on.
 	HeaderHops = "Awa-Hops"
 	// HeaderKey makes an edit safe to repeat.
@@ -46,6 +48,8 @@ const (
 	CodeMethod   awa.Code = "method_not_allowed"
 	CodeTooLarge awa.Code = "too_large"
 	CodeInternal awa.Code = "internal"
+	// CodePlainHTTP is what pkg/trust answers to a client without TLS.
+	CodePlainHTTP awa.Code = "plain_http"
 )
 
 // Header is a header's name and value.
