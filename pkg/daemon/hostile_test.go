@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -198,4 +199,29 @@ func addresses(first, n int) []string {
 		all = append(all, fmt.Sprintf("127.0.0.%d", first+i))
 	}
 	return all
+}
+
+// Half a handshake, like a silent connection, is not waited for.
+func TestDaemon_halfHandshake(t *testing.T) {
+	c := awatest.New(t, 1, awatest.WithKey(trust.NewKey()))
+	hello := clientHello(t)
+	var all sync.WaitGroup
+	for name, send := range map[string][]byte{"nothing": nil, "half a hello": hello[:len(hello)/2], "a hello": hello} {
+		all.Go(func() {
+			conn, err := net.Dial("tcp", c.Addr(0))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			began := time.Now()
+			conn.SetDeadline(began.Add(20 * time.Second))
+			conn.Write(send)
+			_, err = io.Copy(io.Discard, conn)
+			if took := time.Since(began); err != nil || took < 4*time.Second || took > 10*time.Second {
+				t.Errorf("%s: closed after %s: %v", name, took, err)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -112,7 +112,7 @@ func TestDaemon_Reload_rotation(t *testing.T) {
 			t.Errorf("agent %d does not tell of its keys", i)
 		}
 	}
-	if closed < 2 { // the leader's to both followers
+	if closed == 0 { // one end's agent closes them for both
 		t.Errorf("%d agents closed Raft streams of the removed key", closed)
 	}
 	if voters := c.Voters(); len(voters) != 3 {

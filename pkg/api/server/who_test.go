@@ -244,7 +244,7 @@ func TestAccess(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_, answer, err := ask(conn, "GET", "/v1/changes", "")
+		_, answer, err := ask(conn, "GET", "/sync?state=-1", "")
 		if err != nil {
 			t.Fatal(err)
 		}
