@@ -144,7 +144,9 @@ func TestDaemon_slowAndHostileClients(t *testing.T) {
 				t.Error("it does not say that connections are closed")
 			}
 			t.Logf("before: %v; with them, theirs included: %v; the slowest answer took %s", before, most, slowest)
-			if slowest > time.Second {
+			// The strangers use this process as well, with the race detector: for
+			// how fast an agent answers see TestStrangers, with whole programs.
+			if slowest > 5*time.Second {
 				t.Errorf("an answer took %s", slowest)
 			}
 			if grown := most.heap + most.stacks - before.heap - before.stacks; grown > 150 {
