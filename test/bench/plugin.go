@@ -25,11 +25,24 @@ func plugin(ctx context.Context, b *bench) error { return b.plugins(ctx, nil, 1.
 // pluginTLS does so over TLS, where both sides show a certificate and verify
 // it; but check_http does not know how to verify that of a server.
 func pluginTLS(ctx context.Context, b *bench) error {
+	if _, err := nginx(); err != nil {
+		b.note("SKIPPED: there is no nginx: apt-get install nginx-light")
+		return nil
+	}
 	k, err := newKeys(b.dir)
 	if err != nil {
 		return err
 	}
 	return b.plugins(ctx, k, 1.0)
+}
+
+// nginx finds the program, which is often not in the path.
+func nginx() (string, error) {
+	path, err := exec.LookPath("nginx")
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/nginx")
+	}
+	return path, err
 }
 
 func (b *bench) plugins(ctx context.Context, k *keys, aim float64) (err error) {
@@ -113,22 +126,15 @@ type web struct {
 	stop     func() error
 }
 
-// startWeb starts nginx where there is one, else a server in this process;
-// with keys it must be nginx, which then has a certificate of the kind that
-// agents have, and asks for such a one.
+// startWeb starts nginx where there is one, else a server in this process.
+// With keys it must be there: it then has a certificate of the kind that agents
+// have, and asks for such a one.
 func startWeb(ctx context.Context, dir string, k *keys) (*web, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/nginx") // often not in the path
-	}
-	if err != nil && k != nil {
-		ln.Close()
-		return nil, errors.New("there is no nginx: apt-get install nginx-light")
-	}
+	path, err := nginx()
 	if err != nil {
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })}
 		go server.Serve(ln) // Close ends it
@@ -136,26 +142,11 @@ func startWeb(ctx context.Context, dir string, k *keys) (*web, error) {
 	}
 	addr := ln.Addr().String()
 	ln.Close()
-	secure, setup := "", ""
-	var flags []string
-	if k != nil {
-		if err := trust.Export(dir, []trust.Key{k.key}, trust.Member); err != nil {
-			return nil, err
-		}
-		in := func(name string) string { return filepath.Join(dir, name) }
-		secure = " ssl"
-		setup = fmt.Sprintf("ssl_certificate %s; ssl_certificate_key %s; ssl_client_certificate %s; ssl_verify_client on; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519;",
-			in(trust.CertFile), in(trust.KeyFile), in(trust.CAFile))
-		flags = []string{"--ssl", "-J", in(trust.CertFile), "-K", in(trust.KeyFile)}
-	}
 	conf := filepath.Join(dir, "nginx.conf")
-	text := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/nginx.pid; error_log stderr crit;
-events {}
-http {
-	access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
-	server { listen %[2]s%[3]s; %[4]s location / { return 200 "ok\n"; } }
-}
-`, dir, addr, secure, setup)
+	text, flags, err := nginxConf(dir, addr, k)
+	if err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -181,4 +172,26 @@ http {
 		return nil, errors.Join(err, stop(), errors.New(said.String()))
 	}
 	return &web{addr, "nginx (" + path + ", return 200)", flags, stop}, nil
+}
+
+// nginxConf is nginx's configuration, and what check_http needs to ask it.
+func nginxConf(dir, addr string, k *keys) (text string, flags []string, err error) {
+	secure, setup := "", ""
+	if k != nil {
+		if err := trust.Export(dir, []trust.Key{k.key}, trust.Member); err != nil {
+			return "", nil, err
+		}
+		in := func(name string) string { return filepath.Join(dir, name) }
+		secure = " ssl"
+		setup = fmt.Sprintf("ssl_certificate %s; ssl_certificate_key %s; ssl_client_certificate %s; ssl_verify_client on; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519;",
+			in(trust.CertFile), in(trust.KeyFile), in(trust.CAFile))
+		flags = []string{"--ssl", "-J", in(trust.CertFile), "-K", in(trust.KeyFile)}
+	}
+	return fmt.Sprintf(`daemon off; master_process off; pid %[1]s/nginx.pid; error_log stderr crit;
+events {}
+http {
+	access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
+	server { listen %[2]s%[3]s; %[4]s location / { return 200 "ok\n"; } }
+}
+`, dir, addr, secure, setup), flags, nil
 }
