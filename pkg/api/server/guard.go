@@ -15,9 +15,10 @@ type limits struct {
 	// all and perAddr bound the open connections. A further one is closed at
 	// once.
 	all, perAddr int
-	// pending and pendingPerAddr bound the pending ones. Of those that are too
-	// many the oldest is closed: a client of ours needs some milliseconds for
-	// its first request, a stranger takes as long as it may.
+	// pending and pendingPerAddr bound the pending ones. When they are too many,
+	// the oldest of the address is closed, or of the address that has the most:
+	// a client of ours needs some milliseconds for its first request, a stranger
+	// takes as long as it may.
 	pending, pendingPerAddr int
 }
 
@@ -106,7 +107,7 @@ func (g *guard) makeRoom(at netip.Prefix) *guarded {
 	if p := g.places[at]; p != nil && p.pending.Len() >= g.limits.pendingPerAddr {
 		oldest = p.pending.Front()
 	} else if g.pending.Len() >= g.limits.pending {
-		oldest = g.pending.Front()
+		oldest = g.ofTheMost()
 	}
 	if oldest == nil {
 		return nil
@@ -114,6 +115,20 @@ func (g *guard) makeRoom(at netip.Prefix) *guarded {
 	c := oldest.Value.(*guarded)
 	g.remove(c)
 	return c
+}
+
+// ofTheMost finds the oldest pending connection of the address that has the
+// most of them, so that a crowd from a few addresses pushes out its own only.
+// It looks at no more than limits.pending. The caller holds mu.
+func (g *guard) ofTheMost() *list.Element {
+	var found *list.Element
+	most := 0
+	for e := g.pending.Front(); e != nil; e = e.Next() {
+		if n := g.places[e.Value.(*guarded).at].pending.Len(); n > most {
+			found, most = e, n
+		}
+	}
+	return found
 }
 
 // add counts a connection; the caller holds mu.

@@ -72,6 +72,27 @@ func TestGuard_pending(t *testing.T) {
 	}
 }
 
+// A crowd does not push out somebody else, who may be slow since the machine is.
+func TestGuard_pending_crowd(t *testing.T) {
+	d := newDoor(limits{all: 100, perAddr: 100, pending: 6, pendingPerAddr: 4})
+	lone, _ := d.come("192.0.2.1")
+	var crowd []*comer
+	for range 20 {
+		for _, from := range []string{"192.0.2.2", "192.0.2.3"} {
+			c, _ := d.come(from)
+			crowd = append(crowd, c)
+		}
+	}
+	if lone.closed {
+		t.Error("the one of another address was pushed out")
+	}
+	for i, c := range crowd {
+		if c.closed != (i < len(crowd)-5) {
+			t.Errorf("of the crowd's %d, number %d is closed: %t", len(crowd), i, c.closed)
+		}
+	}
+}
+
 func TestGuard_full(t *testing.T) {
 	for name, c := range map[string]struct {
 		limits limits
