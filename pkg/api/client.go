@@ -312,7 +312,7 @@ func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req r
 // stageOf is the stage of an error of reading or writing: see
 // ClientConfig.Secure.
 func stageOf(err error) awa.Stage {
-	if _, refused := errors.AsType[awa.Code](err); refused {
+	if _, refused := errors.AsType[awa.Code](err); refused && !errors.Is(err, errNoAgent) {
 		return awa.StageTLS
 	}
 	return awa.StageReply

@@ -9,7 +9,11 @@ type Verdict string
 const (
 	// Online: it answered our ping, as itself.
 	Online Verdict = "online"
-	// Offline: it did not answer.
+	// Unreachable: it did not answer us, but answered another agent.
+	Unreachable Verdict = "unreachable"
+	// Mismatch: something answered, and it was not this node's agent.
+	Mismatch Verdict = "mismatch"
+	// Offline: it answered nobody who was asked.
 	Offline Verdict = "offline"
 )
 

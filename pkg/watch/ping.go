@@ -231,14 +231,16 @@ func (p *ping) try(start time.Time, fresh bool) attempt {
 
 // conclude turns an attempt into the node's status.
 func (p *ping) conclude(a attempt) {
-	st := awa.NodeStatus{Node: p.s.nodes[p.i], Since: a.end, Verdict: awa.Offline, Stage: a.stage, Error: a.text}
+	st := awa.NodeStatus{Node: p.s.nodes[p.i], Since: a.end, Stage: a.stage, Error: a.text}
 	switch {
 	case a.err == nil:
 		p.answered(&st, a)
 	case a.late:
-		st.Error = "no answer within " + p.s.w.cfg.Timeout.String()
+		st.Verdict, st.Error = awa.Offline, "no answer within "+p.s.w.cfg.Timeout.String()
 	case p.s.cutShort(a.end):
 		return // it failed because nobody wants to know any more
+	default:
+		st.Verdict = verdictOf(a.stage, a.err)
 	}
 	p.s.out[p.i] = st
 }
@@ -246,7 +248,7 @@ func (p *ping) conclude(a attempt) {
 // answered fills in the status of a node at whose address an agent answered.
 func (p *ping) answered(st *awa.NodeStatus, a attempt) {
 	if st.Error = stranger(&st.Node, &a.self, p.s.ours.Cluster); st.Error != "" {
-		st.Stage = awa.StageReply
+		st.Verdict, st.Stage = awa.Mismatch, awa.StageReply
 		return
 	}
 	p.s.selfs[p.i] = a.self

@@ -110,10 +110,17 @@ func (g *sighting) update(st *awa.NodeStatus, ping time.Time) (change, bool) {
 
 func (w *Watcher) log(c change) {
 	st := c.status
-	level, message := slog.LevelInfo, "node is back online"
+	level, message := slog.LevelWarn, ""
+	switch st.Verdict {
+	case awa.Online:
+		level, message = slog.LevelInfo, "node is back online"
+	case awa.Mismatch:
+		message = "somebody else answers in place of the node"
+	default:
+		message = "node is offline"
+	}
 	attrs := []slog.Attr{slog.String("node", st.Node.Name), slog.String("addr", st.Node.Addr())}
 	if st.Verdict != awa.Online {
-		level, message = slog.LevelWarn, "node is offline"
 		attrs = append(attrs, slog.String("stage", string(st.Stage)), slog.String("error", st.Error))
 	}
 	if c.after > 0 {

@@ -28,6 +28,17 @@ func explain(err error) (awa.Stage, string) {
 	return awa.StageReply, err.Error()
 }
 
+// verdictOf is what one ping that failed says of its node. A reason in a code
+// was given by something that is there: by TLS, or as an answer that no agent
+// of ours gives to a ping. Anything else is silence.
+func verdictOf(stage awa.Stage, err error) awa.Verdict {
+	code, reason := errors.AsType[awa.Code](err)
+	if reason && (stage == awa.StageTLS || code == awa.ErrNoAgent || code == awa.ErrForbidden) {
+		return awa.Mismatch
+	}
+	return awa.Offline
+}
+
 // better gives the one of a ping's two attempts that was answered, or else
 // the more telling failure: the one that came further, and at the same stage
 // the one that is not mere silence.
