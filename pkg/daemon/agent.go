@@ -10,6 +10,7 @@ import (
 
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/watch"
 )
 
 var _ server.Agent = (*agent)(nil)
@@ -94,13 +95,14 @@ func (a *agent) Status(_ context.Context, cached bool) (awa.ClusterStatus, error
 		return awa.ClusterStatus{}, &awa.Fault{Code: awa.ErrNotJoined, Text: "agent " + a.cfg.Name + " holds no list yet: ask another one, or wait until it has joined"}
 	}
 	s := awa.ClusterStatus{Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID), Insecure: a.cfg.insecure()}
+	var look watch.Look
 	if cached {
-		s.SweptAt, s.Took, s.Nodes = a.watch.Last()
+		look = a.watch.Last()
 	}
-	if s.SweptAt.IsZero() {
-		look := a.watch.Shared(a.store.State())
-		s.SweptAt, s.Took, s.Nodes = look.At, look.Took, look.Nodes
+	if look.At.IsZero() {
+		look = a.watch.Shared(a.store.State())
 	}
+	s.SweptAt, s.Took, s.Nodes, s.Isolated = look.At, look.Took, look.Nodes, look.Isolated
 	names := map[string]string{}
 	for _, n := range a.store.Nodes() {
 		names[n.UID] = n.Name

@@ -18,6 +18,7 @@ type sighting struct {
 	until   time.Time // the last time
 	ping    time.Time // when the ping behind until began
 	self    awa.Self  // its last answer as itself
+	opinion opinion   // of others, the last time that it was away
 }
 
 // Seen is how long a node has been continuously online or away.
@@ -44,6 +45,18 @@ func (w *Watcher) Seen() map[string]Seen {
 	return all
 }
 
+// knownOpinion gives what others have said lately of a node that was away
+// then, for sweeps that don't want to ask again.
+func (w *Watcher) knownOpinion(n awa.Node) (opinion, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.sightings[n.ID]
+	if g == nil || g.uid != n.UID || g.opinion.asked == 0 || time.Since(g.opinion.at) > opinionLasts {
+		return opinion{}, false
+	}
+	return g.opinion, true
+}
+
 // change is a verdict that differs from the one before it.
 type change struct {
 	status *awa.NodeStatus
@@ -67,7 +80,7 @@ func (w *Watcher) note(s *sweep) {
 			g = &sighting{uid: st.Node.UID}
 			w.sightings[st.Node.ID] = g
 		}
-		if c, changed := g.update(st, s.pings[i]); changed {
+		if c, changed := g.update(st, s.pings[i], s.opinions[i]); changed {
 			changes = append(changes, c)
 		}
 	}
@@ -84,14 +97,14 @@ func (w *Watcher) note(s *sweep) {
 // update takes in one status of the node, whose ping began then, and sets its
 // Since. It tells whether that changed the verdict, or was the first one and
 // is worth a line in the log.
-func (g *sighting) update(st *awa.NodeStatus, ping time.Time) (change, bool) {
+func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) (change, bool) {
 	if ping.Before(g.ping) { // another sweep had a newer look meanwhile
 		if st.Since = g.since; st.Verdict != g.verdict {
 			st.Since = time.Time{}
 		}
 		return change{}, false
 	}
-	g.ping, g.until = ping, st.Since
+	g.ping, g.until, g.opinion = ping, st.Since, o
 	if st.Verdict == awa.Online {
 		g.self = *st.Self
 	}
@@ -116,12 +129,17 @@ func (w *Watcher) log(c change) {
 		level, message = slog.LevelInfo, "node is back online"
 	case awa.Mismatch:
 		message = "somebody else answers in place of the node"
+	case awa.Unreachable:
+		message = "node does not answer this agent, but others"
 	default:
 		message = "node is offline"
 	}
 	attrs := []slog.Attr{slog.String("node", st.Node.Name), slog.String("addr", st.Node.Addr())}
 	if st.Verdict != awa.Online {
 		attrs = append(attrs, slog.String("stage", string(st.Stage)), slog.String("error", st.Error))
+	}
+	if st.Asked > 0 {
+		attrs = append(attrs, slog.Int("others_asked", st.Asked), slog.Any("seen_by", st.SeenBy))
 	}
 	if c.after > 0 {
 		attrs = append(attrs, slog.Duration("after", c.after.Round(time.Millisecond)))

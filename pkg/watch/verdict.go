@@ -13,6 +13,7 @@ type attempt struct {
 	self awa.Self
 	rtt  time.Duration
 	end  time.Time
+	at   time.Time // the same by Config.Now
 
 	err   error // nil when it was answered; else:
 	stage awa.Stage

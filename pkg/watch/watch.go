@@ -11,6 +11,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -65,6 +66,13 @@ type Config struct {
 	// agent's own entry included. It is called from many goroutines at once,
 	// and must be quick: the sweep waits for it.
 	Heard func(awa.Node, awa.Self)
+	// Prober has other agents give second opinions. nil means that nobody is
+	// asked.
+	Prober Prober
+	// Now is this agent's clock, which skews are measured against and since
+	// when is told by. nil means time.Now. Only the pulse of a sweep compares
+	// two of its times; nothing is ordered by it.
+	Now func() time.Time
 
 	// Timeout is the time of one ping with both its attempts. 0 means 1 s.
 	// Longer forgives slower networks; a sweep with a dead node in it takes
@@ -97,9 +105,7 @@ type Watcher struct {
 
 	mu        sync.Mutex
 	sightings map[uint64]*sighting // by node id
-	lastAt    time.Time
-	lastTook  time.Duration
-	last      []awa.NodeStatus
+	last      Look
 }
 
 // New makes a Watcher and starts nothing.
@@ -116,6 +122,9 @@ func New(cfg Config) *Watcher {
 	if cfg.InFlight <= 0 {
 		cfg.InFlight = DefaultInFlight
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -127,23 +136,63 @@ func New(cfg Config) *Watcher {
 	}
 }
 
-// Sweep pings every node of the list at once and gives one status for each,
-// by id. It takes little longer than the time of one ping, however many nodes
-// are dead. When ctx ends early, so does the sweep: the nodes that it has
-// learned nothing of are then offline with a zero Since, and don't count as
-// seen.
-func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus {
-	s := newSweep(ctx, w)
-	s.run()
-	w.note(s)
-	return s.out
-}
-
 // Look is what one sweep saw.
 type Look struct {
 	At    time.Time // when it began
 	Took  time.Duration
 	Nodes []awa.NodeStatus // by node id; must not be modified
+	// Isolated tells that this agent reached no other one, though there are some.
+	Isolated bool
+}
+
+// Sweep pings every node of the list at once, asks other agents about those
+// that failed, and gives one status for each, by id. It takes at most 2.2 times
+// the time of one ping, however many nodes are dead; twice that when the
+// process came to a standstill meanwhile and had to begin anew. When ctx ends
+// early, so does the sweep: the nodes that it has learned nothing of are then
+// offline with a zero Since, and don't count as seen.
+func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus { return w.look(ctx, nothingKnown).Nodes }
+
+// nothingKnown has every opinion asked for anew.
+func nothingKnown(awa.Node) (opinion, bool) { return opinion{}, false }
+
+// look is one sweep with all that belongs to it; for known see askOthers.
+func (w *Watcher) look(ctx context.Context, known func(awa.Node) (opinion, bool)) Look {
+	at := w.cfg.Now()
+	began := time.Now()
+	s, late := w.round(ctx, known)
+	if late > 0 {
+		w.cfg.Logger.Info("this agent stood still in the middle of a sweep, and sweeps again before it blames anybody", "late", late.Round(time.Millisecond))
+		s, _ = w.round(ctx, known)
+	}
+	setBehind(s.out, s.ours)
+	w.note(s)
+	return Look{At: at, Took: time.Since(began), Nodes: s.out, Isolated: isolated(s.out, s.ours)}
+}
+
+// round makes a sweep. late is not 0 when nodes failed and the process itself
+// may be to blame; nobody else was asked then.
+func (w *Watcher) round(ctx context.Context, known func(awa.Node) (opinion, bool)) (s *sweep, late time.Duration) {
+	s = newSweep(ctx, w)
+	p := w.startPulse()
+	defer p.stop()
+	s.run()
+	if s.wellAnswered() {
+		return s, 0
+	}
+	if late = p.lateness(); late < w.tooLate() {
+		s.askOthers(known)
+		late = p.lateness()
+	}
+	if late < w.tooLate() || ctx.Err() != nil {
+		return s, 0
+	}
+	return s, late
+}
+
+// wellAnswered tells whether no node failed.
+func (s *sweep) wellAnswered() bool {
+	return !slices.ContainsFunc(s.out, func(st awa.NodeStatus) bool { return st.Verdict != awa.Online })
 }
 
 // Shared is Sweep for callers of which a thousand may come at once: whoever
@@ -154,9 +203,7 @@ func (w *Watcher) Shared(state uint64) Look {
 	v, _, _ := w.shared.Do(strconv.FormatUint(state, 10), func() (any, error) {
 		// Not one caller's context, whose end would cut short the others'. A
 		// sweep ends soon by itself.
-		l := Look{At: time.Now(), Nodes: w.Sweep(context.Background())}
-		l.Took = time.Since(l.At)
-		return l, nil
+		return w.look(context.Background(), nothingKnown), nil
 	})
 	return v.(Look)
 }
@@ -165,16 +212,16 @@ func (w *Watcher) Shared(state uint64) Look {
 // Config.Every. It returns nil, after all that it started has ended.
 func (w *Watcher) Run(ctx context.Context) error {
 	for {
-		at := time.Now()
-		out := w.Sweep(ctx)
+		began := time.Now()
+		l := w.look(ctx, w.knownOpinion)
 		if ctx.Err() != nil {
 			return nil
 		}
 		w.mu.Lock()
-		w.lastAt, w.lastTook, w.last = at, time.Since(at), out
+		w.last = l
 		w.mu.Unlock()
 
-		next := at.Add(interval(w.cfg.Every, len(out), rand.Float64()))
+		next := began.Add(interval(w.cfg.Every, len(l.Nodes), rand.Float64()))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -183,13 +230,12 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// Last gives what the last background sweep saw, by node id, when it began,
-// and how long it took. All are zero before the end of the first. The
-// statuses must not be modified.
-func (w *Watcher) Last() (at time.Time, took time.Duration, nodes []awa.NodeStatus) {
+// Last gives what the last background sweep saw, the zero Look before the end
+// of the first.
+func (w *Watcher) Last() Look {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.lastAt, w.lastTook, w.last
+	return w.last
 }
 
 // interval is the time from the start of a background sweep of n nodes to the
