@@ -132,6 +132,11 @@ func (a *agent) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Nod
 	return a.replica.Edit(ctx, e, hops)
 }
 
+// Probe implements server.Agent.
+func (a *agent) Probe(ctx context.Context, ids []uint64, within time.Duration) []awa.Opinion {
+	return a.watch.Probe(ctx, ids, within)
+}
+
 // AcceptRaft implements server.Agent.
 func (a *agent) AcceptRaft(from awa.Caller) error { return a.replica.AcceptRaft(from) }
 
