@@ -31,20 +31,21 @@ func sweepTimes(t *testing.T, n int, span time.Duration, change func(*watch.Conf
 
 func TestWatcher_Run_pauses(t *testing.T) {
 	for name, c := range map[string]struct {
-		nodes       int
+		nodes, kept int
 		every       time.Duration
 		least, most time.Duration
 	}{
-		"the default":       {3, 0, 4500 * ms, 5500 * ms},
-		"as told":           {3, time.Minute, 54 * time.Second, 66 * time.Second},
-		"250 nodes at 5 s":  {250, 0, 5 * time.Second, 6112 * ms},
-		"1000 nodes":        {1000, 0, 20 * time.Second, 24445 * ms},
-		"1000 nodes, 1 min": {1000, time.Minute, 54 * time.Second, 66 * time.Second},
+		"the default":         {3, 0, 0, 4500 * ms, 5500 * ms},
+		"as told":             {3, 0, time.Minute, 54 * time.Second, 66 * time.Second},
+		"250 nodes at 5 s":    {250, 250, 0, 5 * time.Second, 6112 * ms},
+		"1000 nodes":          {1000, 0, 0, 20 * time.Second, 24445 * ms},
+		"300 nodes, 250 kept": {300, 250, 0, 15 * time.Second, 18334 * ms},
+		"1000 nodes, 1 min":   {1000, 0, time.Minute, 54 * time.Second, 66 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				times := sweepTimes(t, c.nodes, 60*c.most, func(cfg *watch.Config, _ *network, _ []awa.Node) { cfg.Every = c.every })
+				times := sweepTimes(t, c.nodes, 60*c.most, func(cfg *watch.Config, _ *network, _ []awa.Node) { cfg.Every, cfg.Kept = c.every, c.kept })
 				if len(times) < 60 || !times[0].Equal(began) {
 					t.Fatalf("%d sweeps, the first after %s; want it at once", len(times), times[0].Sub(began))
 				}

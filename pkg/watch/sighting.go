@@ -14,11 +14,13 @@ import (
 type sighting struct {
 	uid     string
 	verdict awa.Verdict
-	since   time.Time // the first time that it was seen so
+	since   time.Time // the first time that it was seen so, maybe before a restart
+	held    time.Time // the same, but not before this start; zero when not seen since
 	until   time.Time // the last time
 	ping    time.Time // when the ping behind until began
 	self    awa.Self  // its last answer as itself
 	opinion opinion   // of others, the last time that it was away
+	kept    time.Time // the since that Memory has, or was told
 }
 
 // Seen is how long a node has been continuously online or away.
@@ -38,8 +40,8 @@ func (w *Watcher) Seen() map[string]Seen {
 	defer w.mu.Unlock()
 	all := make(map[string]Seen, len(w.sightings))
 	for _, g := range w.sightings {
-		if g.uid != "" {
-			all[g.uid] = Seen{Online: g.verdict == awa.Online, For: g.until.Sub(g.since), Self: g.self}
+		if g.uid != "" && !g.held.IsZero() {
+			all[g.uid] = Seen{Online: g.verdict == awa.Online, For: g.until.Sub(g.held), Self: g.self}
 		}
 	}
 	return all
@@ -83,10 +85,20 @@ func (w *Watcher) note(s *sweep) {
 		if c, changed := g.update(st, s.pings[i], s.opinions[i]); changed {
 			changes = append(changes, c)
 		}
+		if w.cfg.Memory != nil && g.since != g.kept {
+			g.kept = g.since
+			w.unkept.see(awa.Sighting{ID: st.Node.ID, UID: g.uid, Verdict: g.verdict, Since: g.since})
+		}
 	}
 	if whole && len(w.sightings) > len(s.out) {
 		// What was not pinged since this sweep read the list is not on it.
-		maps.DeleteFunc(w.sightings, func(_ uint64, g *sighting) bool { return g.ping.Before(s.began) })
+		maps.DeleteFunc(w.sightings, func(id uint64, g *sighting) bool {
+			gone := g.ping.Before(s.began)
+			if gone && w.cfg.Memory != nil {
+				w.unkept.forget(id)
+			}
+			return gone
+		})
 	}
 	w.mu.Unlock()
 	for _, c := range changes {
@@ -108,6 +120,9 @@ func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) (change
 	if st.Verdict == awa.Online {
 		g.self = *st.Self
 	}
+	if g.held.IsZero() {
+		g.held = st.Since
+	}
 	if st.Verdict == g.verdict {
 		st.Since = g.since
 		return change{}, false
@@ -117,7 +132,7 @@ func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) (change
 	if !first {
 		c.after = st.Since.Sub(g.since)
 	}
-	g.verdict, g.since = st.Verdict, st.Since
+	g.verdict, g.since, g.held = st.Verdict, st.Since, st.Since
 	return c, !first || st.Verdict != awa.Online
 }
 
