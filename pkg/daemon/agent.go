@@ -41,7 +41,7 @@ func macAddr() string {
 
 // Self implements server.Agent.
 func (a *agent) Self() awa.Self {
-	now := time.Now()
+	now := a.cfg.Clock()
 	self := awa.Self{
 		MacAddr: a.macAddr, Time: now.Unix(), TimeMS: now.UnixMilli(),
 		Instance: a.instance, Version: awa.Version,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"strings"
 	"time"
 
 	"are-we-alive/pkg/awa"
@@ -154,7 +155,10 @@ func (w *Watcher) log(c change) {
 		attrs = append(attrs, slog.String("stage", string(st.Stage)), slog.String("error", st.Error))
 	}
 	if st.Asked > 0 {
-		attrs = append(attrs, slog.Int("others_asked", st.Asked), slog.Any("seen_by", st.SeenBy))
+		attrs = append(attrs, slog.Int("others_asked", st.Asked))
+	}
+	if len(st.SeenBy) > 0 {
+		attrs = append(attrs, slog.String("seen_by", strings.Join(st.SeenBy, ", ")))
 	}
 	if c.after > 0 {
 		attrs = append(attrs, slog.Duration("after", c.after.Round(time.Millisecond)))
