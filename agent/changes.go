@@ -56,7 +56,7 @@ func (c *changesCmd) Run(ctx context.Context, std streams) error {
 // printed, perhaps to somebody who reads page by page.
 func (c *changesCmd) page(ctx context.Context, at uint64) (changes []awa.Change, err error) {
 	const most = 1000
-	err = c.call(ctx, func(ctx context.Context, client *api.Client, addr string) error {
+	err = c.read(ctx, func(ctx context.Context, client *api.Client, addr string) error {
 		set, err := client.Changes(ctx, addr, at, most)
 		changes = set.Changes
 		return err

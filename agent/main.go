@@ -32,6 +32,7 @@ func main() {
 // cli is the command line.
 type cli struct {
 	Run     runCmd     `cmd:"" help:"Run the agent of this server."`
+	Key     keyCmd     `cmd:"" help:"Make the key of a cluster, and what is derived from it."`
 	Node    nodeCmd    `cmd:"" help:"Read and edit the node list."`
 	Changes changesCmd `cmd:"" help:"Show who changed the node list, and when."`
 	Backup  backupCmd  `cmd:"" help:"Save the node list of a running agent to a file."`

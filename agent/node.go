@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"os/user"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/trust"
 )
 
 // nodeCmd is awa-agent node.
@@ -25,10 +27,13 @@ type nodeCmd struct {
 	Add    nodeAddCmd    `cmd:"" help:"Add a node; an agent adds itself when it starts."`
 	Set    nodeSetCmd    `cmd:"" help:"Change a node."`
 	Remove nodeRemoveCmd `cmd:"" help:"Remove a node from the list."`
+
+	Maintain nodeMaintainCmd `cmd:"" help:"Put a node under maintenance for a time: it is pinged and shown, and never a problem."`
 }
 
 // target is the agent that a command asks, and how it answers.
 type target struct {
+	keyFlag
 	Agent  string `placeholder:"HOST[:PORT]" default:"127.0.0.1" env:"AWA_AGENT" help:"Agent to ask; any of the cluster will do (${default})."`
 	Output string `short:"o" enum:"table,json" default:"table" help:"Form of the answer: table or json (${default})."`
 }
@@ -36,18 +41,35 @@ type target struct {
 // callTimeout bounds a command's call: an edit may wait for an election.
 const callTimeout = 15 * time.Second
 
-// open gives a client and the agent's address.
-func (t target) open() (*api.Client, string, error) {
+// open gives a client of a role and the agent's address.
+func (t target) open(role trust.Role) (*api.Client, string, error) {
 	host, port, err := awa.ParseAddr(t.Agent, awa.DefaultPort)
 	if err != nil {
 		return nil, "", usageError{fmt.Errorf("--agent: %w", err)}
 	}
-	return api.NewClient(api.ClientConfig{}), awa.Addr(host, port), nil
+	keys, err := t.keys()
+	if err != nil || keys == nil {
+		return api.NewClient(api.ClientConfig{}), awa.Addr(host, port), err
+	}
+	ring, err := trust.NewClient(keys, role)
+	if err != nil {
+		return nil, "", usageError{fmt.Errorf("key file %s: %w", t.path(), err)}
+	}
+	secure := func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
+		return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
+	}
+	return api.NewClient(api.ClientConfig{Secure: secure}), awa.Addr(host, port), nil
 }
 
-// call runs f with a client and a deadline, and says which agent failed.
-func (t target) call(ctx context.Context, f func(ctx context.Context, c *api.Client, addr string) error) error {
-	c, addr, err := t.open()
+// read is call for what the check role may do. A cluster key can do that too.
+func (t target) read(ctx context.Context, f func(ctx context.Context, c *api.Client, addr string) error) error {
+	return t.call(ctx, trust.Check, f)
+}
+
+// call runs f with a client of a role and a deadline, and says which agent
+// failed.
+func (t target) call(ctx context.Context, role trust.Role, f func(ctx context.Context, c *api.Client, addr string) error) error {
+	c, addr, err := t.open(role)
 	if err != nil {
 		return err
 	}
@@ -59,6 +81,8 @@ func (t target) call(ctx context.Context, f func(ctx context.Context, c *api.Cli
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return errors.New("interrupted before the agent answered: whether an edit was made is not known")
+	case errors.As(err, &ping) && ping.Stage == awa.StageTLS: // which says what to do
+		return fmt.Errorf("the agent at %s was not reached (%w)", addr, err)
 	case errors.As(err, &ping):
 		return fmt.Errorf("the agent at %s was not reached (%w): is it running, and is --agent right?", addr, err)
 	}
@@ -99,7 +123,7 @@ type nodeListCmd struct{ target }
 
 // Run prints the list.
 func (c *nodeListCmd) Run(ctx context.Context, std streams) error {
-	return c.call(ctx, func(ctx context.Context, client *api.Client, addr string) error {
+	return c.read(ctx, func(ctx context.Context, client *api.Client, addr string) error {
 		all, err := nodes(ctx, client, addr)
 		if err != nil {
 			return err
@@ -107,9 +131,14 @@ func (c *nodeListCmd) Run(ctx context.Context, std streams) error {
 		if c.Output == "json" {
 			return printJSON(std.out, all)
 		}
+		now := time.Now()
 		return table(std.out, "Id\tName\tHost\tPort\tLabels", func(row func(...any)) {
 			for _, n := range all {
-				row(n.ID, n.Name, n.Host, n.Port, labelText(n.Labels))
+				note := labelText(n.Labels)
+				if n.InMaintenance(now) {
+					note = strings.TrimSpace(note + " (under maintenance until " + n.Maintenance + ")")
+				}
+				row(n.ID, n.Name, n.Host, n.Port, note)
 			}
 		})
 	})
@@ -159,7 +188,7 @@ func (c *nodeAddCmd) Run(ctx context.Context, std streams) error {
 	if len(c.Label) > 0 {
 		fields["labels"] = c.Label
 	}
-	return c.call(ctx, func(ctx context.Context, client *api.Client, addr string) error {
+	return c.call(ctx, trust.Member, func(ctx context.Context, client *api.Client, addr string) error {
 		return c.edit(ctx, std, client, addr, change{action: awa.Create, fields: fields, key: awa.NewUID()})
 	})
 }
@@ -217,7 +246,7 @@ func (c *nodeRemoveCmd) Run(ctx context.Context, std streams) error {
 // editNode edits a node by its name, on what the list says of it now. When
 // somebody else was faster, it reads again, so that no edit is undone unseen.
 func (t target) editNode(ctx context.Context, std streams, name string, a awa.Action, fields func(awa.Node) map[string]any) error {
-	return t.call(ctx, func(ctx context.Context, client *api.Client, addr string) error {
+	return t.call(ctx, trust.Member, func(ctx context.Context, client *api.Client, addr string) error {
 		for {
 			all, err := nodes(ctx, client, addr)
 			if err != nil {

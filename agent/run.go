@@ -8,7 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -20,6 +23,7 @@ import (
 // runCmd is awa-agent run. Every flag but --config may stand in the
 // configuration file under its name with _ for -.
 type runCmd struct {
+	keyFlag
 	Config      string        `placeholder:"FILE" env:"AWA_CONFIG" help:"Configuration file; else ./cluster_info.json, else /etc/are-we-alive/cluster_info.json, if there is one."`
 	MyName      string        `placeholder:"NAME" env:"AWA_MY_NAME" help:"Name of this node; the host's name by default."`
 	MyHost      string        `placeholder:"HOST" env:"AWA_MY_HOST" help:"DNS name or IP address under which others reach this node; the host's name by default."`
@@ -28,7 +32,7 @@ type runCmd struct {
 	DataDir     string        `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Folder of the node list (${default})."`
 	First       bool          `env:"AWA_FIRST" help:"Begin a new cluster with this node, unless the data folder holds a list."`
 	Join        []string      `placeholder:"HOST[:PORT],…" env:"AWA_JOIN" help:"Agents of the cluster to join; one that answers is enough."`
-	Insecure    bool          `env:"AWA_INSECURE" help:"Allow to listen on other addresses than loopback: everybody who reaches the port may then edit the list."`
+	Insecure    bool          `env:"AWA_INSECURE" help:"Without a key, allow to listen on other addresses than loopback: everybody who reaches the port may then edit the list. With one, allow a key file that others can read."`
 	Watch       time.Duration `placeholder:"TIME" default:"5s" env:"AWA_WATCH" help:"Time between sweeps in the background (${default})."`
 	PingTimeout time.Duration `placeholder:"TIME" default:"1s" env:"AWA_PING_TIMEOUT" help:"How long a node may take to answer (${default})."`
 	LogFormat   string        `enum:"text,json" default:"text" env:"AWA_LOG_FORMAT" help:"Format of the log on stderr: text or json (${default})."`
@@ -52,7 +56,26 @@ func (c *runCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	defer reloadOnHangup(d)()
 	return errors.Join(d.Run(ctx), d.Close())
+}
+
+// reloadOnHangup has an agent read its key file again at each SIGHUP, until
+// the returned function is called. What comes of it stands in the log.
+func reloadOnHangup(d *daemon.Daemon) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		for range hangups {
+			d.Reload()
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		ended.Wait()
+	}
 }
 
 func (c *runCmd) logger(w io.Writer) *slog.Logger {
@@ -69,7 +92,7 @@ func (c *runCmd) logger(w io.Writer) *slog.Logger {
 func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 	cfg := daemon.Config{
 		Name: c.MyName, Host: c.MyHost, Listen: c.Listen, DataDir: c.DataDir,
-		First: c.First, Join: c.Join, Insecure: c.Insecure,
+		First: c.First, Join: c.Join, KeyFile: c.path(), Insecure: c.Insecure,
 		Watch: c.Watch, PingTimeout: c.PingTimeout, Log: log,
 	}
 	host, err := os.Hostname()

@@ -87,10 +87,18 @@ func refuse(err error) func(context.Context) (awa.ClusterStatus, error) {
 	return func(context.Context) (awa.ClusterStatus, error) { return awa.ClusterStatus{}, err }
 }
 
+// Close does nothing.
+func (f *fake) Close() {}
+
+// with gives agents whatever the key file is.
+func with(f fetcher) func(config) (fetcher, error) {
+	return func(config) (fetcher, error) { return f, nil }
+}
+
 // checkWith runs check and gives all it printed.
 func checkWith(t *testing.T, ctx context.Context, f fetcher, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = check(ctx, f, args, &out, &errs)
+	code = check(ctx, with(f), args, &out, &errs)
 	return code, out.String(), errs.String()
 }

@@ -40,6 +40,7 @@ type flags struct {
 	Host     []string `short:"H" name:"hostname" placeholder:"HOST[:PORT]" help:"Agent to ask: the first that answers. May be given several times. Default: 127.0.0.1"`
 	Port     string   `short:"p" default:"25483" placeholder:"PORT" help:"Port of an agent given without one. Default: 25483"`
 	Timeout  string   `short:"t" default:"4" placeholder:"SECONDS" help:"The plugin has ended by then. Default: 4"`
+	KeyFile  *string  `short:"k" placeholder:"FILE" help:"Check key or cluster key; an empty name is none. Default: /etc/are-we-alive/check.key, then cluster.key, where they exist"`
 	Warning  string   `short:"w" placeholder:"RANGE" help:"WARNING when the number of nodes not alive is outside this range, such as 1 or 10%. Default: none"`
 	Critical string   `short:"c" default:"0" placeholder:"RANGE" help:"CRITICAL when it is outside this one; ~: is none. Default: 0"`
 	Output   string   `short:"o" default:"nagios" placeholder:"FORMAT" help:"nagios, table, influx or json. Default: nagios"`
@@ -60,6 +61,7 @@ Exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; with -o influx 0 whenever lin
 // config is what the command line asks for, checked.
 type config struct {
 	agents  []string // host:port, at least one
+	keyFile *string  // nil: the usual ones; "": none
 	timeout time.Duration
 	rules   report.Rules
 	format  string
@@ -100,7 +102,7 @@ func readValue(ctx *kong.DecodeContext, target reflect.Value) error {
 
 // config checks the flags.
 func (f flags) config() (config, error) {
-	c := config{format: f.Output, verbose: f.Verbose}
+	c := config{format: f.Output, verbose: f.Verbose, keyFile: f.KeyFile}
 	if !slices.Contains([]string{formatNagios, formatTable, formatInflux, formatJSON}, c.format) {
 		return config{}, fmt.Errorf("bad -o: %q is no format: use nagios, table, influx or json", f.Output)
 	}

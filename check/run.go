@@ -20,6 +20,7 @@ import (
 // fetcher asks one agent for its view of the cluster.
 type fetcher interface {
 	ClusterStatus(ctx context.Context, addr string, cached bool) (awa.ClusterStatus, error)
+	Close()
 }
 
 var _ fetcher = (*api.Client)(nil)
@@ -27,13 +28,11 @@ var _ fetcher = (*api.Client)(nil)
 // run is the whole program but for its signals: it checks once and gives the
 // exit code, 0 to 3 whatever happens. When ctx ends, it says so and stops.
 func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
-	client := api.NewClient(api.ClientConfig{})
-	defer client.Close()
-	return check(ctx, client, args, stdout, stderr)
+	return check(ctx, connect, args, stdout, stderr)
 }
 
-// check is run with a fetcher of one's choice.
-func check(ctx context.Context, agents fetcher, args []string, stdout, stderr io.Writer) (code int) {
+// check is run with agents of one's choice.
+func check(ctx context.Context, connect func(config) (fetcher, error), args []string, stdout, stderr io.Writer) (code int) {
 	start := time.Now()
 	p := printer{ctx: ctx, stdout: stdout, stderr: stderr, format: formatOf(args), deadline: start.Add(defaultTimeout)}
 	defer func() {
@@ -54,6 +53,12 @@ func check(ctx context.Context, agents fetcher, args []string, stdout, stderr io
 	}
 	p.format, p.verbose, p.deadline = cfg.format, cfg.verbose, start.Add(cfg.timeout)
 
+	agents, err := connect(cfg)
+	if err != nil {
+		p.forced = true
+		return p.print(report.NoResult(err.Error(), start))
+	}
+	defer agents.Close()
 	st, failures, err := ask(ctx, agents, cfg, start)
 	switch {
 	case ctx.Err() != nil:

@@ -115,7 +115,7 @@ func TestCheck_brokenStdout(t *testing.T) {
 	for _, args := range []string{"", "-v", "-o table", "-o influx", "-o json", "-h", "-V", "--bogus", "-p 1"} {
 		f := &fake{agents: agents{"127.0.0.1:25483": after(0, cluster(3))}}
 		var errs strings.Builder
-		if code := check(t.Context(), f, strings.Fields(args), brokenPipe{}, &errs); code != 3 {
+		if code := check(t.Context(), with(f), strings.Fields(args), brokenPipe{}, &errs); code != 3 {
 			t.Errorf("check_awa %s exits with %d", args, code)
 		}
 	}

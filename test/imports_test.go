@@ -26,8 +26,8 @@ var allowed = map[string][]string{
 	"pkg/report":            {"pkg/awa"},
 	"pkg/trust":             {"pkg/awa"},
 	"pkg/daemon":            {"pkg/awa", "pkg/store", "pkg/api", "pkg/api/server", "pkg/replica", "pkg/watch", "pkg/trust"},
-	"agent":                 {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch", "pkg/daemon"},
-	"check":                 {"pkg/awa", "pkg/api", "pkg/report"},
+	"agent":                 {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch", "pkg/daemon", "pkg/trust"},
+	"check":                 {"pkg/awa", "pkg/api", "pkg/report", "pkg/trust"},
 }
 
 // owner is the one package that may name a library, or several where the

@@ -58,11 +58,12 @@ func (d *Daemon) Reload() error {
 		return err
 	}
 	after := d.keys.IDs()
-	d.log.Info("read the key file again", "file", d.cfg.KeyFile, "keys_before", strings.Join(before, " "), "keys", strings.Join(after, " "))
 	d.client.CloseIdle()
+	closed := 0
 	if slices.ContainsFunc(before, func(id string) bool { return !slices.Contains(after, id) }) {
-		d.streams.closeAll()
+		closed = d.streams.closeAll()
 	}
+	d.log.Info("read the key file again", "file", d.cfg.KeyFile, "keys_before", strings.Join(before, " "), "keys", strings.Join(after, " "), "raft_streams_closed", closed)
 	return nil
 }
 
@@ -143,7 +144,8 @@ func (s *streams) track(conn net.Conn) net.Conn {
 	return c
 }
 
-func (s *streams) closeAll() {
+// closeAll closes all streams and tells how many there were.
+func (s *streams) closeAll() int {
 	s.mu.Lock()
 	open := s.open
 	s.open = nil
@@ -151,4 +153,5 @@ func (s *streams) closeAll() {
 	for c := range open {
 		c.Conn.Close()
 	}
+	return len(open)
 }

@@ -1,8 +1,14 @@
 package daemon_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +16,7 @@ import (
 
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/awatest"
+	"are-we-alive/pkg/daemon"
 	"are-we-alive/pkg/trust"
 )
 
@@ -93,7 +100,11 @@ func TestDaemon_Reload_rotation(t *testing.T) {
 		s.wait(c)
 	}
 	s.stop()
+	closed := 0
 	for i := range c.Len() {
+		if !c.Logged(i, "keys="+key.ID()+" ", "raft_streams_closed=0") {
+			closed++
+		}
 		if c.Logged(i, "a client was not let in") {
 			t.Errorf("agent %d let somebody not in", i)
 		}
@@ -101,7 +112,82 @@ func TestDaemon_Reload_rotation(t *testing.T) {
 			t.Errorf("agent %d does not tell of its keys", i)
 		}
 	}
+	if closed == 0 { // one end's agent closes them for both
+		t.Errorf("%d agents closed Raft streams of the removed key", closed)
+	}
 	if voters := c.Voters(); len(voters) != 3 {
 		t.Errorf("the voters are %v", voters)
+	}
+}
+
+func TestDaemon_Reload_bad(t *testing.T) {
+	var log bytes.Buffer
+	key := trust.NewKey()
+	file := keyFile(t, key, 0o600)
+	d, err := daemon.Open(daemon.Config{
+		Name: "n1", Host: "127.0.0.1", Listen: "127.0.0.1:0", DataDir: t.TempDir(), First: true, KeyFile: file,
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, text := range []string{"garbage\n", "", key.Check().FileText()} {
+		log.Reset()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := d.Reload()
+		if err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(log.String(), "the keys stay as they were\" keys="+key.ID()) {
+			t.Errorf("%q: the error is %v, the log %s", text, err, log.String())
+		}
+	}
+}
+
+// The certificate holds the name that the list has for the node.
+func TestDaemon_nameInCertificate(t *testing.T) {
+	key := trust.NewKey()
+	c := awatest.New(t, 1, awatest.WithKey(key))
+	keys, err := trust.NewClient([]trust.Key{key}, trust.Check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	meet := func(name string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), awatest.Patience)
+		defer cancel()
+		conn, err := net.Dial("tcp", c.Addr(0))
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_, err = keys.Connect(ctx, conn, trust.Target{Name: name})
+		return err
+	}
+	if err := meet(c.Name(0)); err != nil {
+		t.Fatal(err)
+	}
+	n := c.Nodes(0)[c.Name(0)]
+	n.Name = "renamed"
+	c.MustEdit(0, awatest.UpdateEdit(n))
+	c.Wait("the certificate holds the new name", func() error { return meet("renamed") })
+	if err := meet(c.Name(0)); !errors.Is(err, trust.ErrOtherAgent) {
+		t.Errorf("under the old name: %v", err)
+	}
+}
+
+func TestDaemon_insecure(t *testing.T) {
+	for name, insecure := range map[string]bool{"insecure": true, "a trial on loopback": false} {
+		t.Run(name, func(t *testing.T) {
+			c := awatest.New(t, 1, awatest.Configure(func(_ int, cfg *daemon.Config) { cfg.Insecure = insecure }))
+			ctx, cancel := context.WithTimeout(t.Context(), awatest.Patience)
+			defer cancel()
+			st, err := c.Client().ClusterStatus(ctx, c.Addr(0), true)
+			if err != nil || st.Insecure != insecure {
+				t.Errorf("%v, %+v", err, st)
+			}
+			if c.Logged(0, "level=WARN", "INSECURE") != insecure {
+				t.Errorf("insecure: %t; the log tells otherwise", insecure)
+			}
+		})
 	}
 }

@@ -148,11 +148,12 @@ func parseKey(words []string) (Key, error) {
 	return newKey(role, b), nil
 }
 
-// WriteFile writes a new key file that only its owner can read. It never
+// WriteFile writes a new key file, with more keys of the role of the first if
+// there are any, that only its owner can read. It never
 // overwrites: an existing file is an *awa.Fault of awa.ErrBadInput. When it
 // returns without an error the file is on disk.
-func WriteFile(path string, k Key) error {
-	if err := writeNew(path, []byte(k.FileText()), 0o600); err != nil {
+func WriteFile(path string, k Key, more ...Key) error {
+	if err := writeNew(path, []byte(k.FileText(more...)), 0o600); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))

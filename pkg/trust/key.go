@@ -82,8 +82,9 @@ func (k Key) Line() string {
 	return keyVersion + " " + string(k.open().role) + " " + base64.StdEncoding.EncodeToString(k.open().bytes)
 }
 
-// FileText gives a whole key file: comments that say what it is, and the key.
-func (k Key) FileText() string {
+// FileText gives a whole key file: comments that say what it is, the key, and
+// more keys of its role that are accepted.
+func (k Key) FileText(more ...Key) string {
 	what := "# The key of an are-we-alive cluster. Who holds it may do everything: keep it secret.\n" +
 		"# Every server of the cluster needs this file; monitoring hosts need a check key only\n" +
 		"# (awa-agent key check).\n"
@@ -91,7 +92,10 @@ func (k Key) FileText() string {
 		what = "# The check key of an are-we-alive cluster, for monitoring hosts. Who holds it can\n" +
 			"# read the cluster's state and change nothing: keep it secret.\n"
 	}
-	return what + "# id " + k.ID() + "\n" + k.Line() + "\n"
+	for _, key := range append([]Key{k}, more...) {
+		what += "# id " + key.ID() + "\n" + key.Line() + "\n"
+	}
+	return what
 }
 
 // ID names the key in messages: 8 hex digits, the same for a cluster key and

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,6 +158,7 @@ func newWatcher(net *network, list []awa.Node, change ...func(*watch.Config)) *w
 		Pinger: net,
 		Nodes:  func() []awa.Node { return list },
 		Self:   func() awa.Self { return selfOf(list[0]) },
+		Busy:   func() bool { return false },
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -186,4 +188,41 @@ func online(statuses []awa.NodeStatus) int {
 		}
 	}
 	return n
+}
+
+// processor is a Pinger that needs the one processor there is for each ping,
+// but for those of nodes that hang.
+type processor struct {
+	pinger watch.Pinger
+	work   time.Duration
+	one    chan struct{}
+	hangs  map[string]bool // by address
+	queue  atomic.Int64
+}
+
+func (p *processor) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error) {
+	if !p.hangs[addr] {
+		p.queue.Add(1)
+		p.one <- struct{}{}
+		time.Sleep(p.work) // of the bubble's clock
+		<-p.one
+		p.queue.Add(-1)
+		if ctx.Err() != nil {
+			return awa.Self{}, &awa.PingError{Stage: awa.StageTLS, Err: ctx.Err()}
+		}
+	}
+	return p.pinger.Ping(ctx, addr, fresh)
+}
+
+func (p *processor) busy() bool { return p.queue.Load() > 4 }
+
+// pings is how many attempts there were.
+func (n *network) pings() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := 0
+	for _, at := range n.attempts {
+		all += len(at)
+	}
+	return all
 }

@@ -167,7 +167,7 @@ func TestWatcher_Sweep_whole_time(t *testing.T) {
 					if took := time.Since(began); took < timeout || took > timeout*22/10 {
 						t.Errorf("took %s, want at most %s", took, timeout*22/10)
 					}
-					if len(p.calls) == 0 || p.calls[0].within < timeout*2/3 || p.calls[0].within > timeout*12/10 {
+					if len(p.calls) == 0 || p.calls[0].within < timeout*3/5 || p.calls[0].within > timeout*12/10 {
 						t.Errorf("%d were asked, within: %+v", len(p.calls), p.calls[0].within)
 					}
 				})
@@ -240,6 +240,9 @@ func TestWatcher_Probe(t *testing.T) {
 		}
 		if got := ask(time.Hour, time.Second, 3); fmt.Sprint(got) != fmt.Sprint(want) { // a ping is no longer for that
 			t.Errorf("got  %v\nwant %v", got, want)
+		}
+		if got := ask(200*ms, 200*ms, 2, 3); len(got) != 1 || got[2] == "" {
+			t.Errorf("silence for a fifth of a ping's time is no opinion: %v", got)
 		}
 		if got := ask(time.Second, 0); len(got) != 0 {
 			t.Errorf("asked for nothing: %v", got)

@@ -20,8 +20,9 @@ type sweep struct {
 	ours  awa.Self
 	nodes []awa.Node
 
-	next atomic.Int64   // the first node that no worker has taken
-	wg   sync.WaitGroup // workers and second attempts
+	next    atomic.Int64   // the first node that no worker has taken
+	workers atomic.Int64   // those that have a lane or wait for one
+	wg      sync.WaitGroup // workers and second attempts
 
 	// One element for each node, written by its worker.
 	out      []awa.NodeStatus // Verdict stays empty when nothing was learned
@@ -49,7 +50,7 @@ func (s *sweep) take(nodes []awa.Node) {
 // run returns when all nodes are pinged, or ctx ended, and no goroutine of
 // the sweep is left.
 func (s *sweep) run() {
-	for range min(len(s.nodes), s.w.cfg.InFlight) {
+	for range min(len(s.nodes), s.w.cfg.InFlight, firstWorkers) {
 		s.startWorker(s.w.laneTime())
 	}
 	s.wg.Wait()
@@ -60,13 +61,28 @@ func (s *sweep) run() {
 	}
 }
 
-func (s *sweep) startWorker(patience time.Duration) { s.wg.Go(func() { s.work(patience) }) }
+// startWorker may be called while another worker is not done, so that the
+// WaitGroup is not at zero.
+func (s *sweep) startWorker(patience time.Duration) {
+	s.workers.Add(1)
+	s.wg.Go(func() { s.work(patience) })
+}
+
+// grow starts one more worker. It is called after each ping, so that their
+// number doubles in the time of one, unless this process is busy: then more of
+// them would make all pings later, and none of them sooner.
+func (s *sweep) grow(patience time.Duration) {
+	if int(s.workers.Load()) < s.w.cfg.InFlight && int(s.next.Load()) < len(s.nodes) && !s.w.cfg.Busy() {
+		s.startWorker(patience)
+	}
+}
 
 // work pings one node after the other until there are no more, or until a
 // ping is slow, lost its lane, and another worker was started in its place.
 // patience is how long the first ping may hold the lane.
 func (s *sweep) work(patience time.Duration) {
 	if !s.enter() {
+		s.workers.Add(-1)
 		return
 	}
 	defer func() { <-s.w.open }()
@@ -80,7 +96,14 @@ func (s *sweep) work(patience time.Duration) {
 			return
 		}
 		patience = s.w.laneTime()
+		s.grow(patience)
 	}
+	s.leave()
+}
+
+// leave gives a lane back.
+func (s *sweep) leave() {
+	s.workers.Add(-1)
 	<-s.w.lanes
 }
 
@@ -173,7 +196,7 @@ func (p *ping) start(i int, patience time.Duration) {
 	p.began = time.Now()
 	p.s.pings[i] = p.began
 	if p.time = p.s.w.cfg.Timeout; !p.s.ends.IsZero() {
-		p.time = min(p.time, p.s.ends.Sub(p.began))
+		p.time = max(min(p.time, p.s.ends.Sub(p.began)), 0)
 	}
 	p.ctx, p.cancel = context.WithDeadline(p.s.ctx, p.began.Add(p.time))
 	p.inLane, p.noMore, p.done, p.running = true, false, false, nil
@@ -197,19 +220,25 @@ func (p *ping) again(first attempt) bool {
 }
 
 // strike is called by the clock: first when the ping has held its lane for
-// long enough, then when it is time for a second attempt.
+// long enough, then when it is time for a second attempt. Both wait while this
+// process is busy.
 func (p *ping) strike() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.done {
 		return
 	}
-	// The worker is not done, so the sweep's WaitGroup can't be at zero.
+	if p.s.w.cfg.Busy() {
+		p.clock.Reset(p.s.w.laneTime() / 4)
+		return
+	}
 	if p.inLane {
 		p.inLane = false
-		<-p.s.w.lanes
+		p.s.leave()
 		if int(p.s.next.Load()) < len(p.s.nodes) {
-			p.s.startWorker(p.s.w.lessPatience(p.patience))
+			less := p.s.w.lessPatience(p.patience)
+			p.s.startWorker(less)
+			p.s.grow(less)
 		}
 		p.clock.Reset(time.Until(p.began.Add(p.s.w.cfg.Retry)))
 		return
@@ -246,6 +275,8 @@ func (p *ping) conclude(a attempt) {
 	switch {
 	case a.err == nil:
 		p.answered(&st, a)
+	case a.late && p.time < p.s.w.cfg.Timeout/4:
+		return // so little time was left for it that silence tells nothing
 	case a.late:
 		st.Verdict, st.Error = awa.Offline, "no answer within "+p.time.Round(time.Millisecond).String()
 	case p.s.cutShort(a.end):

@@ -42,6 +42,8 @@ const (
 	// laneTime is how long a ping may hold a lane without an answer; it then
 	// waits on without one, so that dead nodes don't hold up the others.
 	laneTime = 50 * time.Millisecond
+	// firstWorkers is how many pings a sweep begins with; see grow.
+	firstWorkers = 32
 	// maxOpen bounds all pings under way, those without a lane too. Each
 	// holds at most two connections.
 	maxOpen = 4096
@@ -104,6 +106,10 @@ type Config struct {
 	// bursts of work. Pings that wait for an answer for more than 50 ms are
 	// not counted, but those are at most 4096.
 	InFlight int
+	// Busy tells whether this process has more to do than its processors can:
+	// then a sweep runs no more pings at once than it does already. nil means
+	// what the Go scheduler tells.
+	Busy func() bool
 	// Logger is told each change of a verdict. nil means none.
 	Logger *slog.Logger
 }
@@ -138,6 +144,9 @@ func New(cfg Config) *Watcher {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Busy == nil {
+		cfg.Busy = busy
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

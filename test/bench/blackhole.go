@@ -19,12 +19,15 @@ func blackhole(ctx context.Context, b *bench) (err error) {
 	}
 	defer hole.close()
 	const agents = 9
-	c, err := startListed(ctx, b.dir, agents, hole.addr)
+	c, err := startListed(ctx, b.dir, agents, nil, hole.addr)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	s := newSweeper(c)
+	s, err := newSweeper(c)
+	if err != nil {
+		return err
+	}
 	defer s.client.Close()
 	var times [2][]time.Duration
 	for i, cold := range []bool{true, false} {

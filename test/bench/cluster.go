@@ -25,6 +25,7 @@ import (
 // cluster is a number of agents in this process.
 type cluster struct {
 	nodes   []awa.Node // the list
+	keys    *keys      // nil for none
 	caller  awa.Caller // the first agent
 	cancel  context.CancelFunc
 	running errgroup.Group
@@ -103,12 +104,12 @@ func until(ctx context.Context, limit time.Duration, what string, ok func() bool
 // written straight into their data folders. They neither vote nor sweep, but
 // for the first one, which sweeps once. The last nodes of the list may be
 // strangers: addresses without an agent of ours.
-func startListed(ctx context.Context, dir string, n int, strangers ...net.Addr) (c *cluster, err error) {
+func startListed(ctx context.Context, dir string, n int, k *keys, strangers ...net.Addr) (c *cluster, err error) {
 	if err := roomFor(n); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	c = &cluster{cancel: cancel}
+	c = &cluster{cancel: cancel, keys: k}
 	listeners := make([]net.Listener, n)
 	defer func() {
 		if err == nil {
@@ -140,7 +141,7 @@ func startListed(ctx context.Context, dir string, n int, strangers ...net.Addr) 
 	}
 	start := func(i int, dial api.Dial) error {
 		return c.run(ctx, daemon.Config{
-			Name: c.nodes[i].Name, Host: "127.0.0.1", Port: c.nodes[i].Port, DataDir: folder(dir, i), Listener: listeners[i], Dial: dial,
+			Name: c.nodes[i].Name, Host: "127.0.0.1", Port: c.nodes[i].Port, DataDir: folder(dir, i), Listener: listeners[i], Dial: dial, KeyFile: k.file(),
 			Watch: time.Hour, Timing: replica.Timing{Heartbeat: time.Hour, Tick: time.Hour},
 		})
 	}

@@ -77,7 +77,7 @@ func idle(ctx context.Context, b *bench) (err error) {
 }
 
 // startAgent starts an agent as a user would, and waits until it listens.
-func startAgent(ctx context.Context, b *bench, name, join string) (*agentProcess, error) {
+func startAgent(ctx context.Context, b *bench, name string, args ...string) (*agentProcess, error) {
 	bin, err := b.program("awa-agent")
 	if err != nil {
 		return nil, err
@@ -86,8 +86,8 @@ func startAgent(ctx context.Context, b *bench, name, join string) (*agentProcess
 	if err != nil {
 		return nil, err
 	}
-	a := &agentProcess{log: log, cmd: exec.Command(bin, "run", "--my-name", name, "--my-host", "127.0.0.1",
-		"--listen", "127.0.0.1:0", "--data-dir", filepath.Join(b.dir, name), "--log-format", "json", join)}
+	a := &agentProcess{log: log, cmd: exec.Command(bin, append([]string{"run", "--my-name", name, "--my-host", "127.0.0.1",
+		"--listen", "127.0.0.1:0", "--data-dir", filepath.Join(b.dir, name), "--log-format", "json"}, args...)...)}
 	a.cmd.Stderr, a.cmd.Dir = log, b.dir // where no configuration file is
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {

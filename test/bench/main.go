@@ -49,7 +49,9 @@ func parts() []part {
 		{"edits", "edits, three voters in one process, through the HTTP API", edits},
 		{"sweep", "sweeps, all agents in one process on loopback", sweeps},
 		{"blackhole", "a sweep of ten nodes, one of which swallows every packet", blackhole},
+		{"tls", "TLS: handshakes, a sweep, and idle connections beside those without TLS", tlsCosts},
 		{"plugin", "whole processes of check_awa and check_http, one after the other", plugin},
+		{"plugin-tls", "the same with TLS and a certificate on both sides", pluginTLS},
 		{"idle", "three idle awa-agent processes, all voters, default timing", idle},
 	}
 }

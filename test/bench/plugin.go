@@ -12,13 +12,40 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"are-we-alive/pkg/trust"
 )
 
 // checkHTTP is where Debian's monitoring-plugins-basic puts it.
 const checkHTTP = "/usr/lib/nagios/plugins/check_http"
 
 // plugin measures check_awa, from its start to its end, beside check_http.
-func plugin(ctx context.Context, b *bench) (err error) {
+func plugin(ctx context.Context, b *bench) error { return b.plugins(ctx, nil, 1.5) }
+
+// pluginTLS does so over TLS, where both sides show a certificate and verify
+// it; but check_http does not know how to verify that of a server.
+func pluginTLS(ctx context.Context, b *bench) error {
+	if _, err := nginx(); err != nil {
+		b.note("SKIPPED: there is no nginx: apt-get install nginx-light")
+		return nil
+	}
+	k, err := newKeys(b.dir)
+	if err != nil {
+		return err
+	}
+	return b.plugins(ctx, k, 1.0)
+}
+
+// nginx finds the program, which is often not in the path.
+func nginx() (string, error) {
+	path, err := exec.LookPath("nginx")
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/nginx")
+	}
+	return path, err
+}
+
+func (b *bench) plugins(ctx context.Context, k *keys, aim float64) (err error) {
 	if _, err := os.Stat(checkHTTP); err != nil {
 		b.note("SKIPPED: there is no %s: apt-get install monitoring-plugins-basic", checkHTTP)
 		return nil
@@ -28,23 +55,35 @@ func plugin(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	const agents = 10
-	c, err := startListed(ctx, b.dir, agents)
+	c, err := startListed(ctx, b.dir, agents, k)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	web, err := startWeb(ctx, b.dir)
+	web, err := startWeb(ctx, b.dir, k)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, web.stop()) }()
-
 	host, port, err := net.SplitHostPort(web.addr)
 	if err != nil {
 		return err
 	}
-	ours := []string{bin, "-H", c.first()}
-	theirs := []string{checkHTTP, "-H", host, "-p", port, "-u", "/"}
+	ours := []string{bin, "-H", c.first(), "-k", ""}
+	theirs := append([]string{checkHTTP, "-H", host, "-p", port, "-u", "/"}, web.flags...)
+	if k != nil {
+		ours[len(ours)-1] = k.check
+	}
+	if err := b.pair(ctx, ours, theirs, aim); err != nil {
+		return err
+	}
+	b.note("(%d pairs, run in turns; the URL is served by %s)", b.pairs, web.by)
+	b.note("(%s)", strings.Join(theirs, " "))
+	return nil
+}
+
+// pair measures two plugins in turns.
+func (b *bench) pair(ctx context.Context, ours, theirs []string, aim float64) error {
 	var a, h []time.Duration
 	var ratios []float64
 	for i := range b.pairs + 3 {
@@ -63,9 +102,7 @@ func plugin(ctx context.Context, b *bench) (err error) {
 	}
 	b.figure("check_awa, ten agents, median", fmt.Sprintf("%.2f ms", ms(median(a))))
 	b.figure("check_http, one URL, median", fmt.Sprintf("%.2f ms", ms(median(h))))
-	b.atMost("check_awa / check_http, median of the pairs' ratios", median(ratios), 1.5, "%.2f")
-	b.note("(%d pairs, run in turns; the URL is served by %s)", b.pairs, web.by)
-	b.note("(%s)", strings.Join(theirs, " "))
+	b.atMost("check_awa / check_http, median of the pairs' ratios", median(ratios), aim, "%.2f")
 	return nil
 }
 
@@ -85,34 +122,31 @@ func process(ctx context.Context, command []string) (time.Duration, error) {
 // web is a server of one small page.
 type web struct {
 	addr, by string
+	flags    []string // of check_http besides the address
 	stop     func() error
 }
 
 // startWeb starts nginx where there is one, else a server in this process.
-func startWeb(ctx context.Context, dir string) (*web, error) {
+// With keys it must be there: it then has a certificate of the kind that agents
+// have, and asks for such a one.
+func startWeb(ctx context.Context, dir string, k *keys) (*web, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/nginx") // often not in the path
-	}
+	path, err := nginx()
 	if err != nil {
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })}
 		go server.Serve(ln) // Close ends it
-		return &web{ln.Addr().String(), "a server in this process, since there is no nginx", server.Close}, nil
+		return &web{ln.Addr().String(), "a server in this process, since there is no nginx", nil, server.Close}, nil
 	}
 	addr := ln.Addr().String()
 	ln.Close()
 	conf := filepath.Join(dir, "nginx.conf")
-	text := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/nginx.pid; error_log stderr crit;
-events {}
-http {
-	access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
-	server { listen %[2]s; location / { return 200 "ok\n"; } }
-}
-`, dir, addr)
+	text, flags, err := nginxConf(dir, addr, k)
+	if err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -137,5 +171,27 @@ http {
 	if err != nil {
 		return nil, errors.Join(err, stop(), errors.New(said.String()))
 	}
-	return &web{addr, "nginx (" + path + ", return 200)", stop}, nil
+	return &web{addr, "nginx (" + path + ", return 200)", flags, stop}, nil
+}
+
+// nginxConf is nginx's configuration, and what check_http needs to ask it.
+func nginxConf(dir, addr string, k *keys) (text string, flags []string, err error) {
+	secure, setup := "", ""
+	if k != nil {
+		if err := trust.Export(dir, []trust.Key{k.key}, trust.Member); err != nil {
+			return "", nil, err
+		}
+		in := func(name string) string { return filepath.Join(dir, name) }
+		secure = " ssl"
+		setup = fmt.Sprintf("ssl_certificate %s; ssl_certificate_key %s; ssl_client_certificate %s; ssl_verify_client on; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519;",
+			in(trust.CertFile), in(trust.KeyFile), in(trust.CAFile))
+		flags = []string{"--ssl", "-J", in(trust.CertFile), "-K", in(trust.KeyFile)}
+	}
+	return fmt.Sprintf(`daemon off; master_process off; pid %[1]s/nginx.pid; error_log stderr crit;
+events {}
+http {
+	access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
+	server { listen %[2]s%[3]s; %[4]s location / { return 200 "ok\n"; } }
+}
+`, dir, addr, secure, setup), flags, nil
 }

@@ -25,7 +25,7 @@ func sweeps(ctx context.Context, b *bench) error {
 }
 
 func (b *bench) sweepsOf(ctx context.Context, n int) (err error) {
-	c, err := startListed(ctx, filepath.Join(b.dir, fmt.Sprint(n)), n)
+	c, err := startListed(ctx, filepath.Join(b.dir, fmt.Sprint(n)), n, nil)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,10 @@ func (b *bench) sweepsOf(ctx context.Context, n int) (err error) {
 		err = errors.Join(err, c.stop())
 		debug.FreeOSMemory()
 	}()
-	s := newSweeper(c)
+	s, err := newSweeper(c)
+	if err != nil {
+		return err
+	}
 	defer s.client.Close()
 	cold, err := s.times(ctx, b.sweeps, n, true)
 	if err != nil {
@@ -64,13 +67,24 @@ type sweeper struct {
 	watch  *watch.Watcher
 }
 
-func newSweeper(c *cluster) *sweeper {
-	s := &sweeper{client: api.NewClient(api.ClientConfig{Caller: func() awa.Caller { return c.caller }})}
+func newSweeper(c *cluster) (*sweeper, error) {
+	client, err := c.keys.client(api.ClientConfig{Caller: func() awa.Caller { return c.caller }})
+	if err != nil {
+		return nil, err
+	}
+	s := &sweeper{client: client}
 	s.watch = watch.New(watch.Config{
 		Pinger: s.client, Nodes: func() []awa.Node { return c.nodes },
 		Self: func() awa.Self { return awa.Self{UID: c.caller.UID, Cluster: c.caller.Cluster} },
 	})
-	return s
+	return s, nil
+}
+
+// sweep measures one sweep that must see so many agents online.
+func (s *sweeper) sweep(ctx context.Context, online int) (time.Duration, error) {
+	begin := time.Now()
+	out := s.watch.Sweep(ctx)
+	return time.Since(begin), seen(out, online)
 }
 
 // times measures a number of sweeps that must see so many agents online. One
@@ -81,13 +95,12 @@ func (s *sweeper) times(ctx context.Context, sweeps, online int, cold bool) ([]t
 		if cold {
 			s.client.CloseIdle()
 		}
-		begin := time.Now()
-		out := s.watch.Sweep(ctx)
-		if i > 0 {
-			took = append(took, time.Since(begin))
-		}
-		if err := seen(out, online); err != nil {
+		t, err := s.sweep(ctx, online)
+		if err != nil {
 			return nil, err
+		}
+		if i > 0 {
+			took = append(took, t)
 		}
 	}
 	return took, nil
