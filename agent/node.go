@@ -27,6 +27,8 @@ type nodeCmd struct {
 	Add    nodeAddCmd    `cmd:"" help:"Add a node; an agent adds itself when it starts."`
 	Set    nodeSetCmd    `cmd:"" help:"Change a node."`
 	Remove nodeRemoveCmd `cmd:"" help:"Remove a node from the list."`
+
+	Maintain nodeMaintainCmd `cmd:"" help:"Put a node under maintenance for a time: it is pinged and shown, and never a problem."`
 }
 
 // target is the agent that a command asks, and how it answers.
@@ -129,9 +131,14 @@ func (c *nodeListCmd) Run(ctx context.Context, std streams) error {
 		if c.Output == "json" {
 			return printJSON(std.out, all)
 		}
+		now := time.Now()
 		return table(std.out, "Id\tName\tHost\tPort\tLabels", func(row func(...any)) {
 			for _, n := range all {
-				row(n.ID, n.Name, n.Host, n.Port, labelText(n.Labels))
+				note := labelText(n.Labels)
+				if n.InMaintenance(now) {
+					note = strings.TrimSpace(note + " (under maintenance until " + n.Maintenance + ")")
+				}
+				row(n.ID, n.Name, n.Host, n.Port, note)
 			}
 		})
 	})

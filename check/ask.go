@@ -22,12 +22,23 @@ type answer struct {
 	panicked any
 }
 
+// lonely remembers the first isolated agent's answer, while others are asked.
+type lonely struct {
+	agent  int
+	status awa.ClusterStatus
+	found  bool
+}
+
 var errNoAgent = errors.New("no agent answers")
 
 // ask gives the first status that an agent gives, and the agents that failed
 // before, in the order of the command line. They are asked one after the
 // other: the next at once when one fails, and beside it when it has not
 // answered for a while. With errNoAgent, all have failed or the time is over.
+//
+// An agent that reaches no other one gives a poor view, so the next is asked for
+// a better one, and its own is taken only when there is none: then it is no
+// failure.
 //
 // An agent that hangs is not waited for: the process must end in time, and
 // its end ends whatever is left.
@@ -46,6 +57,7 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 
 	answers := make(chan answer, len(cfg.agents))
 	errs := make([]error, len(cfg.agents))
+	var alone lonely
 	for asked, failed := 0, 0; failed < len(cfg.agents); {
 		select {
 		case <-next.C:
@@ -58,10 +70,15 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 			if a.panicked != nil {
 				panic(a.panicked)
 			}
-			if a.err == nil {
+			if a.err == nil && !a.status.Isolated {
 				return a.status, failures(cfg, errs), nil
 			}
-			errs[a.agent] = a.err
+			if a.err == nil && !alone.found {
+				alone = lonely{a.agent, a.status, true}
+			}
+			if errs[a.agent] = a.err; a.err == nil {
+				errs[a.agent] = report.ErrIsolated
+			}
 			failed++
 			next.Reset(0)
 		case <-ctx.Done():
@@ -74,6 +91,10 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 			}
 			failed = len(errs)
 		}
+	}
+	if alone.found {
+		errs[alone.agent] = nil
+		return alone.status, failures(cfg, errs), nil
 	}
 	return awa.ClusterStatus{}, failures(cfg, errs), errNoAgent
 }

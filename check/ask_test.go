@@ -22,6 +22,8 @@ func outlive() { time.Sleep(2 * time.Hour) }
 func TestCheck_severalAgents(t *testing.T) {
 	well, seen := cluster(3), cluster(3, 3)
 	seen.Agent = "n2"
+	lonely, other := cluster(3, 2, 3), cluster(3, 1, 3)
+	lonely.Isolated, other.Isolated, other.Agent = true, true, "n2"
 	tests := map[string]struct {
 		agents agents
 		args   string
@@ -41,6 +43,25 @@ func TestCheck_severalAgents(t *testing.T) {
 		"the first holds no list": {
 			agents{a1: refuse(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list yet"}), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +0s"}, 0, 0, "AWA OK - 3 of 3 nodes online |",
+		},
+		"the first is isolated, the next has a better view": {
+			agents{a1: after(20*time.Millisecond, lonely), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +20ms"}, 40 * time.Millisecond, 2,
+			"AWA CRITICAL - 1 of 3 nodes offline: n3 (connect: connection refused) - as n2 sees it, since 10.0.0.1:25483 reaches no other agent |",
+		},
+		"the first is isolated, and nobody else answers": {
+			agents{a1: after(0, lonely)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2,
+			"AWA CRITICAL - 2 of 3 nodes offline: n2 (connect: connection refused), n3 (connect: connection refused) - n1 reaches no other agent, so the fault may be its own: ask another one too (-H) |",
+		},
+		"the first is isolated, the next silent": {
+			agents{a1: after(0, lonely), a2: never(0)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +0s"}, 3800 * time.Millisecond, 2, "AWA CRITICAL - 2 of 3 nodes offline: n2",
+		},
+		"all are isolated": {
+			agents{a1: after(0, lonely), a2: after(0, other)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2,
+			"AWA CRITICAL - 2 of 3 nodes offline: n2 (connect: connection refused), n3 (connect: connection refused) - n1 reaches",
 		},
 		"the first is slow, the next is asked beside it": {
 			agents{a1: after(3*time.Second, well), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",

@@ -119,7 +119,7 @@ func TestProcess(t *testing.T) {
 		code int
 		out  string // how stdout begins
 	}{
-		"all well":            {"-H " + well, 0, "AWA OK - 10 of 10 nodes online | online=10;;;0;10 offline=0;;0;0;10 rtt_max=0.000200s;;;0 time=0."},
+		"all well":            {"-H " + well, 0, "AWA OK - 10 of 10 nodes online | online=10;;;0;10 offline=0;;0;0;10 unreachable=0;;;0;10 rtt_max=0.000200s;;;0 time=0."},
 		"one offline":         {"-H " + dead, 2, "AWA CRITICAL - 1 of 3 nodes offline: n2 (connect: connection refused) |"},
 		"warning":             {"-H " + dead + " -w 0 -c 1", 1, "AWA WARNING - 1 of 3 nodes offline: n2 (connect: connection refused) |"},
 		"verbose":             {"-v -H " + dead, 2, "AWA CRITICAL - 1 of 3"},

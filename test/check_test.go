@@ -23,12 +23,12 @@ func TestCheck(t *testing.T) {
 		}
 		return r.out
 	}
-	const perfdata = ` \| online=\d;;;0;3 offline=\d;;0;0;3 rtt_max=\d\.\d+s;;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
+	const perfdata = ` \| online=\d;;;0;3 offline=\d;;0;0;3 unreachable=\d;;;0;3 rtt_max=\d\.\d+s;;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
 	row := func(a *agent, status string) string {
 		return fmt.Sprintf(`%s +127\.0\.0\.1 +%s +%s`, a.name, a.port(), status) + "\n"
 	}
 	const head = "Name +Host +Port +Status\n"
-	const refused = `Offline \(connect: connection refused\)`
+	const refused = `Offline \(connect: connection refused, 1 other does not see it either\)`
 
 	for _, a := range c.agents {
 		check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a.addr())
@@ -37,7 +37,7 @@ func TestCheck(t *testing.T) {
 	check(0, head+row(a1, "Online")+row(a2, "Online")+row(a3, "Online"), "-o", "table", "-H", a2.addr())
 
 	a3.kill()
-	const one = `AWA CRITICAL - 1 of 3 nodes offline: a3 \(connect: connection refused\)`
+	const one = `AWA CRITICAL - 1 of 3 nodes offline: a3 \(connect: connection refused, 1 other does not see it either\)`
 	check(2, one+perfdata, "-H", a1.addr())
 	check(2, one+perfdata, "-H", a3.addr(), "-H", a2.addr())
 	check(2, one+perfdata, "-H", a3.addr()+","+a1.addr())
@@ -70,7 +70,7 @@ func TestCheck(t *testing.T) {
 
 	// A lone survivor answers, with the leader gone or not.
 	a2.start()
-	check(2, `AWA CRITICAL - 2 of 3 nodes offline: a1 \(connect: connection refused\), a3 \(connect: connection refused\)`+perfdata, "-H", a2.addr())
+	check(2, `AWA CRITICAL - 2 of 3 nodes offline: a1 \(connect: connection refused\), a3 \(connect: connection refused\) - a2 reaches no other agent, so the fault may be its own: ask another one too \(-H\)`+perfdata, "-H", a2.addr())
 	a1.start()
 	a3.start()
 	check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a3.addr())

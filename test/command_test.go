@@ -102,6 +102,40 @@ func TestNode(t *testing.T) {
 	t.Run("changes", func(t *testing.T) { testChanges(t, a) })
 }
 
+// TestNode_maintain has a dead node under maintenance be no problem, until it
+// ends, by command or by itself.
+func TestNode_maintain(t *testing.T) {
+	t.Parallel()
+	a := alone(t)
+	do := func(out, args string) {
+		t.Helper()
+		r := run(t, "awa-agent", append(strings.Fields(args), "--agent", a.addr())...)
+		if r.code != 0 || !regexp.MustCompile(out).MatchString(r.out) {
+			t.Fatalf("awa-agent %s: exit code %d with\n%s%swant\n%s", args, r.code, r.out, r.errors, out)
+		}
+	}
+	check := func(out string) {
+		t.Helper()
+		if r := run(t, "check_awa", "-H", a.addr(), "-v"); !regexp.MustCompile(out).MatchString(r.out) {
+			t.Errorf("check_awa: exit code %d with\n%swant\n%s", r.code, r.out, out)
+		}
+	}
+	do(`change 2`, "node add db1 127.0.0.3 1 --label role=database")
+	check(`(?s)^AWA CRITICAL - 1 of 2 nodes offline: db1 `)
+	do(`^db1 is node 2 at 127\.0\.0\.3:1 \(change 3\)\.\n$`, "node maintain DB1 --for 2h")
+	do(`db1 .* role=database \(under maintenance until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\)\n$`, "node list")
+	check(`(?s)^AWA OK - 1 of 2 nodes online \(1 under maintenance\).*db1 .*Offline .*, under maintenance until 20`)
+	do(`change 4`, "node maintain db1 --off")
+	do(`db1 .* role=database\n$`, "node list")
+	check(`(?s)^AWA CRITICAL - 1 of 2 nodes offline: db1 `)
+	do(`change 5`, "node maintain db1 --for 1s")
+	for end := time.Now().Add(20 * time.Second); run(t, "check_awa", "-H", a.addr()).code != 2; {
+		if time.Now().After(end) {
+			t.Fatal("a maintenance of one second does not end")
+		}
+	}
+}
+
 // testChanges reads the log of what TestNode did.
 func testChanges(t *testing.T, a *agent) {
 	host, err := os.Hostname()
@@ -197,7 +231,7 @@ func TestCommand_wrong(t *testing.T) {
 	}{
 		"":                                  {2, `expected one of "run", "key", "node", "changes", "backup", ...` + help},
 		"nonsense":                          {2, "unexpected argument nonsense" + help},
-		"node":                              {2, `expected one of "list", "add", "set", "remove"` + help},
+		"node":                              {2, `expected one of "list", "add", "set", "remove", "maintain"` + help},
 		"node frobnicate":                   {2, "unexpected argument frobnicate" + help},
 		"node list x":                       {2, "unexpected argument x" + help},
 		"node list -o xml":                  {2, `--output must be one of "table","json" but got "xml"` + help},
@@ -220,6 +254,11 @@ func TestCommand_wrong(t *testing.T) {
 		"node set n1 --port 1 --agent 127.0.0.1:1": {1, noAgent},
 		"node remove":                     {2, `expected "<name>"` + help},
 		"node remove a b":                 {2, "unexpected argument b" + help},
+		"node maintain":                   {2, `expected "<name>"` + help},
+		"node maintain n1":                {2, "the time is missing: give --for, such as --for 2h, or --off"},
+		"node maintain n1 --for 2h --off": {2, "--for and --off exclude each other: a maintenance either begins or ends"},
+		"node maintain n1 --for 2":        {2, `--for: expected duration but got "2": time: missing unit in duration "2"` + help},
+		"node maintain n1 --for 10000h":   {2, "--for must be 1s to 8784h, a year"},
 		"changes --since x":               {2, `--since: expected a valid 64 bit int but got "x"` + help},
 		"changes --since=-2":              {2, "--since -2: use a change's id, or 0 for all"},
 		"changes --agent 127.0.0.1:1":     {1, noAgent},

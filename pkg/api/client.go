@@ -98,6 +98,16 @@ func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool) (a
 	if cached {
 		req.query = "cached=1"
 	}
+	return c.status(ctx, addr, req)
+}
+
+// View asks an agent what it last saw of the nodes that are not online, which
+// are the only ones in the answer.
+func (c *Client) View(ctx context.Context, addr string) (awa.ClusterStatus, error) {
+	return c.status(ctx, addr, request{path: wire.PathView})
+}
+
+func (c *Client) status(ctx context.Context, addr string, req request) (awa.ClusterStatus, error) {
 	var body wire.StatusBody
 	err := c.call(ctx, addr, req, func(r *response) error {
 		if err := json.Unmarshal(r.body, &body); err != nil || body.Agent == "" {
@@ -106,6 +116,15 @@ func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool) (a
 		return nil
 	})
 	return body.Status(), err
+}
+
+// Probe asks an agent for its own pings of nodes, by their ids, within a time
+// (0: that of one ping). Nodes that it knows nothing of are left out.
+func (c *Client) Probe(ctx context.Context, addr string, ids []uint64, within time.Duration) ([]awa.Opinion, error) {
+	var body wire.ProbeAnswer
+	req := request{method: methodPost, path: wire.PathProbe, body: wire.ProbeBody{Nodes: ids, WithinMS: within.Milliseconds()}}
+	err := c.call(ctx, addr, req, func(r *response) error { return json.Unmarshal(r.body, &body) })
+	return body.Opinions(), err
 }
 
 // Sync asks for the changes after a state, at most limit (0: all).
@@ -312,7 +331,7 @@ func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req r
 // stageOf is the stage of an error of reading or writing: see
 // ClientConfig.Secure.
 func stageOf(err error) awa.Stage {
-	if _, refused := errors.AsType[awa.Code](err); refused {
+	if _, refused := errors.AsType[awa.Code](err); refused && !errors.Is(err, errNoAgent) {
 		return awa.StageTLS
 	}
 	return awa.StageReply

@@ -155,6 +155,9 @@ func TestClient_badAnswers(t *testing.T) {
 			if !errors.As(err, &ping) || ping.Stage != awa.StageReply && name != "it resets" || test.text != "" && err.Error() != test.text {
 				t.Errorf("%v, want %s", err, test.text)
 			}
+			if none := strings.Contains(fmt.Sprint(err), noAgent); errors.Is(err, awa.ErrNoAgent) != none {
+				t.Errorf("%v has the code no_agent: %v", err, !none)
+			}
 			if err != nil && strings.ContainsAny(err.Error(), "\n\x00") || strings.Contains(err.Error(), p.addr) {
 				t.Errorf("the sentence is not fit for one line: %q", err)
 			}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"are-we-alive/pkg/api/internal/wire"
+	"are-we-alive/pkg/awa"
 )
 
 // HTTP/1.1 as a client needs it (RFC 9112). A library for it would take
@@ -27,10 +28,10 @@ const (
 // Errors of reading an answer, but for those of the connection.
 var (
 	// errNoAgent is an answer of another program.
-	errNoAgent  = errors.New("something answers there that is no awa-agent")
-	errClosed   = errors.New("the connection was closed without an answer")
-	errHalf     = errors.New("the connection was closed in the middle of the answer")
-	errTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
+	errNoAgent  error = &awa.Fault{Code: awa.ErrNoAgent, Text: "something answers there that is no awa-agent"}
+	errClosed         = errors.New("the connection was closed without an answer")
+	errHalf           = errors.New("the connection was closed in the middle of the answer")
+	errTooLarge       = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
 )
 
 // malformed is an answer that is no HTTP/1.1; why is the place to look at.

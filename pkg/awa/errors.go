@@ -31,6 +31,8 @@ const (
 	ErrOtherHistory Code = "other_history"
 	// ErrOtherAgent: another agent answers at an address than was meant.
 	ErrOtherAgent Code = "other_agent"
+	// ErrNoAgent: what answers at an address is no agent.
+	ErrNoAgent Code = "no_agent"
 	// ErrNotReachable: nothing answered at an address.
 	ErrNotReachable Code = "not_reachable"
 	// ErrInUse: another process holds the data folder.

@@ -9,7 +9,11 @@ type Verdict string
 const (
 	// Online: it answered our ping, as itself.
 	Online Verdict = "online"
-	// Offline: it did not answer.
+	// Unreachable: it did not answer us, but answered another agent.
+	Unreachable Verdict = "unreachable"
+	// Mismatch: something answered, and it was not this node's agent.
+	Mismatch Verdict = "mismatch"
+	// Offline: it answered nobody who was asked.
 	Offline Verdict = "offline"
 )
 
@@ -76,6 +80,35 @@ type NodeStatus struct {
 	RTT     time.Duration // of the answer; 0 when there was none
 	Since   time.Time     // when the verdict was first seen; zero when unknown
 	Self    *Self         // its answer; nil when there was none
+
+	// Of a node that is not online: how many other agents gave a second
+	// opinion, and the names of those that it answered.
+	Asked  int
+	SeenBy []string
+
+	// Of an online node: how many changes it lacks, and how far its clock is
+	// ahead of the clock of the agent that looked (behind it when negative),
+	// give or take SkewError. A SkewError of 0 is a skew that is not known.
+	Behind          uint64
+	Skew, SkewError time.Duration
+}
+
+// Opinion is what an agent that was asked for a second opinion found out about
+// a node.
+type Opinion struct {
+	ID      uint64 // of the node
+	Verdict Verdict
+	Stage   Stage         // as in NodeStatus
+	Error   string        // as in NodeStatus
+	RTT     time.Duration // of the answer; 0 when there was none
+}
+
+// Sighting is what is remembered of a node while its agents restart.
+type Sighting struct {
+	ID      uint64 // of the node
+	UID     string // its agent's then, "" when it had none
+	Verdict Verdict
+	Since   time.Time
 }
 
 // ClusterStatus is one agent's view of the whole cluster.
@@ -89,6 +122,9 @@ type ClusterStatus struct {
 	// Insecure tells that the agent has no key and was allowed to do without:
 	// everybody who reaches it may edit the list.
 	Insecure bool
+	// Isolated tells that the agent reached no other one, though its list has
+	// others: the fault is likelier its own.
+	Isolated bool
 	SweptAt  time.Time
 	Took     time.Duration
 	Nodes    []NodeStatus // by node id

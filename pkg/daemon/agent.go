@@ -10,6 +10,7 @@ import (
 
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/watch"
 )
 
 var _ server.Agent = (*agent)(nil)
@@ -40,7 +41,7 @@ func macAddr() string {
 
 // Self implements server.Agent.
 func (a *agent) Self() awa.Self {
-	now := time.Now()
+	now := a.cfg.Clock()
 	self := awa.Self{
 		MacAddr: a.macAddr, Time: now.Unix(), TimeMS: now.UnixMilli(),
 		Instance: a.instance, Version: awa.Version,
@@ -94,13 +95,14 @@ func (a *agent) Status(_ context.Context, cached bool) (awa.ClusterStatus, error
 		return awa.ClusterStatus{}, &awa.Fault{Code: awa.ErrNotJoined, Text: "agent " + a.cfg.Name + " holds no list yet: ask another one, or wait until it has joined"}
 	}
 	s := awa.ClusterStatus{Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID), Insecure: a.cfg.insecure()}
+	var look watch.Look
 	if cached {
-		s.SweptAt, s.Took, s.Nodes = a.watch.Last()
+		look = a.watch.Last()
 	}
-	if s.SweptAt.IsZero() {
-		look := a.watch.Shared(a.store.State())
-		s.SweptAt, s.Took, s.Nodes = look.At, look.Took, look.Nodes
+	if look.At.IsZero() {
+		look = a.watch.Shared(a.store.State())
 	}
+	s.SweptAt, s.Took, s.Nodes, s.Isolated = look.At, look.Took, look.Nodes, look.Isolated
 	names := map[string]string{}
 	for _, n := range a.store.Nodes() {
 		names[n.UID] = n.Name
@@ -128,6 +130,11 @@ func (a *agent) Push(_ context.Context, from awa.Caller, c awa.Change) (bool, er
 // Edit implements server.Agent.
 func (a *agent) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	return a.replica.Edit(ctx, e, hops)
+}
+
+// Probe implements server.Agent.
+func (a *agent) Probe(ctx context.Context, ids []uint64, within time.Duration) []awa.Opinion {
+	return a.watch.Probe(ctx, ids, within)
 }
 
 // AcceptRaft implements server.Agent.

@@ -56,6 +56,9 @@ type Config struct {
 	Watch time.Duration
 	// PingTimeout is the time of one ping, 1 s when 0.
 	PingTimeout time.Duration
+	// Clock is this agent's clock, as it tells it to others and compares theirs
+	// with it; nil is time.Now. No order of anything hangs on it.
+	Clock func() time.Time
 	// Timing of the replication; zero fields mean the defaults.
 	Timing replica.Timing
 	// Ask is asked when the folder holds no list and neither First nor Join
@@ -150,6 +153,12 @@ func isLoopback(host string) bool {
 	return err == nil && !slices.ContainsFunc(ips, func(ip net.IP) bool { return !ip.IsLoopback() })
 }
 
+var (
+	_ watch.Pinger = (*api.Client)(nil)
+	_ watch.Prober = (*api.Client)(nil)
+	_ watch.Memory = (*store.Store)(nil)
+)
+
 // Daemon is one agent.
 type Daemon struct {
 	cfg     Config
@@ -179,6 +188,9 @@ func Open(cfg Config) (*Daemon, error) {
 	st, err := store.Open(filepath.Join(cfg.DataDir, "awa.db"))
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	d := &Daemon{cfg: cfg, log: cfg.Log, store: st}
 	if err = d.openKeys(); err == nil {
@@ -228,10 +240,15 @@ func (d *Daemon) told() error {
 	return d.cfg.Validate()
 }
 
+// keptConnections is how many connections to other agents stay open, see
+// api.ClientConfig.MaxIdle. Longer lists are swept more seldom.
+const keptConnections = 2000
+
 // wire makes the parts and tells them of each other.
 func (d *Daemon) wire() {
 	asks := api.ClientConfig{
 		Caller: func() awa.Caller { return replica.Caller(d.store, d.Node().Addr()) }, Dial: d.cfg.Dial,
+		MaxIdle: keptConnections,
 	}
 	if d.keys != nil {
 		asks.Secure = d.secure
@@ -240,6 +257,7 @@ func (d *Daemon) wire() {
 	d.agent = newAgent(d)
 	d.watch = watch.New(watch.Config{
 		Pinger: d.client, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,
+		Prober: d.client, Memory: d.store, Now: d.cfg.Clock, Kept: keptConnections,
 		Timeout: d.cfg.PingTimeout, Every: d.cfg.Watch, Logger: d.log,
 	})
 	d.replica = replica.New(d.replicaConfig())

@@ -109,6 +109,32 @@ func results(t *testing.T) map[string]report.Result {
 	kill(st, 3, awa.StageConnect, "connection refused")
 	judge("maintenance_and_offline", st, "", "0")
 
+	st = cluster(6)
+	kill(st, 1, awa.StageConnect, "no answer within 1s")
+	st.Nodes[1].Verdict, st.Nodes[1].Asked, st.Nodes[1].SeenBy = awa.Unreachable, 3, []string{"n4", "n5"}
+	st.Nodes[3].Behind, st.Nodes[3].Skew, st.Nodes[3].SkewError = 2, -3600*time.Second, 600*time.Microsecond
+	judge("unreachable", st, "", "0")
+	st = cluster(6)
+	kill(st, 1, awa.StageConnect, "no answer within 1s")
+	st.Nodes[1].Verdict, st.Nodes[1].Asked, st.Nodes[1].SeenBy = awa.Unreachable, 1, []string{"n4"}
+	kill(st, 2, awa.StageConnect, "connection refused")
+	st.Nodes[2].Asked = 3
+	kill(st, 4, awa.StageReply, "another agent answers there: n4 of this cluster")
+	st.Nodes[4].Verdict, st.Nodes[4].Asked = awa.Mismatch, 1
+	kill(st, 5, awa.StageConnect, "no answer within 1s")
+	st.Nodes[5].Verdict, st.Nodes[5].SeenBy = awa.Unreachable, []string{"n4"}
+	maintain(st, 5)
+	judge("all_verdicts", st, "", "0")
+
+	st = cluster(3)
+	kill(st, 1, awa.StageConnect, "network is unreachable")
+	kill(st, 2, awa.StageConnect, "network is unreachable")
+	st.Isolated = true
+	judge("isolated", st, "", "0")
+	better := report.Evaluate(cluster(3), rules(t, "", "0"), now)
+	better.Failures = []report.Failure{{Agent: "10.0.0.9:25483", Err: report.ErrIsolated}}
+	all["better_view"] = better
+
 	judge("unusual_range", cluster(3), "", "1:")
 
 	r := report.Evaluate(cluster(3), rules(t, "", "0"), now)

@@ -17,18 +17,21 @@ import (
 //
 //	awa_cluster  tags agent, cluster
 //	  state        int     0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
-//	  nodes, online, offline, maintenance   int   as in Counts
+//	  nodes, online, offline, unreachable, maintenance   int   as in Counts
 //	  rtt_max      float   seconds; left out when no node is online
 //	  took         float   seconds that the sweep took
 //	  list_state   int     id of the newest change of the agent's list
 //	  voters       int     as far as known
 //	  leader       string  its name; left out when none is known
+//	  isolated     int     1 when the agent reaches no other one, else 0
 //	awa_node     tags agent, cluster, host, node
 //	  online       int     1 or 0
 //	  verdict      string
 //	  maintenance  int     1 while under maintenance, else 0
 //	  port         int
 //	  rtt          float   seconds; of an online node only
+//	  behind       int     changes that its list lacks; of an online node only
+//	  skew, skew_error   float   seconds its clock is ahead, give or take; where it is known
 //	  error        string  stage and cause; of the others only
 //
 // Without an agent's answer there is one line awa_cluster without tags, with
@@ -62,6 +65,7 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	addInt(e, "nodes", r.Counts.Nodes)
 	addInt(e, "online", r.Counts.Online)
 	addInt(e, "offline", r.Counts.Offline)
+	addInt(e, "unreachable", r.Counts.Unreachable)
 	addInt(e, "maintenance", r.Counts.Maintenance)
 	if r.Counts.Online > 0 {
 		addFloat(e, "rtt_max", r.RTTMax.Seconds())
@@ -72,6 +76,7 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	if st.Leader != "" {
 		e.AddField("leader", stringValue(st.Leader))
 	}
+	addBool(e, "isolated", st.Isolated)
 	e.EndLine(r.sweptAt())
 }
 
@@ -87,6 +92,11 @@ func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
 	addInt(e, "port", int(n.Node.Port))
 	if n.Verdict == awa.Online {
 		addFloat(e, "rtt", n.RTT.Seconds())
+		e.AddField("behind", lineprotocol.IntValue(int64(n.Behind)))
+		if n.SkewError > 0 {
+			addFloat(e, "skew", n.Skew.Seconds())
+			addFloat(e, "skew_error", n.SkewError.Seconds())
+		}
 	} else {
 		e.AddField("error", stringValue(reason(n)))
 	}

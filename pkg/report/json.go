@@ -21,6 +21,7 @@ type object struct {
 	Agent     string        `json:"agent,omitempty"`  // whose view it is
 	Leader    string        `json:"leader,omitempty"` // "" when none is known
 	Voters    []string      `json:"voters,omitempty"`
+	Isolated  bool          `json:"isolated,omitempty"`   // the agent reaches no other one
 	ListState *uint64       `json:"list_state,omitempty"` // id of the newest change
 	SweptAt   string        `json:"swept_at,omitempty"`
 	TookS     *float64      `json:"took_s,omitempty"` // the sweep
@@ -34,6 +35,7 @@ type objectCounts struct {
 	Nodes       int `json:"nodes"`
 	Online      int `json:"online"`
 	Offline     int `json:"offline"`
+	Unreachable int `json:"unreachable"`
 	Maintenance int `json:"maintenance"`
 }
 
@@ -44,11 +46,16 @@ type objectNode struct {
 	Port        awa.Port          `json:"port"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Verdict     awa.Verdict       `json:"verdict"`
-	Problem     bool              `json:"problem"`               // it counts as offline
+	Problem     bool              `json:"problem"`               // it counts as offline or unreachable
 	Maintenance string            `json:"maintenance,omitempty"` // its end, while it lasts
 	Stage       awa.Stage         `json:"stage,omitempty"`
 	Error       string            `json:"error,omitempty"`
+	Asked       int               `json:"asked,omitempty"`   // other agents that gave a second opinion
+	SeenBy      []string          `json:"seen_by,omitempty"` // those that it answered
 	RTTS        *float64          `json:"rtt_s,omitempty"`
+	Behind      *uint64           `json:"behind,omitempty"` // changes that its list lacks; when online
+	SkewS       *float64          `json:"skew_s,omitempty"` // its clock is ahead; where it is known
+	SkewErrorS  *float64          `json:"skew_error_s,omitempty"`
 	Since       string            `json:"since,omitempty"`
 }
 
@@ -62,8 +69,8 @@ type objectError struct {
 //	{"state":2,"text":"1 of 3 nodes offline: n3 (connect: connection refused)","time_s":0.0123,
 //	 "cluster":"…","agent":"n1","leader":"n1","voters":["n1","n2","n3"],"list_state":3,
 //	 "swept_at":"2026-11-23T18:00:00Z","took_s":0.004,"rtt_max_s":0.0012,
-//	 "counts":{"nodes":3,"online":2,"offline":1,"maintenance":0},
-//	 "nodes":[{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","verdict":"online","problem":false,"rtt_s":0.0002},
+//	 "counts":{"nodes":3,"online":2,"offline":1,"unreachable":0,"maintenance":0},
+//	 "nodes":[{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","verdict":"online","problem":false,"rtt_s":0.0002,"behind":0},
 //	          {"id":3,"name":"n3",…,"verdict":"offline","problem":true,"stage":"connect","error":"connection refused"}]}
 //
 // Without an agent's answer it holds state, text and, when agents were asked,
@@ -79,6 +86,7 @@ func JSON(w io.Writer, r Result) error {
 		c := objectCounts(r.Counts)
 		took, nodes := st.Took.Seconds(), r.objectNodes()
 		o.Cluster, o.Agent, o.Leader, o.Voters, o.ListState = st.Cluster, st.Agent, st.Leader, st.Voters, &st.State
+		o.Isolated = st.Isolated
 		o.SweptAt, o.TookS, o.Counts, o.Nodes = timeText(r.sweptAt()), &took, &c, &nodes
 		if c.Online > 0 {
 			o.RTTMaxS = secondsOf(r.RTTMax)
@@ -100,9 +108,13 @@ func (r Result) objectNodes() []objectNode {
 		o := objectNode{
 			ID: n.Node.ID, Name: n.Node.Name, Host: n.Node.Host, Port: n.Node.Port, Labels: n.Node.Labels,
 			Verdict: n.Verdict, Problem: r.problem(n), Stage: n.Stage, Error: n.Error, Since: timeText(n.Since),
+			Asked: n.Asked, SeenBy: n.SeenBy,
 		}
 		if n.Verdict == awa.Online {
-			o.RTTS = secondsOf(n.RTT)
+			o.RTTS, o.Behind = secondsOf(n.RTT), &n.Behind
+			if n.SkewError > 0 {
+				o.SkewS, o.SkewErrorS = secondsOf(n.Skew), secondsOf(n.SkewError)
+			}
 		}
 		if n.Node.InMaintenance(r.at) {
 			o.Maintenance = n.Node.Maintenance

@@ -32,7 +32,8 @@ func headline(r Result) string { return "AWA " + r.State.String() + " - " + r.Te
 // left out, since not every reader knows the guidelines' U.
 //
 //	online   nodes that answered
-//	offline  nodes that did not, without those under maintenance; the thresholds are its own
+//	offline  nodes that did not, or not as themselves, without those under maintenance; the thresholds are its own
+//	unreachable  nodes that answered other agents only, without those under maintenance
 //	rtt_max  longest round trip to an online node, in seconds
 //	time     duration of the whole check, in seconds
 //	state    the plugin's state, 0 to 3
@@ -43,7 +44,8 @@ func (r Result) perfdata() string {
 		nodes := strconv.Itoa(n)
 		values = append(values,
 			"online="+strconv.Itoa(r.Counts.Online)+";;;0;"+nodes,
-			"offline="+strconv.Itoa(r.Counts.Offline)+";"+r.rules.Warning.Absolute(n)+";"+r.rules.Critical.Absolute(n)+";0;"+nodes)
+			"offline="+strconv.Itoa(r.Counts.Offline)+";"+r.rules.Warning.Absolute(n)+";"+r.rules.Critical.Absolute(n)+";0;"+nodes,
+			"unreachable="+strconv.Itoa(r.Counts.Unreachable)+";;;0;"+nodes)
 		if r.Counts.Online > 0 {
 			values = append(values, "rtt_max="+seconds(r.RTTMax)+"s;;;0")
 		}

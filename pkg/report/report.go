@@ -8,7 +8,9 @@
 package report
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"are-we-alive/pkg/awa"
@@ -54,13 +56,14 @@ type Rules struct {
 	Critical Threshold
 }
 
-// Counts says how many nodes are how. Online, Offline and Maintenance add up
-// to Nodes.
+// Counts says how many nodes are how. Online, Offline, Unreachable and
+// Maintenance add up to Nodes.
 type Counts struct {
 	Nodes       int
 	Online      int // it answered; a node under maintenance may well do so
-	Offline     int // it did not, and that counts
-	Maintenance int // it did not, but is under maintenance
+	Offline     int // it answered nobody, or was not itself, and that counts
+	Unreachable int // it answered other agents only
+	Maintenance int // it is not online, but under maintenance
 }
 
 // Failure is an agent that was asked and gave no status.
@@ -86,9 +89,14 @@ type Result struct {
 	sentence string // instead of what Text would say, when not ""
 }
 
-// Evaluate judges a status: the number of nodes whose verdict is not online,
-// without those under maintenance now, against the rules, of which percentages
-// are of all nodes. A list without nodes is Unknown.
+// ErrIsolated is the Failure of an agent whose view was not used, since it
+// reaches no other agent and another one that was asked does.
+var ErrIsolated = errors.New("reaches no other agent, so its view is not used")
+
+// Evaluate judges a status. The number of nodes whose verdict is offline or
+// mismatch, without those under maintenance now, is held against the rules, of
+// which percentages are of all nodes. A node that is unreachable and not under
+// maintenance is a Warning at least. A list without nodes is Unknown.
 func Evaluate(st awa.ClusterStatus, rules Rules, now time.Time) Result {
 	r := Result{Status: &st, at: now, rules: rules}
 	r.Counts.Nodes = len(st.Nodes)
@@ -99,6 +107,8 @@ func Evaluate(st awa.ClusterStatus, rules Rules, now time.Time) Result {
 			r.RTTMax = max(r.RTTMax, n.RTT)
 		case n.Node.InMaintenance(now):
 			r.Counts.Maintenance++
+		case n.Verdict == awa.Unreachable:
+			r.Counts.Unreachable++
 		default:
 			r.Counts.Offline++
 		}
@@ -109,7 +119,7 @@ func Evaluate(st awa.ClusterStatus, rules Rules, now time.Time) Result {
 		r.sentence = fmt.Sprintf("the node list of %s is empty, so there is nothing to judge: add nodes with awa-agent node add", orWord(plain(st.Agent), "this agent"))
 	case rules.Critical.Alerts(float64(r.Counts.Offline), r.Counts.Nodes):
 		r.State = Critical
-	case rules.Warning.Alerts(float64(r.Counts.Offline), r.Counts.Nodes):
+	case r.Counts.Unreachable > 0, rules.Warning.Alerts(float64(r.Counts.Offline), r.Counts.Nodes):
 		r.State = Warning
 	}
 	return r
@@ -132,8 +142,15 @@ func (r Result) problem(n awa.NodeStatus) bool {
 	return n.Verdict != awa.Online && !n.Node.InMaintenance(r.at)
 }
 
-// reason says why a node is not online: "connect: connection refused". A
-// verdict that is not just offline stands before it.
+// isDead tells whether a node counts as offline, and not as unreachable.
+func (r Result) isDead(n awa.NodeStatus) bool { return r.problem(n) && n.Verdict != awa.Unreachable }
+
+// isCutOff tells whether a node counts as unreachable.
+func (r Result) isCutOff(n awa.NodeStatus) bool { return r.problem(n) && n.Verdict == awa.Unreachable }
+
+// reason says why a node is not online, and what others say of it: "connect:
+// connection refused, 3 others do not see it either". A verdict that is
+// neither offline nor unreachable stands before it.
 func reason(n awa.NodeStatus) string {
 	why := n.Error
 	if n.Stage != awa.StageNone && why != "" {
@@ -141,11 +158,21 @@ func reason(n awa.NodeStatus) string {
 	}
 	switch {
 	case n.Verdict == awa.Offline:
-		return orWord(why, "no reason given")
+		why = orWord(why, "no reason given")
+	case n.Verdict == awa.Unreachable:
+		return "seen by " + orWord(strings.Join(n.SeenBy, " and "), "another agent") + ", not from here: " + orWord(why, "no reason given")
 	case why == "":
-		return orWord(string(n.Verdict), "no verdict given")
+		why = orWord(string(n.Verdict), "no verdict given")
+	default:
+		why = string(n.Verdict) + ", " + why
 	}
-	return string(n.Verdict) + ", " + why
+	switch {
+	case n.Asked == 1:
+		why += ", 1 other does not see it either"
+	case n.Asked > 1:
+		why += fmt.Sprintf(", %d others do not see it either", n.Asked)
+	}
+	return why
 }
 
 func orWord(s, word string) string {

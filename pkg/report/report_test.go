@@ -30,6 +30,13 @@ func TestEvaluate(t *testing.T) {
 	over.Nodes[0].Node.Maintenance = now.Format(time.RFC3339)
 	unheard := cluster(3)
 	unheard.Nodes[2].Verdict = "" // an agent that says nothing of it
+	mixed := dead(4, 10)
+	for i, v := range []awa.Verdict{awa.Unreachable, awa.Unreachable, awa.Mismatch} {
+		mixed.Nodes[i].Verdict = v
+	}
+	maintain(mixed, 1)
+	apart := dead(1, 3)
+	apart.Nodes[0].Verdict = awa.Unreachable
 	tests := map[string]struct {
 		st                awa.ClusterStatus
 		warning, critical string
@@ -45,6 +52,10 @@ func TestEvaluate(t *testing.T) {
 		"maintenance excuses":            {excused, "", "1", report.OK, report.Counts{Nodes: 10, Online: 8, Offline: 1, Maintenance: 1}},
 		"percent counts excused ones in": {excused, "10%", "9%", report.Critical, report.Counts{Nodes: 10, Online: 8, Offline: 1, Maintenance: 1}},
 		"maintenance that is over":       {over, "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
+		"unreachable is a warning":       {apart, "", "0", report.Warning, report.Counts{Nodes: 3, Online: 2, Unreachable: 1}},
+		"unreachable, with no rules":     {apart, "", "", report.Warning, report.Counts{Nodes: 3, Online: 2, Unreachable: 1}},
+		"mismatch is not alive":          {mixed, "", "1", report.Critical, report.Counts{Nodes: 10, Online: 6, Offline: 2, Unreachable: 1, Maintenance: 1}},
+		"unreachable doesn't add up":     {mixed, "", "2", report.Warning, report.Counts{Nodes: 10, Online: 6, Offline: 2, Unreachable: 1, Maintenance: 1}},
 		"no verdict is not alive":        {unheard, "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
 		"no nodes":                       {dead(0, 0), "", "0", report.Unknown, report.Counts{}},
 	}
@@ -151,7 +162,11 @@ func TestTable_bar(t *testing.T) {
 		if strings.ContainsRune(b.String(), '|') || strings.ContainsFunc(b.String(), func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
 			t.Errorf("%s holds a bar or a control character: %q", name, &b)
 		}
-		if want := len(r.Failures) + r.Counts.Nodes + 1; r.Status != nil && strings.Count(b.String(), "\n") != want {
+		want := len(r.Failures) + r.Counts.Nodes + 1
+		if name == "isolated" || name == "better_view" { // a sentence says whose view it is
+			want++
+		}
+		if r.Status != nil && strings.Count(b.String(), "\n") != want {
 			t.Errorf("%s has %d lines, want %d", name, strings.Count(b.String(), "\n"), want)
 		}
 	}
@@ -205,6 +220,8 @@ func TestInflux_decoded(t *testing.T) {
 	kill(st, 1, awa.StageConnect, `say "no", a=b c`)
 	maintain(st, 2)
 	st.Nodes[2].Node.Host = "fe80::1"
+	st.Nodes[2].Behind, st.Nodes[2].Skew, st.Nodes[2].SkewError = 4, -1500*time.Millisecond, 500*time.Microsecond
+	st.Isolated = true
 	r := report.Evaluate(st, rules(t, "", "0"), now)
 	var b bytes.Buffer
 	if err := report.Influx(&b, r); err != nil {
@@ -217,17 +234,18 @@ func TestInflux_decoded(t *testing.T) {
 	tags := map[string]string{"agent": "n1", "cluster": st.Cluster}
 	want := []point{
 		{"awa_cluster", tags, map[string]any{
-			"state": int64(2), "nodes": int64(3), "online": int64(2), "offline": int64(1), "maintenance": int64(0),
+			"state": int64(2), "nodes": int64(3), "online": int64(2), "offline": int64(1), "unreachable": int64(0), "maintenance": int64(0), "isolated": int64(1),
 			"rtt_max": 0.000202, "took": 0.0042, "list_state": int64(3), "voters": int64(3), "leader": "n2",
 		}, st.SweptAt},
 		{"awa_node", with(tags, "host", "10.0.0.1", "node", "n1"), map[string]any{
-			"online": int64(1), "verdict": "online", "maintenance": int64(0), "port": int64(25483), "rtt": 0.0002,
+			"online": int64(1), "verdict": "online", "maintenance": int64(0), "port": int64(25483), "rtt": 0.0002, "behind": int64(0),
 		}, st.SweptAt},
 		{"awa_node", with(tags, "host", "10.0.0.2", "node", "n2"), map[string]any{
 			"online": int64(0), "verdict": "offline", "maintenance": int64(0), "port": int64(25483), "error": `connect: say "no", a=b c`,
 		}, st.SweptAt},
 		{"awa_node", with(tags, "host", "fe80::1", "node", "n3"), map[string]any{
 			"online": int64(1), "verdict": "online", "maintenance": int64(1), "port": int64(25483), "rtt": 0.000202,
+			"behind": int64(4), "skew": -1.5, "skew_error": 0.0005,
 		}, st.SweptAt},
 	}
 	for i := range want {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -21,7 +22,8 @@ const (
 // original program does it, with the reason behind a Status that is not
 // Online and a mark at a node under maintenance. A result without nodes is
 // its sentence. With colour the header is bright and the Status green, red,
-// or yellow when maintenance excuses it. No cell holds a |, so that the table
+// or yellow for Unreachable and when maintenance excuses it. A sentence about
+// an isolated agent follows, as in Text. No cell holds a |, so that the table
 // may follow a plugin's line.
 func Table(w io.Writer, r Result, colour bool) error {
 	var b strings.Builder
@@ -51,8 +53,15 @@ func Table(w io.Writer, r Result, colour bool) error {
 		}
 	}
 	if r.Status != nil {
+		if note := r.viewText(); note != "" && r.Counts.Nodes > 0 {
+			b.WriteString(note + "\n")
+		}
 		for _, f := range r.Failures {
-			b.WriteString(clip(plain(f.Agent), maxAddr) + " gave no status: " + clip(plain(f.Err.Error()), maxText) + "\n")
+			why := "gave no status: " + clip(plain(f.Err.Error()), maxText)
+			if errors.Is(f.Err, ErrIsolated) {
+				why = ErrIsolated.Error()
+			}
+			b.WriteString(clip(plain(f.Agent), maxAddr) + " " + why + "\n")
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -76,8 +85,8 @@ func (r Result) tableRows() []tableRow {
 			colour: green,
 		}
 		if n.Verdict != awa.Online {
-			row.status, row.colour = "Offline", red
-			row.note = " (" + clip(plain(reason(n)), maxText) + ")"
+			row.status, row.colour = statusOf(n.Verdict)
+			row.note = " (" + clip(plain(strings.TrimPrefix(reason(n), string(awa.Mismatch)+", ")), maxText) + ")"
 		}
 		if n.Node.InMaintenance(r.at) {
 			row.note += ", under maintenance until " + plain(n.Node.Maintenance)
@@ -88,6 +97,17 @@ func (r Result) tableRows() []tableRow {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// statusOf gives a verdict that is not online as the table has it.
+func statusOf(v awa.Verdict) (word, colour string) {
+	switch v {
+	case awa.Unreachable:
+		return "Unreachable", yellow
+	case awa.Mismatch:
+		return "Mismatch", red
+	}
+	return "Offline", red
 }
 
 // columnWidths gives the widest cell of each column, in characters.

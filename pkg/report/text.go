@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -22,6 +23,9 @@ const (
 	// when there is just one.
 	maxWhy     = 100
 	maxOnlyWhy = 400
+	// maxShort bounds the name of the agent asked, in bytes, where the text
+	// is about others.
+	maxShort = awa.MaxName + 2
 )
 
 // Text is the result in one sentence of at most 700 bytes, safe for a
@@ -34,24 +38,63 @@ func (r Result) Text() string {
 	case r.Status == nil:
 		return r.failuresText()
 	}
+	note := r.viewText()
+	if note == "" {
+		return r.nodesText()
+	}
+	note = " - " + note
+	return clip(r.nodesText(), maxText-len(note)) + note
+}
+
+// viewText says whose view it is where that matters: when the agent asked may
+// see what only it sees, or stands in for one that does.
+func (r Result) viewText() string {
+	agent := clip(orWord(plain(r.Status.Agent), "the agent asked"), maxShort)
+	if r.Status.Isolated {
+		return agent + " reaches no other agent, so the fault may be its own: ask another one too (-H)"
+	}
+	for _, f := range r.Failures {
+		if errors.Is(f.Err, ErrIsolated) {
+			return "as " + agent + " sees it, since " + clip(plain(f.Agent), maxAddr) + " reaches no other agent"
+		}
+	}
+	return ""
+}
+
+// nodesText is how many of how many nodes, which and why.
+func (r Result) nodesText() string {
 	c := r.Counts
 	nodes := "nodes"
 	if c.Nodes == 1 {
 		nodes = "node"
 	}
-	if c.Offline == 0 {
+	if c.Offline+c.Unreachable == 0 {
 		text := fmt.Sprintf("%d of %d %s online", c.Online, c.Nodes, nodes)
 		if c.Maintenance > 0 {
 			text += fmt.Sprintf(" (%d under maintenance)", c.Maintenance)
 		}
 		return text + r.alertText()
 	}
-	text := fmt.Sprintf("%d of %d %s offline", c.Offline, c.Nodes, nodes)
+	more := ""
 	if c.Maintenance > 0 {
-		text += fmt.Sprintf(" (%d more under maintenance)", c.Maintenance)
+		more = fmt.Sprintf(" (%d more under maintenance)", c.Maintenance)
 	}
-	text += ": "
-	return text + r.problemsText(maxText-len(text))
+	if c.Offline == 0 {
+		text := fmt.Sprintf("%d of %d %s unreachable%s: ", c.Unreachable, c.Nodes, nodes, more)
+		text += r.problemsText(r.isCutOff, c.Unreachable, maxText-len(text))
+		if r.State == Critical { // for a Warning this is reason enough
+			text += r.alertText()
+		}
+		return text
+	}
+	text := fmt.Sprintf("%d of %d %s offline%s: ", c.Offline, c.Nodes, nodes, more)
+	if c.Unreachable == 0 {
+		return text + r.problemsText(r.isDead, c.Offline, maxText-len(text))
+	}
+	// The dead come first, and leave the others a third of the room.
+	text += r.problemsText(r.isDead, c.Offline, maxText*2/3-len(text))
+	text += fmt.Sprintf(", and %d unreachable: ", c.Unreachable)
+	return text + r.problemsText(r.isCutOff, c.Unreachable, maxText-len(text))
 }
 
 // alertText tells why a result alerts although no node is offline, which only
@@ -66,17 +109,18 @@ func (r Result) alertText() string {
 	return ""
 }
 
-func (r Result) problemsText(room int) string {
+// problemsText names nodes of a kind, of which there are total.
+func (r Result) problemsText(kind func(awa.NodeStatus) bool, total, room int) string {
 	items := make([]string, 0, maxNamed)
 	for _, n := range r.Status.Nodes {
 		if len(items) == maxNamed {
 			break
 		}
-		if r.problem(n) {
-			items = append(items, named(orWord(n.Node.Name, "?"), reason(n), r.Counts.Offline))
+		if kind(n) {
+			items = append(items, named(orWord(n.Node.Name, "?"), reason(n), r.Counts.Offline+r.Counts.Unreachable))
 		}
 	}
-	return list(items, r.Counts.Offline, room)
+	return list(items, total, room)
 }
 
 func (r Result) failuresText() string {

@@ -16,6 +16,7 @@ type sweep struct {
 	w     *Watcher
 	ctx   context.Context
 	began time.Time // before the list was read
+	ends  time.Time // when not zero, no ping lasts longer
 	ours  awa.Self
 	nodes []awa.Node
 
@@ -24,20 +25,26 @@ type sweep struct {
 	wg      sync.WaitGroup // workers and second attempts
 
 	// One element for each node, written by its worker.
-	out   []awa.NodeStatus // Verdict stays empty when nothing was learned
-	selfs []awa.Self       // what out[i].Self points to
-	pings []time.Time      // when each ping began
+	out      []awa.NodeStatus // Verdict stays empty when nothing was learned
+	selfs    []awa.Self       // what out[i].Self points to
+	pings    []time.Time      // when each ping began
+	opinions []opinion        // of others; zero when nobody was asked
 }
 
 func newSweep(ctx context.Context, w *Watcher) *sweep {
 	began := time.Now()
 	nodes := w.cfg.Nodes()
-	return &sweep{
-		w: w, ctx: ctx, began: began, ours: w.cfg.Self(), nodes: nodes,
-		out:   make([]awa.NodeStatus, len(nodes)),
-		selfs: make([]awa.Self, len(nodes)),
-		pings: make([]time.Time, len(nodes)),
-	}
+	s := &sweep{w: w, ctx: ctx, began: began, ours: w.cfg.Self()}
+	s.take(nodes)
+	return s
+}
+
+// take makes these nodes the ones to ping.
+func (s *sweep) take(nodes []awa.Node) {
+	n := len(nodes)
+	s.nodes = nodes
+	s.out, s.selfs = make([]awa.NodeStatus, n), make([]awa.Self, n)
+	s.pings, s.opinions = make([]time.Time, n), make([]opinion, n)
 }
 
 // run returns when all nodes are pinged, or ctx ended, and no goroutine of
@@ -136,6 +143,7 @@ type ping struct {
 	i        int
 	addr     string
 	began    time.Time
+	time     time.Duration // that it has
 	patience time.Duration
 	ctx      context.Context // ends with the time of the ping
 	cancel   context.CancelFunc
@@ -187,7 +195,10 @@ func (p *ping) start(i int, patience time.Duration) {
 	p.i, p.addr, p.patience = i, p.s.nodes[i].Addr(), patience
 	p.began = time.Now()
 	p.s.pings[i] = p.began
-	p.ctx, p.cancel = context.WithDeadline(p.s.ctx, p.began.Add(p.s.w.cfg.Timeout))
+	if p.time = p.s.w.cfg.Timeout; !p.s.ends.IsZero() {
+		p.time = max(min(p.time, p.s.ends.Sub(p.began)), 0)
+	}
+	p.ctx, p.cancel = context.WithDeadline(p.s.ctx, p.began.Add(p.time))
 	p.inLane, p.noMore, p.done, p.running = true, false, false, nil
 	if p.clock == nil {
 		p.clock = time.AfterFunc(patience, p.strike)
@@ -250,24 +261,28 @@ func (p *ping) strike() {
 func (p *ping) try(start time.Time, fresh bool) attempt {
 	self, err := p.s.w.cfg.Pinger.Ping(p.ctx, p.addr, fresh)
 	end := time.Now()
-	a := attempt{self: self, err: err, end: end, rtt: end.Sub(start)}
+	a := attempt{self: self, err: err, end: end, at: p.s.w.cfg.Now(), rtt: end.Sub(start)}
 	if err != nil {
 		a.stage, a.text = explain(err)
-		a.late = end.Sub(p.began) >= p.s.w.cfg.Timeout
+		a.late = end.Sub(p.began) >= p.time
 	}
 	return a
 }
 
 // conclude turns an attempt into the node's status.
 func (p *ping) conclude(a attempt) {
-	st := awa.NodeStatus{Node: p.s.nodes[p.i], Since: a.end, Verdict: awa.Offline, Stage: a.stage, Error: a.text}
+	st := awa.NodeStatus{Node: p.s.nodes[p.i], Since: a.at, Stage: a.stage, Error: a.text}
 	switch {
 	case a.err == nil:
 		p.answered(&st, a)
+	case a.late && p.time < p.s.w.cfg.Timeout/4:
+		return // so little time was left for it that silence tells nothing
 	case a.late:
-		st.Error = "no answer within " + p.s.w.cfg.Timeout.String()
+		st.Verdict, st.Error = awa.Offline, "no answer within "+p.time.Round(time.Millisecond).String()
 	case p.s.cutShort(a.end):
 		return // it failed because nobody wants to know any more
+	default:
+		st.Verdict = verdictOf(a.stage, a.err)
 	}
 	p.s.out[p.i] = st
 }
@@ -275,11 +290,12 @@ func (p *ping) conclude(a attempt) {
 // answered fills in the status of a node at whose address an agent answered.
 func (p *ping) answered(st *awa.NodeStatus, a attempt) {
 	if st.Error = stranger(&st.Node, &a.self, p.s.ours.Cluster); st.Error != "" {
-		st.Stage = awa.StageReply
+		st.Verdict, st.Stage = awa.Mismatch, awa.StageReply
 		return
 	}
 	p.s.selfs[p.i] = a.self
 	st.Verdict, st.Self, st.RTT = awa.Online, &p.s.selfs[p.i], a.rtt
+	st.Skew, st.SkewError = skewOf(a.self, a.at, a.rtt)
 	if heard := p.s.w.cfg.Heard; heard != nil {
 		heard(st.Node, a.self)
 	}

@@ -31,20 +31,21 @@ func sweepTimes(t *testing.T, n int, span time.Duration, change func(*watch.Conf
 
 func TestWatcher_Run_pauses(t *testing.T) {
 	for name, c := range map[string]struct {
-		nodes       int
+		nodes, kept int
 		every       time.Duration
 		least, most time.Duration
 	}{
-		"the default":       {3, 0, 4500 * ms, 5500 * ms},
-		"as told":           {3, time.Minute, 54 * time.Second, 66 * time.Second},
-		"250 nodes at 5 s":  {250, 0, 5 * time.Second, 6112 * ms},
-		"1000 nodes":        {1000, 0, 20 * time.Second, 24445 * ms},
-		"1000 nodes, 1 min": {1000, time.Minute, 54 * time.Second, 66 * time.Second},
+		"the default":         {3, 0, 0, 4500 * ms, 5500 * ms},
+		"as told":             {3, 0, time.Minute, 54 * time.Second, 66 * time.Second},
+		"250 nodes at 5 s":    {250, 250, 0, 5 * time.Second, 6112 * ms},
+		"1000 nodes":          {1000, 0, 0, 20 * time.Second, 24445 * ms},
+		"300 nodes, 250 kept": {300, 250, 0, 15 * time.Second, 18334 * ms},
+		"1000 nodes, 1 min":   {1000, 0, time.Minute, 54 * time.Second, 66 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				times := sweepTimes(t, c.nodes, 60*c.most, func(cfg *watch.Config, _ *network, _ []awa.Node) { cfg.Every = c.every })
+				times := sweepTimes(t, c.nodes, 60*c.most, func(cfg *watch.Config, _ *network, _ []awa.Node) { cfg.Every, cfg.Kept = c.every, c.kept })
 				if len(times) < 60 || !times[0].Equal(began) {
 					t.Fatalf("%d sweeps, the first after %s; want it at once", len(times), times[0].Sub(began))
 				}
@@ -96,8 +97,8 @@ func TestWatcher_Run_ends_with_its_context(t *testing.T) {
 			t.Errorf("ended after %s, want 400ms", took)
 		}
 		net.underWay(t)
-		if at, took, nodes := w.Last(); !at.IsZero() || took != 0 || nodes != nil {
-			t.Errorf("a sweep that was cut short is the last: %s, %s, %v", at, took, nodes)
+		if l := w.Last(); !l.At.IsZero() || l.Took != 0 || l.Nodes != nil {
+			t.Errorf("a sweep that was cut short is the last: %+v", l)
 		}
 	})
 }
@@ -113,16 +114,18 @@ func TestWatcher_Last(t *testing.T) {
 		began := time.Now()
 		go w.Run(ctx)
 		pass(999 * ms)
-		if at, _, nodes := w.Last(); !at.IsZero() || nodes != nil {
-			t.Errorf("before the end of the first sweep: %s, %v", at, nodes)
+		if l := w.Last(); !l.At.IsZero() || l.Nodes != nil {
+			t.Errorf("before the end of the first sweep: %+v", l)
 		}
 		pass(2 * ms)
-		at, took, statuses := w.Last()
+		l := w.Last()
+		at, took, statuses := l.At, l.Took, l.Nodes
 		if !at.Equal(began) || took != time.Second || len(statuses) != 3 || online(statuses) != 2 {
 			t.Errorf("at %s, took %s, %v", at.Sub(began), took, statuses)
 		}
 		pass(15 * time.Second)
-		at, _, statuses = w.Last()
+		l = w.Last()
+		at, statuses = l.At, l.Nodes
 		if at.Sub(began) < 9*time.Second || !statuses[0].Since.Equal(began) || statuses[1].Since.Sub(began) != time.Second {
 			t.Errorf("at %s: n1 since %s, n2 since %s", at.Sub(began), statuses[0].Since.Sub(began), statuses[1].Since.Sub(began))
 		}
@@ -130,7 +133,7 @@ func TestWatcher_Last(t *testing.T) {
 		// A live sweep is not the last one in the background.
 		net.reset()
 		w.Sweep(ctx)
-		if same, _, nodes := w.Last(); !same.Equal(at) || online(nodes) != 2 {
+		if same := w.Last(); !same.At.Equal(at) || online(same.Nodes) != 2 {
 			t.Errorf("a live sweep changed Last")
 		}
 		<-ctx.Done()

@@ -13,6 +13,7 @@ type attempt struct {
 	self awa.Self
 	rtt  time.Duration
 	end  time.Time
+	at   time.Time // the same by Config.Now
 
 	err   error // nil when it was answered; else:
 	stage awa.Stage
@@ -26,6 +27,17 @@ func explain(err error) (awa.Stage, string) {
 		return pe.Stage, pe.Err.Error()
 	}
 	return awa.StageReply, err.Error()
+}
+
+// verdictOf is what one ping that failed says of its node. A reason in a code
+// was given by something that is there: by TLS, or as an answer that no agent
+// of ours gives to a ping. Anything else is silence.
+func verdictOf(stage awa.Stage, err error) awa.Verdict {
+	code, reason := errors.AsType[awa.Code](err)
+	if reason && (stage == awa.StageTLS || code == awa.ErrNoAgent || code == awa.ErrForbidden) {
+		return awa.Mismatch
+	}
+	return awa.Offline
 }
 
 // better gives the one of a ping's two attempts that was answered, or else

@@ -54,7 +54,7 @@ func TestWatcher_Sweep_who_answers(t *testing.T) {
 					}
 					return
 				}
-				if st.Verdict != awa.Offline || st.Stage != awa.StageReply || st.Error != c.want || st.Self != nil || heard != 0 {
+				if st.Verdict != awa.Mismatch || st.Stage != awa.StageReply || st.Error != c.want || st.Self != nil || heard != 0 {
 					t.Errorf("%+v, heard %d times; want %q", st, heard, c.want)
 				}
 				if n := len(net.attempts[node.Addr()]); n != 1 {
@@ -74,7 +74,7 @@ func TestWatcher_Sweep_one_address_twice(t *testing.T) {
 	if st := statuses[1]; st.Verdict != awa.Online {
 		t.Errorf("n2: %+v", st)
 	}
-	if st := statuses[2]; st.Verdict != awa.Offline || st.Error != "another agent answers there: n2 of this cluster" {
+	if st := statuses[2]; st.Verdict != awa.Mismatch || st.Error != "another agent answers there: n2 of this cluster" {
 		t.Errorf("n3: %+v", st)
 	}
 }

@@ -4,13 +4,14 @@
 // once), what is concluded from an answer or a failure, and the memory of
 // since when each node is as it is. The call over the network comes from
 // outside, as a Pinger; what an answer tells about the lists goes outside, to
-// Heard. Nothing is written to disk.
+// Heard; what shall survive a restart goes to a Memory.
 package watch
 
 import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -31,8 +32,13 @@ const (
 // Limits that nobody needs to set.
 const (
 	// pingsPerSecond is the most that background sweeps make, averaged over
-	// a sweep and the pause after it.
+	// a sweep and the pause after it. A sweep itself pings all nodes at once: a
+	// thousand warm pings are 25 ms of work, and were they spread over the whole
+	// interval, a dead node would be found one interval later.
 	pingsPerSecond = 50
+	// coldPing is how many warm pings one costs that opens a connection: a TLS
+	// handshake is about 0.9 ms of processor time for both sides together.
+	coldPing = 10
 	// laneTime is how long a ping may hold a lane without an answer; it then
 	// waits on without one, so that dead nodes don't hold up the others.
 	laneTime = 50 * time.Millisecond
@@ -67,6 +73,16 @@ type Config struct {
 	// agent's own entry included. It is called from many goroutines at once,
 	// and must be quick: the sweep waits for it.
 	Heard func(awa.Node, awa.Self)
+	// Prober has other agents give second opinions. nil means that nobody is
+	// asked.
+	Prober Prober
+	// Memory keeps over restarts since when each node is as it is. nil means
+	// that it counts from the start. Only Run tells it anything.
+	Memory Memory
+	// Now is this agent's clock, which skews are measured against and since
+	// when is told by. nil means time.Now. Only the pulse of a sweep compares
+	// two of its times; nothing is ordered by it.
+	Now func() time.Time
 
 	// Timeout is the time of one ping with both its attempts. 0 means 1 s.
 	// Longer forgives slower networks; a sweep with a dead node in it takes
@@ -78,8 +94,13 @@ type Config struct {
 	// every node that is slower than this.
 	Retry time.Duration
 	// Every is the time from the start of one background sweep to the next,
-	// ±10 %. 0 means 5 s. A list of n nodes is swept every n/50 s at most.
+	// ±10 %. 0 means 5 s. A list of n nodes is swept every n/50 s at most, and
+	// more seldom when connections have to be opened anew (Kept).
 	Every time.Duration
+	// Kept is how many connections the Pinger keeps open from one sweep to the
+	// next. 0 means all. A ping beyond that opens one, with its handshake, and
+	// counts as ten in the rate of background sweeps.
+	Kept int
 	// InFlight is how many pings run at once, over all sweeps. 0 means 128.
 	// Higher is faster where answers take long; it costs connections and
 	// bursts of work. Pings that wait for an answer for more than 50 ms are
@@ -103,9 +124,8 @@ type Watcher struct {
 
 	mu        sync.Mutex
 	sightings map[uint64]*sighting // by node id
-	lastAt    time.Time
-	lastTook  time.Duration
-	last      []awa.NodeStatus
+	unkept    unkept
+	last      Look
 }
 
 // New makes a Watcher and starts nothing.
@@ -122,30 +142,24 @@ func New(cfg Config) *Watcher {
 	if cfg.InFlight <= 0 {
 		cfg.InFlight = DefaultInFlight
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.Busy == nil {
 		cfg.Busy = busy
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Watcher{
+	w := &Watcher{
 		cfg:       cfg,
 		lanes:     make(chan struct{}, cfg.InFlight),
 		open:      make(chan struct{}, max(maxOpen, cfg.InFlight)),
 		sightings: map[uint64]*sighting{},
+		unkept:    newUnkept(),
 	}
-}
-
-// Sweep pings every node of the list at once and gives one status for each,
-// by id. It takes little longer than the time of one ping, however many nodes
-// are dead. When ctx ends early, so does the sweep: the nodes that it has
-// learned nothing of are then offline with a zero Since, and don't count as
-// seen.
-func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus {
-	s := newSweep(ctx, w)
-	s.run()
-	w.note(s)
-	return s.out
+	w.recall()
+	return w
 }
 
 // Look is what one sweep saw.
@@ -153,6 +167,58 @@ type Look struct {
 	At    time.Time // when it began
 	Took  time.Duration
 	Nodes []awa.NodeStatus // by node id; must not be modified
+	// Isolated tells that this agent reached no other one, though there are some.
+	Isolated bool
+}
+
+// Sweep pings every node of the list at once, asks other agents about those
+// that failed, and gives one status for each, by id. It takes at most 2.2 times
+// the time of one ping, however many nodes are dead; twice that when the
+// process came to a standstill meanwhile and had to begin anew. When ctx ends
+// early, so does the sweep: the nodes that it has learned nothing of are then
+// offline with a zero Since, and don't count as seen.
+func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus { return w.look(ctx, nothingKnown).Nodes }
+
+// nothingKnown has every opinion asked for anew.
+func nothingKnown(awa.Node) (opinion, bool) { return opinion{}, false }
+
+// look is one sweep with all that belongs to it; for known see askOthers.
+func (w *Watcher) look(ctx context.Context, known func(awa.Node) (opinion, bool)) Look {
+	at := w.cfg.Now()
+	began := time.Now()
+	s, late := w.round(ctx, known)
+	if late > 0 {
+		w.cfg.Logger.Info("this agent stood still in the middle of a sweep, and sweeps again before it blames anybody", "late", late.Round(time.Millisecond))
+		s, _ = w.round(ctx, known)
+	}
+	setBehind(s.out, s.ours)
+	w.note(s)
+	return Look{At: at, Took: time.Since(began), Nodes: s.out, Isolated: isolated(s.out, s.ours)}
+}
+
+// round makes a sweep. late is not 0 when nodes failed and the process itself
+// may be to blame; nobody else was asked then.
+func (w *Watcher) round(ctx context.Context, known func(awa.Node) (opinion, bool)) (s *sweep, late time.Duration) {
+	s = newSweep(ctx, w)
+	p := w.startPulse()
+	defer p.stop()
+	s.run()
+	if s.wellAnswered() {
+		return s, 0
+	}
+	if late = p.lateness(); late < w.tooLate() {
+		s.askOthers(known)
+		late = p.lateness()
+	}
+	if late < w.tooLate() || ctx.Err() != nil {
+		return s, 0
+	}
+	return s, late
+}
+
+// wellAnswered tells whether no node failed.
+func (s *sweep) wellAnswered() bool {
+	return !slices.ContainsFunc(s.out, func(st awa.NodeStatus) bool { return st.Verdict != awa.Online })
 }
 
 // Shared is Sweep for callers of which a thousand may come at once: whoever
@@ -163,9 +229,7 @@ func (w *Watcher) Shared(state uint64) Look {
 	v, _, _ := w.shared.Do(strconv.FormatUint(state, 10), func() (any, error) {
 		// Not one caller's context, whose end would cut short the others'. A
 		// sweep ends soon by itself.
-		l := Look{At: time.Now(), Nodes: w.Sweep(context.Background())}
-		l.Took = time.Since(l.At)
-		return l, nil
+		return w.look(context.Background(), nothingKnown), nil
 	})
 	return v.(Look)
 }
@@ -173,17 +237,20 @@ func (w *Watcher) Shared(state uint64) Look {
 // Run sweeps in the background until ctx ends, at once and then every
 // Config.Every. It returns nil, after all that it started has ended.
 func (w *Watcher) Run(ctx context.Context) error {
+	var keeper sync.WaitGroup
+	keeper.Go(func() { w.keep(ctx) })
+	defer keeper.Wait()
 	for {
-		at := time.Now()
-		out := w.Sweep(ctx)
+		began := time.Now()
+		l := w.look(ctx, w.knownOpinion)
 		if ctx.Err() != nil {
 			return nil
 		}
 		w.mu.Lock()
-		w.lastAt, w.lastTook, w.last = at, time.Since(at), out
+		w.last = l
 		w.mu.Unlock()
 
-		next := at.Add(interval(w.cfg.Every, len(out), rand.Float64()))
+		next := began.Add(interval(w.cfg.Every, len(l.Nodes), w.cfg.Kept, rand.Float64()))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -192,20 +259,23 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// Last gives what the last background sweep saw, by node id, when it began,
-// and how long it took. All are zero before the end of the first. The
-// statuses must not be modified.
-func (w *Watcher) Last() (at time.Time, took time.Duration, nodes []awa.NodeStatus) {
+// Last gives what the last background sweep saw, the zero Look before the end
+// of the first.
+func (w *Watcher) Last() Look {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.lastAt, w.lastTook, w.last
+	return w.last
 }
 
-// interval is the time from the start of a background sweep of n nodes to the
-// start of the next. random, in [0,1), keeps agents that were started
-// together from sweeping together.
-func interval(every time.Duration, n int, random float64) time.Duration {
+// interval is the time from the start of a background sweep of n nodes, to kept
+// of which a connection is open, to the start of the next. random, in [0,1),
+// keeps agents that were started together from sweeping together.
+func interval(every time.Duration, n, kept int, random float64) time.Duration {
+	cost := n
+	if kept > 0 && n > kept {
+		cost += (n - kept) * (coldPing - 1)
+	}
 	// The shortest jittered interval, nine tenths, must keep the rate too.
-	slowest := time.Duration(n) * time.Second / pingsPerSecond * 10 / 9
+	slowest := time.Duration(cost) * time.Second / pingsPerSecond * 10 / 9
 	return time.Duration(float64(max(every, slowest)) * (0.9 + 0.2*random))
 }

@@ -27,6 +27,8 @@ func TestRoutes(t *testing.T) {
 		"GET /v1/status":   awa.RoleCheck,
 		"GET /v1/changes":  awa.RoleCheck,
 		"POST /v1/changes": awa.RoleMember,
+		"POST /v1/probe":   awa.RoleMember,
+		"GET /v1/view":     awa.RoleCheck,
 		"POST /v1/raft":    awa.RoleMember,
 	}
 	if have := Routes(); !maps.Equal(have, want) || len(routes()) != len(want) {

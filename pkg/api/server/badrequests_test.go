@@ -20,7 +20,7 @@ type BadRequest struct {
 // (node 2), whatever is behind the server.
 func BadRequests() []BadRequest {
 	var all []BadRequest
-	for _, group := range []func() []BadRequest{badPaths, badParameters, badBodies, badEdits, badNodes, badPushes, badCallers} {
+	for _, group := range []func() []BadRequest{badPaths, badParameters, badBodies, badEdits, badNodes, badPushes, badProbes, badCallers} {
 		all = append(all, group()...)
 	}
 	return all
@@ -81,10 +81,27 @@ func badParameters() []BadRequest {
 	return all
 }
 
+func badProbes() []BadRequest {
+	const none = `the body names no node: send the ids of some, such as {"nodes":[3,7]}`
+	const noJSON = notJSON + `{"nodes":[3,7]}`
+	bad := func(body, text string) BadRequest {
+		return BadRequest{"probe " + body, message("POST", wire.PathProbe, body), 400, "bad_input", text}
+	}
+	within := func(ms string) string {
+		return "within_ms=" + ms + " is no time to ping in: use a number of milliseconds up to 10000"
+	}
+	return []BadRequest{
+		bad(`{}`, none), bad(`{"nodes":[]}`, none), bad(`{"nodes":null}`, none), bad(`{"Node":[3]}`, none),
+		bad(`{"nodes":["n1"]}`, noJSON), bad(`{"nodes":[-1]}`, noJSON), bad(`{"nodes":3}`, noJSON), bad(`{"nodes":[1.5]}`, noJSON),
+		bad(`{"nodes":[2],"within_ms":-1}`, within("-1")), bad(`{"nodes":[2],"within_ms":10001}`, within("10001")),
+		bad(`{"nodes":[2],"within_ms":"x"}`, noJSON),
+	}
+}
+
 // badBodies are no JSON, or no JSON of the shape that is expected.
 func badBodies() []BadRequest {
 	var all []BadRequest
-	for target, example := range map[string]string{wire.PathChanges: exampleEdit, wire.PathPush: examplePush} {
+	for target, example := range map[string]string{wire.PathChanges: exampleEdit, wire.PathPush: examplePush, wire.PathProbe: `{"nodes":[3,7]}`} {
 		bad := func(name, body string) {
 			all = append(all, BadRequest{target + ", " + name, message("POST", target, body), 400, "bad_input", notJSON + example})
 		}
@@ -119,8 +136,10 @@ func badBodies() []BadRequest {
 		bad("a line break in a string", "{\"action\":\"DEL\nETE\",\"data\":{\"id\":2}}")
 		bad("a broken escape", `{"action":"DEL\xETE","data":{"id":2}}`)
 		bad("half an escape", `{"action":"\u00`)
-		bad("an action that is a number", `{"action":3,"data":{"id":2}}`)
-		bad("an action that is an object", `{"action":{},"data":{"id":2}}`)
+		if target != wire.PathProbe {
+			bad("an action that is a number", `{"action":3,"data":{"id":2}}`)
+			bad("an action that is an object", `{"action":{},"data":{"id":2}}`)
+		}
 	}
 	return all
 }

@@ -38,7 +38,8 @@ type fakeAgent struct {
 	list    *awa.List
 	changes []awa.Change
 	heard   []awa.Caller
-	err     error // when not nil, the answer to everything that can fail
+	within  time.Duration // of the last probe
+	err     error         // when not nil, the answer to everything that can fail
 	onSelf  func()
 }
 
@@ -146,6 +147,19 @@ func (f *fakeAgent) Edit(_ context.Context, e awa.Edit, _ int) (uint64, awa.Node
 func (f *fakeAgent) commit(d *awa.Draft) {
 	f.changes = append(f.changes, d.Changes()...)
 	d.Commit()
+}
+
+func (f *fakeAgent) Probe(_ context.Context, ids []uint64, within time.Duration) []awa.Opinion {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.within = within
+	var all []awa.Opinion
+	for _, n := range f.status.Nodes {
+		if slices.Contains(ids, n.Node.ID) {
+			all = append(all, awa.Opinion{ID: n.Node.ID, Verdict: n.Verdict, Stage: n.Stage, Error: n.Error, RTT: n.RTT})
+		}
+	}
+	return all
 }
 
 func (f *fakeAgent) AcceptRaft(awa.Caller) error { return f.err }

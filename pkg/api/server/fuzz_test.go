@@ -43,6 +43,7 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte(message("GET", "/ping", "") + message("HEAD", "/status", "") + message("GET", "/sync?state=-1", "")))
 	f.Add([]byte(message("POST", "/v1/changes", `{"action":"CREATE","data":{"name":"n3","host":"h","port":1}}`, "Idempotency-Key: k")))
 	f.Add([]byte(message("POST", "/push", `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`)))
+	f.Add([]byte(message("POST", "/v1/probe", `{"nodes":[1,2],"within_ms":1}`)))
 	f.Add([]byte(chunked("POST", "/v1/changes", `{"action":"DELETE",`, `"data":{"id":2}}`)))
 	f.Add([]byte("GET /ping HTTP/1.0\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -54,6 +54,12 @@ func TestHandler_wire(t *testing.T) {
 			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect","error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
 		"v1 changes": {"GET", "/v1/changes?since=1", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"changes":[` +
 			`{"id":2,"action":"CREATE","by":"ops","at":"2026-11-23T18:00:01Z","data":{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","by":"ops","at":"2026-11-23T18:00:01Z"}}]}`},
+		"v1 view": {"GET", "/v1/view", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +
+			`"swept_at":"2026-11-23T18:46:37Z","took_ms":2.5,"nodes":[` +
+			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect","error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
+		"probe": {"POST", "/v1/probe", `{"nodes":[2,1,4711],"within_ms":900}`, 200, jsonType,
+			`{"nodes":[{"id":1,"verdict":"online","rtt_ms":0.25},{"id":2,"verdict":"offline","stage":"connect","error":"connection refused"}]}`},
+		"probe of nobody": {"POST", "/v1/probe", `{"nodes":[4711]}`, 200, jsonType, `{"nodes":[]}`},
 		"edit, create": {"POST", "/v1/changes", `{"action":"CREATE","data":{"name":"n3","host":"fe80::1","port":7,"labels":{"role":"db"},"x":[1]}}`, 200, jsonType,
 			`{"id":3,"node":{"id":3,"name":"n3","host":"fe80::1","port":"7","labels":{"role":"db"},"changed":3,"x":[1]}}`},
 		"edit, update": {"POST", "/v1/changes", `{"action":"UPDATE","data":{"id":2,"name":"N2","host":"10.0.0.2","port":"1"}}`, 200, jsonType,
@@ -74,7 +80,7 @@ func TestHandler_wire(t *testing.T) {
 // TestHandler_head has HEAD answer as GET does, without the body.
 func TestHandler_head(t *testing.T) {
 	addr, _ := serve(t, newFake(t), nil)
-	for _, target := range []string{"/ping", "/status", "/sync?state=-1", "/v1/status", "/v1/changes"} {
+	for _, target := range []string{"/ping", "/status", "/sync?state=-1", "/v1/status", "/v1/changes", "/v1/view"} {
 		r := talk(t, addr, message("GET", target, "")+message("HEAD", target, "")+message("GET", target, ""), false, "GET", "HEAD", "GET")
 		if get, head, again := r[0], r[1], r[2]; head.StatusCode != 200 || head.ContentLength != get.ContentLength || bodyOf(head) != "" || bodyOf(again) != bodyOf(get) {
 			t.Errorf("HEAD %s: %d, %d bytes are told of; GET: %d, %d bytes", target, head.StatusCode, head.ContentLength, get.StatusCode, get.ContentLength)

@@ -36,6 +36,9 @@ type Agent interface {
 	Push(ctx context.Context, from awa.Caller, c awa.Change) (applied bool, err error)
 	// Edit has an edit decided; hops is how often it was passed on already.
 	Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error)
+	// Probe pings nodes by their ids within a time (0: that of one ping), and
+	// leaves out those that are not on the list.
+	Probe(ctx context.Context, ids []uint64, within time.Duration) []awa.Opinion
 	// AcceptRaft says why an agent may not open a Raft stream, or nil.
 	AcceptRaft(from awa.Caller) error
 	// RaftStream takes over a Raft stream that was accepted.
@@ -68,6 +71,8 @@ func routes() []route {
 		{wire.PathStatus1, get, check, (*handler).status},
 		{wire.PathChanges, get, check, (*handler).changes},
 		{wire.PathChanges, post, member, (*handler).edit},
+		{wire.PathProbe, post, member, (*handler).probe},
+		{wire.PathView, get, check, (*handler).view},
 		{wire.PathRaft, post, member, (*handler).raft},
 	}
 }
@@ -173,41 +178,6 @@ func answer(ctx *fasthttp.RequestCtx, v any) error {
 
 func (h *handler) ping(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 	return answer(ctx, wire.PingBody{Status: h.agent.Self()})
-}
-
-// statusTimeout bounds a sweep for a client that may have gone away.
-const statusTimeout = 30 * time.Second
-
-func (h *handler) sweep(ctx *fasthttp.RequestCtx, cached bool) (awa.ClusterStatus, error) {
-	bounded, cancel := context.WithTimeout(context.Background(), statusTimeout)
-	defer cancel()
-	return h.agent.Status(bounded, cached)
-}
-
-func (h *handler) oldStatus(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	s, err := h.sweep(ctx, false)
-	if err != nil {
-		return err
-	}
-	return answer(ctx, wire.NewOldStatus(s))
-}
-
-func (h *handler) status(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	cached := false
-	if v := ctx.QueryArgs().Peek("cached"); len(v) > 0 {
-		switch string(v) {
-		case "1":
-			cached = true
-		case "0":
-		default:
-			return wire.Faultf(awa.ErrBadInput, "cached=%s is not understood: use cached=1 or leave it out", clip(string(v)))
-		}
-	}
-	s, err := h.sweep(ctx, cached)
-	if err != nil {
-		return err
-	}
-	return answer(ctx, wire.NewStatusBody(s))
 }
 
 func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
@@ -23,6 +24,23 @@ func TestClient_server(t *testing.T) {
 	}
 	if st, err := c.ClusterStatus(ctx, addr, true); err != nil || !reflect.DeepEqual(st, agent.status) {
 		t.Errorf("status: %v\n%+v\nwant\n%+v", err, st, agent.status)
+	}
+	told := &agent.status.Nodes[0]
+	told.Behind, told.Skew, told.SkewError = 3, -3600*time.Second, 1500*time.Microsecond
+	told = &agent.status.Nodes[1]
+	told.Verdict, told.Asked, told.SeenBy = awa.Unreachable, 3, []string{"n4", "n5"}
+	agent.status.Isolated = true
+	if st, err := c.ClusterStatus(ctx, addr, false); err != nil || !reflect.DeepEqual(st, agent.status) {
+		t.Errorf("status with all there is: %v\n%+v\nwant\n%+v", err, st, agent.status)
+	}
+	view := agent.status
+	view.Nodes = view.Nodes[1:]
+	if st, err := c.View(ctx, addr); err != nil || !reflect.DeepEqual(st, view) || len(agent.status.Nodes) != 2 {
+		t.Errorf("view: %v\n%+v\nwant\n%+v", err, st, view)
+	}
+	opinions, err := c.Probe(ctx, addr, []uint64{2, 1}, 900*time.Millisecond)
+	if want := agent.Probe(ctx, []uint64{1, 2}, agent.within); err != nil || !reflect.DeepEqual(opinions, want) || agent.within != 900*time.Millisecond {
+		t.Errorf("probe: %v within %s\n%+v\nwant\n%+v", err, agent.within, opinions, want)
 	}
 	set, err := c.Sync(ctx, addr, 1, 0)
 	if want := (awa.ChangeSet{Cluster: testCluster, History: agent.self.History, State: 2, Changes: agent.changes[1:]}); err != nil || !reflect.DeepEqual(set, want) {
@@ -66,7 +84,7 @@ func TestClient_server(t *testing.T) {
 			t.Errorf("heard of %+v", from)
 		}
 	}
-	if len(agent.heard) != 11 {
+	if len(agent.heard) != 14 {
 		t.Errorf("heard of %d requests", len(agent.heard))
 	}
 }

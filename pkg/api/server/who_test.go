@@ -211,6 +211,8 @@ func calls(t *testing.T) map[string][2]string {
 		"GET /v1/status":   {"/v1/status", ""},
 		"GET /v1/changes":  {"/v1/changes", ""},
 		"POST /v1/changes": {"/v1/changes", `{"action":"DELETE","data":{"id":1}}`},
+		"POST /v1/probe":   {"/v1/probe", `{"nodes":[]}`},
+		"GET /v1/view":     {"/v1/view", ""},
 		"POST /v1/raft":    {"/v1/raft", ""},
 	}
 	for call := range server.Routes() {

@@ -39,7 +39,8 @@ type OldNode struct {
 	Since   string      `json:"since,omitempty"` // RFC 3339
 }
 
-// StatusBody is the answer of GET /v1/status.
+// StatusBody is the answer of GET /v1/status and, with those nodes only that
+// are not online, of GET /v1/view.
 type StatusBody struct {
 	Cluster  string       `json:"cluster"`
 	History  awa.History  `json:"history"`
@@ -48,6 +49,7 @@ type StatusBody struct {
 	Leader   string       `json:"leader"`
 	Voters   []string     `json:"voters"`
 	Insecure bool         `json:"insecure,omitempty"` // everybody may edit the list
+	Isolated bool         `json:"isolated,omitempty"` // it reached no other agent
 	SweptAt  time.Time    `json:"swept_at"`
 	TookMS   float64      `json:"took_ms"`
 	Nodes    []NodeStatus `json:"nodes"`
@@ -67,20 +69,26 @@ type NodeStatus struct {
 	Stage       awa.Stage         `json:"stage,omitempty"`
 	Error       string            `json:"error,omitempty"`
 	RTTMS       float64           `json:"rtt_ms,omitempty"`
-	Since       string            `json:"since,omitempty"` // RFC 3339
+	Since       string            `json:"since,omitempty"`         // RFC 3339
+	Asked       int               `json:"asked,omitempty"`         // agents that gave a second opinion
+	SeenBy      []string          `json:"seen_by,omitempty"`       // names of those that it answered
+	Behind      uint64            `json:"behind,omitempty"`        // changes that it lacks
+	SkewMS      float64           `json:"skew_ms,omitempty"`       // its clock's, against that of the agent that looked
+	SkewErrorMS float64           `json:"skew_error_ms,omitempty"` // of skew_ms, either way; none: it is not known
 	Status      *awa.Self         `json:"status"`
 }
 
 // NewStatusBody gives a status as GET /v1/status does.
 func NewStatusBody(s awa.ClusterStatus) StatusBody {
-	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.Insecure, s.SweptAt, toMS(s.Took), make([]NodeStatus, len(s.Nodes))}
+	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.Insecure, s.Isolated, s.SweptAt, toMS(s.Took), make([]NodeStatus, len(s.Nodes))}
 	if b.Voters == nil {
 		b.Voters = []string{}
 	}
 	for i, n := range s.Nodes {
 		b.Nodes[i] = NodeStatus{
 			n.Node.ID, n.Node.Name, n.Node.Host, n.Node.Port, n.Node.UID, n.Node.Labels, n.Node.Maintenance, n.Node.Changed,
-			n.Verdict, n.Stage, n.Error, toMS(n.RTT), timeText(n.Since), n.Self,
+			n.Verdict, n.Stage, n.Error, toMS(n.RTT), timeText(n.Since),
+			n.Asked, n.SeenBy, n.Behind, toMS(n.Skew), toMS(n.SkewError), n.Self,
 		}
 	}
 	return b
@@ -90,7 +98,7 @@ func NewStatusBody(s awa.ClusterStatus) StatusBody {
 func (b StatusBody) Status() awa.ClusterStatus {
 	s := awa.ClusterStatus{
 		Cluster: b.Cluster, History: b.History, Agent: b.Agent, State: b.State, Leader: b.Leader, Voters: b.Voters,
-		Insecure: b.Insecure, SweptAt: b.SweptAt, Took: fromMS(b.TookMS), Nodes: make([]awa.NodeStatus, len(b.Nodes)),
+		Insecure: b.Insecure, Isolated: b.Isolated, SweptAt: b.SweptAt, Took: fromMS(b.TookMS), Nodes: make([]awa.NodeStatus, len(b.Nodes)),
 	}
 	for i, n := range b.Nodes {
 		since, _ := time.Parse(time.RFC3339Nano, n.Since) // the zero time when there is none
@@ -100,6 +108,7 @@ func (b StatusBody) Status() awa.ClusterStatus {
 				Labels: n.Labels, Maintenance: n.Maintenance, Changed: n.Changed,
 			},
 			Verdict: n.Verdict, Stage: n.Stage, Error: n.Error, RTT: fromMS(n.RTTMS), Since: since, Self: n.Status,
+			Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, Skew: fromMS(n.SkewMS), SkewError: fromMS(n.SkewErrorMS),
 		}
 	}
 	return s
@@ -127,6 +136,46 @@ func timeText(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// ProbeBody is the body of POST /v1/probe: ids of nodes, and the time that
+// their pings may take, in milliseconds; 0 or none is that of one ping.
+type ProbeBody struct {
+	Nodes    []uint64 `json:"nodes"`
+	WithinMS int64    `json:"within_ms,omitempty"`
+}
+
+// ProbeAnswer is the answer of POST /v1/probe, without the nodes that are not
+// on the agent's list, or that it learned nothing of in time.
+type ProbeAnswer struct {
+	Nodes []Opinion `json:"nodes"`
+}
+
+// Opinion is an element of ProbeAnswer.Nodes.
+type Opinion struct {
+	ID      uint64      `json:"id"`
+	Verdict awa.Verdict `json:"verdict"`
+	Stage   awa.Stage   `json:"stage,omitempty"`
+	Error   string      `json:"error,omitempty"`
+	RTTMS   float64     `json:"rtt_ms,omitempty"`
+}
+
+// NewProbeAnswer gives opinions as POST /v1/probe does.
+func NewProbeAnswer(all []awa.Opinion) ProbeAnswer {
+	a := ProbeAnswer{make([]Opinion, len(all))}
+	for i, o := range all {
+		a.Nodes[i] = Opinion{o.ID, o.Verdict, o.Stage, o.Error, toMS(o.RTT)}
+	}
+	return a
+}
+
+// Opinions are what NewProbeAnswer was given, to the microsecond.
+func (a ProbeAnswer) Opinions() []awa.Opinion {
+	all := make([]awa.Opinion, len(a.Nodes))
+	for i, o := range a.Nodes {
+		all[i] = awa.Opinion{ID: o.ID, Verdict: o.Verdict, Stage: o.Stage, Error: o.Error, RTT: fromMS(o.RTTMS)}
+	}
+	return all
 }
 
 // Change is a change in the answer of GET /sync: an array of the

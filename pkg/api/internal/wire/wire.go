@@ -20,6 +20,8 @@ const (
 	PathPush    = "/push"
 	PathStatus1 = "/v1/status"
 	PathChanges = "/v1/changes"
+	PathProbe   = "/v1/probe"
+	PathView    = "/v1/view"
 	PathRaft    = "/v1/raft"
 )
 

@@ -1,0 +1,100 @@
+package watch_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/watch"
+)
+
+// The skew is that of the clocks at the middle of the exchange.
+func TestWatcher_Sweep_skew(t *testing.T) {
+	for name, c := range map[string]struct {
+		ours, theirs time.Duration // ahead of the true time
+		rtt          time.Duration
+		want, most   time.Duration
+	}{
+		"both right":         {0, 0, 0, 500 * time.Microsecond, 500 * time.Microsecond},
+		"a slow exchange":    {0, 0, 100 * ms, 500*time.Microsecond - 50*ms, 50*ms + 500*time.Microsecond},
+		"an hour ahead":      {0, time.Hour, 20 * ms, time.Hour - 10*ms + 500*time.Microsecond, 10*ms + 500*time.Microsecond},
+		"an hour behind":     {0, -time.Hour, 0, -time.Hour + 500*time.Microsecond, 500 * time.Microsecond},
+		"ours an hour ahead": {time.Hour, 0, 0, -time.Hour + 500*time.Microsecond, 500 * time.Microsecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				list := nodes(2)
+				net := newNetwork(list)
+				self := selfOf(list[1])
+				self.TimeMS = time.Now().Add(c.theirs).UnixMilli() // it reads its clock when the question comes
+				net.answerAs(list[1], self)
+				net.set(list[1], answers.in(c.rtt))
+				w := newWatcher(net, list, func(cfg *watch.Config) { cfg.Now = func() time.Time { return time.Now().Add(c.ours) } })
+				all := w.Sweep(t.Context())
+				if st := all[1]; st.Skew != c.want || st.SkewError != c.most {
+					t.Errorf("skew %s ± %s, want %s ± %s", st.Skew, st.SkewError, c.want, c.most)
+				}
+				if truth := c.theirs - c.ours; (all[1].Skew - truth).Abs() > all[1].SkewError {
+					t.Errorf("skew %s ± %s, and in truth it is %s", all[1].Skew, all[1].SkewError, truth)
+				}
+				if st := all[0]; st.Skew != 0 || st.SkewError != 0 {
+					t.Errorf("of a node that does not tell: %s ± %s", st.Skew, st.SkewError)
+				}
+			})
+		})
+	}
+}
+
+func TestWatcher_Sweep_behind(t *testing.T) {
+	list := nodes(5)
+	net := newNetwork(list)
+	for i, state := range []uint64{12, 9, 15, 3} {
+		self := selfOf(list[i])
+		if self.State = state; i == 3 {
+			self.History = awa.History{Epoch: 2, ID: "aa"}
+		}
+		net.answerAs(list[i], self)
+	}
+	net.set(list[4], refuses)
+	want := []uint64{3, 6, 0, 0, 0} // the newest is n3's; n4 has another history
+	for i, st := range newWatcher(net, list).Sweep(t.Context()) {
+		if st.Behind != want[i] {
+			t.Errorf("%s is behind by %d, want %d", st.Node.Name, st.Behind, want[i])
+		}
+	}
+}
+
+func TestWatcher_isolated(t *testing.T) {
+	for name, c := range map[string]struct {
+		nodes int
+		dead  []int
+		want  bool
+	}{
+		"alone on the list":     {1, nil, false},
+		"alone, not even we":    {1, []int{0}, false},
+		"all answer":            {3, nil, false},
+		"one other answers":     {3, []int{1}, false},
+		"no other answers":      {3, []int{1, 2}, true},
+		"nobody, not even we":   {3, []int{0, 1, 2}, true},
+		"we ourselves don't":    {3, []int{0}, false},
+		"one other, it is dead": {2, []int{1}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list := nodes(c.nodes)
+			net := newNetwork(list)
+			for _, i := range c.dead {
+				net.set(list[i], refuses)
+			}
+			if got := newWatcher(net, list).Shared(1).Isolated; got != c.want {
+				t.Errorf("isolated: %v, want %v", got, c.want)
+			}
+		})
+	}
+	t.Run("an empty list", func(t *testing.T) {
+		w := watch.New(watch.Config{Nodes: func() []awa.Node { return nil }, Self: func() awa.Self { return awa.Self{} }})
+		if w.Shared(0).Isolated {
+			t.Error("isolated without a list")
+		}
+	})
+}

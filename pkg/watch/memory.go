@@ -1,0 +1,102 @@
+package watch
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"are-we-alive/pkg/awa"
+)
+
+// Memory keeps sightings over restarts.
+type Memory interface {
+	// Sightings gives what was kept.
+	Sightings() ([]awa.Sighting, error)
+	// Remember keeps sightings, and forgets nodes by their ids. It is never
+	// called by two goroutines at once.
+	Remember(seen []awa.Sighting, gone []uint64) error
+}
+
+// unkept are the changes of sightings that Memory has not been told yet.
+type unkept struct {
+	seen map[uint64]awa.Sighting
+	gone map[uint64]bool
+	news chan struct{} // holds a token when there are any
+}
+
+func newUnkept() unkept {
+	return unkept{map[uint64]awa.Sighting{}, map[uint64]bool{}, make(chan struct{}, 1)}
+}
+
+func (u *unkept) see(g awa.Sighting) {
+	delete(u.gone, g.ID)
+	u.seen[g.ID] = g
+	u.wake()
+}
+
+func (u *unkept) forget(id uint64) {
+	delete(u.seen, id)
+	u.gone[id] = true
+	u.wake()
+}
+
+func (u *unkept) wake() {
+	select {
+	case u.news <- struct{}{}:
+	default:
+	}
+}
+
+// take gives all changes in the order of their ids, and forgets them.
+func (u *unkept) take() (seen []awa.Sighting, gone []uint64) {
+	for _, id := range slices.Sorted(maps.Keys(u.seen)) {
+		seen = append(seen, u.seen[id])
+	}
+	gone = slices.Sorted(maps.Keys(u.gone))
+	clear(u.seen)
+	clear(u.gone)
+	return seen, gone
+}
+
+// recall begins with what an earlier life of this agent remembered. A since in
+// the future is one of another clock, and becomes now.
+func (w *Watcher) recall() {
+	if w.cfg.Memory == nil {
+		return
+	}
+	all, err := w.cfg.Memory.Sightings()
+	if err != nil {
+		w.cfg.Logger.Warn("since when the nodes are as they are can't be read, and counts from now", "error", err)
+	}
+	now := w.cfg.Now()
+	for _, g := range all {
+		since := g.Since
+		if since.After(now) {
+			since = now
+		}
+		w.sightings[g.ID] = &sighting{uid: g.UID, verdict: g.Verdict, since: since, kept: g.Since}
+	}
+}
+
+// keep tells Memory of each change, away from the sweeps, until ctx ends. All
+// that came together is one call.
+func (w *Watcher) keep(ctx context.Context) {
+	if w.cfg.Memory == nil {
+		return
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-w.unkept.news:
+		case <-ctx.Done():
+		}
+		w.mu.Lock()
+		seen, gone := w.unkept.take()
+		w.mu.Unlock()
+		if len(seen)+len(gone) == 0 {
+			continue
+		}
+		if err := w.cfg.Memory.Remember(seen, gone); err != nil {
+			w.cfg.Logger.Warn("since when nodes are as they are can't be kept, and is lost with the next restart", "nodes", len(seen), "error", err)
+		}
+	}
+}
