@@ -67,7 +67,7 @@ func TestDetection(t *testing.T) {
 	fmt.Printf("\nDetection, min / median / max of %d, in seconds.\n%-10s %-24s %-24s %s\n%s\n",
 		rounds, "fault", "check_awa on demand", "an agent by itself", "serf members", out.String())
 	if s == nil {
-		skip(t, "the times of serf: it isn't installed; run  sudo test/install-debian.sh")
+		skip(t, "the times of serf: it isn't installed: run  sudo test/install-debian.sh serf")
 	}
 }
 
