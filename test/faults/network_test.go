@@ -138,21 +138,35 @@ func (h *host) command(name string, args ...string) *exec.Cmd {
 func (h *host) inside(f func() error) {
 	h.t.Helper()
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		ns, err := os.Open(filepath.Join(netnsDir, h.ns()))
-		if err == nil {
-			defer ns.Close()
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		}
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
+	go func() { done <- within(filepath.Join(netnsDir, h.ns()), f) }()
 	if err := <-done; err != nil {
 		h.t.Fatalf("on host %s: %v", h.name, err)
 	}
+}
+
+// within calls f in another network namespace. A thread that doesn't find back
+// ends with its goroutine.
+func within(netns string, f func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	there, err := os.Open(netns)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	err = f()
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, back)
+	}
+	runtime.UnlockOSThread()
+	return err
 }
 
 // cutOff drops all packets from and to the host.
