@@ -42,9 +42,10 @@ type agent struct {
 	c     *cluster
 	host  *host
 	name  string
-	at    string // the host under which the others know it
-	key   string // the file of the cluster's key
-	dir   string // holds the data folder; the process runs in it
+	at    string        // the host under which the others know it
+	key   string        // the file of the cluster's key
+	ahead time.Duration // its clock's
+	dir   string        // holds the data folder; the process runs in it
 	log   *logBook
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process has ended
@@ -124,13 +125,28 @@ func (c *cluster) newAgent(name string, h *host, at string) *agent {
 	return a
 }
 
+// command prepares the process: awa-agent, but for an agent whose clock is
+// ahead.
+func (a *agent) command(args ...string) *exec.Cmd {
+	data := filepath.Join(a.dir, "data")
+	if a.ahead == 0 {
+		return a.host.command(program("awa-agent"), append([]string{
+			"run", "--my-name", a.name, "--my-host", a.at, "--data-dir", data, "--key-file", a.key, "--log-format", "json"}, args...)...)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		a.c.t.Fatal(err)
+	}
+	cmd := a.host.command(self, a.name, a.at, data, a.key)
+	cmd.Env = append(cmd.Env, envClock+"="+a.ahead.String())
+	return cmd
+}
+
 // start starts the agent and waits until it listens.
 func (a *agent) start(args ...string) {
 	a.c.t.Helper()
 	from := a.log.len()
-	cmd := a.host.command(program("awa-agent"), append([]string{
-		"run", "--my-name", a.name, "--my-host", a.at, "--data-dir", filepath.Join(a.dir, "data"),
-		"--key-file", a.key, "--log-format", "json"}, args...)...)
+	cmd := a.command(args...)
 	cmd.Dir, cmd.Stderr = a.dir, a.log
 	if err := cmd.Start(); err != nil {
 		a.c.t.Fatal(err)

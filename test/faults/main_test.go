@@ -25,7 +25,12 @@ const (
 	envNoSkip = "AWA_TEST_NO_SKIP" // nothing may be left out, as in CI
 )
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	if ahead := os.Getenv(envClock); ahead != "" {
+		os.Exit(runAhead(ahead, os.Args[1:]))
+	}
+	os.Exit(runTests(m))
+}
 
 // runTests builds the programs once, as they are shipped.
 func runTests(m *testing.M) int {

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"syscall"
@@ -214,9 +215,14 @@ func resolving() []row {
 	}}
 }
 
-// delays are rows of agents that are well, but hard to see.
+// delays are rows of agents that are well, but look as if they were not.
 func delays() []row {
 	var stop func()
+	clock := func(c *cluster, ahead time.Duration) {
+		c.n(3).stop()
+		c.n(3).ahead = ahead
+		c.n(3).start()
+	}
 	return []row{{
 		name: "one SYN lost",
 		breaks: func(c *cluster) {
@@ -246,6 +252,17 @@ func delays() []row {
 		}})},
 		within: inAll,
 		mend:   func(*cluster) { stop() },
+	}, {
+		name:   "clock one hour off",
+		breaks: func(c *cluster) { clock(c, time.Hour) },
+		expect: []expect{asked(1, 0, node{name: "n3", verdict: "online", more: func(n nodeAnswer) error {
+			if math.Abs(n.Skew-3600) > 1 {
+				return fmt.Errorf("the clock of %s is said to be ahead by %v s", n.Name, n.Skew)
+			}
+			return nil
+		}})},
+		within: inAll,
+		mend:   func(c *cluster) { clock(c, 0) },
 	}}
 }
 
