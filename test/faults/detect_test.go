@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	rounds        = 3               // of each fault
-	backgroundMax = 6 * time.Second // until an agent's log says so, by itself
-	serfMost      = 2 * time.Minute // until serf has made up its mind
+	rounds   = 3               // of each fault
+	serfMost = 2 * time.Minute // until serf has made up its mind
+	// backgroundMax is how long an agent may take by itself: its longest pause
+	// between two sweeps, which is 5 s and a tenth, and one sweep.
+	backgroundMax = 5500*time.Millisecond + inAll
 )
 
 // TestDetection measures how long a death goes unnoticed: by check_awa, by the
