@@ -1,11 +1,12 @@
 # Everything needs Go and make only, but for what says otherwise.
 GO ?= go
 FUZZTIME ?= 1m
+SOAK ?= 2m
 
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc}),-race)
 
-.PHONY: help demo build test lint bench system-test fuzz clean
+.PHONY: help demo build test lint bench system-test fault-test fuzz clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,10 @@ test: lint ## What must hold before a commit: lint, and the quick tests with the
 system-test: ## Tests with programs from Debian, which this installs (root).
 	test/install-debian.sh
 	$(GO) test -tags system -timeout 20m -count 1 ./test
+
+fault-test: ## Agents on five hosts of their own, which are broken in every way; then a soak of SOAK (2m) (root).
+	test/install-debian.sh iproute2 iptables serf
+	AWA_TEST_SOAK=$(SOAK) $(GO) test -tags system -timeout 60m -count 1 -v ./test/faults
 
 fuzz: ## Every fuzz test for FUZZTIME (1m).
 	@set -e; for package in $$($(GO) list ./...); do \

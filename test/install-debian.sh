@@ -2,9 +2,10 @@
 # Installs, from Debian, what our programs are run against: ruby and
 # ruby-sqlite3 by `make system-test` (a client of the original program's kind),
 # monitoring-plugins-basic by `make bench` (check_http, check_awa's yardstick).
+# `make fault-test` names its own packages as arguments.
 set -eu
 
-packages="ruby ruby-sqlite3 monitoring-plugins-basic"
+packages="${*:-ruby ruby-sqlite3 monitoring-plugins-basic}"
 
 missing=""
 for package in $packages; do
@@ -13,7 +14,7 @@ for package in $packages; do
 	fi
 done
 if [ -z "$missing" ]; then
-	echo "== All that the system tests need is installed: $packages"
+	echo "== All that is needed from Debian is installed: $packages"
 	exit 0
 fi
 if ! command -v apt-get >/dev/null; then
@@ -21,7 +22,7 @@ if ! command -v apt-get >/dev/null; then
 	exit 1
 fi
 if [ "$(id -u)" != 0 ]; then
-	echo "== NOT INSTALLED:$missing. That takes root: run  sudo test/install-debian.sh" >&2
+	echo "== NOT INSTALLED:$missing. That takes root: run  sudo test/install-debian.sh$missing" >&2
 	exit 1
 fi
 echo "== Installing from Debian, on this machine:$missing"

@@ -1,0 +1,104 @@
+//go:build system
+
+// Package faults runs whole agents on hosts of their own, network namespaces
+// on one bridge, breaks what breaks at three in the morning, and compares what
+// check_awa says from another host with the truth.
+//
+// It needs root, and serf and iptables from Debian: `make fault-test`. Nothing
+// of the machine's own network is touched.
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// What the tests are told by their environment.
+const (
+	envBin    = "AWA_TEST_BIN"     // the folder of the programs under test
+	envSoak   = "AWA_TEST_SOAK"    // how long the soak lasts, 2m when it is empty
+	envNoSkip = "AWA_TEST_NO_SKIP" // nothing may be left out, as in CI
+)
+
+func TestMain(m *testing.M) {
+	if ahead := os.Getenv(envClock); ahead != "" {
+		os.Exit(runAhead(ahead, os.Args[1:]))
+	}
+	os.Exit(runTests(m))
+}
+
+// runTests builds the programs once, as they are shipped.
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "awa-faults-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = errors.Join(
+			build(filepath.Join(dir, "awa-agent"), "are-we-alive/agent"),
+			build(filepath.Join(dir, "check_awa"), "are-we-alive/check"),
+			os.Setenv(envBin, dir),
+		)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func build(out, pkg string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build %s: %w", pkg, err)
+	}
+	return nil
+}
+
+// program gives the path of a program under test.
+func program(name string) string { return filepath.Join(os.Getenv(envBin), name) }
+
+// soakTime is how long the soak lasts.
+func soakTime(t *testing.T) time.Duration {
+	text := os.Getenv(envSoak)
+	if text == "" {
+		return 2 * time.Minute
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("%s: %v", envSoak, err)
+	}
+	return d
+}
+
+// skip leaves a test out, loudly, and fails it where nothing may be left out.
+func skip(t *testing.T, why string) {
+	t.Helper()
+	text := "NOT TESTED: " + why
+	if os.Getenv(envNoSkip) != "" {
+		t.Fatal(text)
+	}
+	fmt.Fprintf(os.Stderr, "*** %s: %s\n", t.Name(), text)
+	t.Skip(text)
+}
+
+// await waits until f has no error any more.
+func await(t *testing.T, most time.Duration, f func() error) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for over := time.Now().Add(most); ; <-tick.C {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(over) {
+			t.Fatalf("after %v still: %v", most, err)
+		}
+	}
+}
