@@ -101,7 +101,7 @@ func TestSweep_otherCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := slices.IndexFunc(st.Nodes, func(n awa.NodeStatus) bool { return n.Node.Name == "there" })
-	if at < 0 || st.Nodes[at].Verdict != awa.Offline || st.Nodes[at].Stage != awa.StageTLS || !strings.Contains(st.Nodes[at].Error, want) {
+	if at < 0 || st.Nodes[at].Verdict != awa.Mismatch || st.Nodes[at].Stage != awa.StageTLS || !strings.Contains(st.Nodes[at].Error, want) {
 		t.Errorf("the status is %+v, want %s", st.Nodes, want)
 	}
 	if st.Insecure {
