@@ -19,7 +19,7 @@ type row struct {
 	// start of the program.
 	within time.Duration
 	// quiet are agents whose logs must not say of any node that it is not
-	// online, from the fault to the end.
+	// online, from the moment at which the fault is there to the end.
 	quiet []int
 	mend  func(*cluster)
 }
@@ -67,10 +67,6 @@ func (c *cluster) play(t *testing.T, r row) string {
 	for _, a := range c.agents {
 		c.awaitAll(a) // also when the row before failed
 	}
-	from := map[int]int{}
-	for _, number := range r.quiet {
-		from[number] = c.n(number).log.len()
-	}
 	mended := false
 	mend := func() {
 		if !mended {
@@ -82,6 +78,10 @@ func (c *cluster) play(t *testing.T, r row) string {
 
 	r.breaks(c)
 	broken := time.Now()
+	from := map[int]int{}
+	for _, number := range r.quiet {
+		from[number] = c.n(number).log.len()
+	}
 	var lines []string
 	for i, e := range r.expect {
 		if i > 0 {
