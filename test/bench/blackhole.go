@@ -19,7 +19,7 @@ func blackhole(ctx context.Context, b *bench) (err error) {
 	}
 	defer hole.close()
 	const agents = 9
-	c, err := startListed(ctx, b.dir, agents, nil, hole.addr)
+	c, err := listed{agents: agents, strangers: []net.Addr{hole.addr}}.start(ctx, b.dir)
 	if err != nil {
 		return err
 	}

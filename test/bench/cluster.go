@@ -100,36 +100,47 @@ func until(ctx context.Context, limit time.Duration, what string, ok func() bool
 	return nil
 }
 
-// startListed makes a cluster whose n agents hold one list from the start,
-// written straight into their data folders. They neither vote nor sweep, but
-// for the first one, which sweeps once. The last nodes of the list may be
-// strangers: addresses without an agent of ours.
-func startListed(ctx context.Context, dir string, n int, k *keys, strangers ...net.Addr) (c *cluster, err error) {
-	if err := roomFor(n); err != nil {
+// listed is a cluster whose agents hold one list from the start, written
+// straight into their data folders. They neither vote nor sweep, but for the
+// first one, which sweeps once.
+type listed struct {
+	agents    int
+	keys      *keys      // nil for none
+	strangers []net.Addr // the last nodes of the list: addresses without an agent of ours
+	apart     bool       // the first agent is not started: it shall be a process
+	// wrap changes the listeners of the other agents; nil leaves them.
+	wrap func(net.Listener) net.Listener
+}
+
+// start makes the cluster in a folder.
+func (l listed) start(ctx context.Context, dir string) (c *cluster, err error) {
+	if err := roomFor(l.agents); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	c = &cluster{cancel: cancel, keys: k}
-	listeners := make([]net.Listener, n)
+	c = &cluster{cancel: cancel, keys: l.keys}
+	listeners := make([]net.Listener, l.agents)
 	defer func() {
-		if err == nil {
-			return
+		if err != nil {
+			err = errors.Join(err, c.stop())
 		}
-		err = errors.Join(err, c.stop())
 		for _, ln := range listeners {
-			if ln != nil {
+			if ln != nil && (err != nil || l.apart && ln == listeners[0]) {
 				ln.Close()
 			}
 		}
 	}()
-	addrs := make([]net.Addr, n, n+len(strangers))
+	addrs := make([]net.Addr, l.agents)
 	for i := range listeners {
 		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return c, err
 		}
 		addrs[i] = listeners[i].Addr()
+		if l.wrap != nil && i > 0 {
+			listeners[i] = l.wrap(listeners[i])
+		}
 	}
-	if err := c.seed(dir, n, append(addrs, strangers...)); err != nil {
+	if err := c.seed(dir, l.agents, append(addrs, l.strangers...)); err != nil {
 		return c, err
 	}
 	// No daemon but the first needs to reach another one; that keeps their
@@ -141,20 +152,20 @@ func startListed(ctx context.Context, dir string, n int, k *keys, strangers ...n
 	}
 	start := func(i int, dial api.Dial) error {
 		return c.run(ctx, daemon.Config{
-			Name: c.nodes[i].Name, Host: "127.0.0.1", Port: c.nodes[i].Port, DataDir: folder(dir, i), Listener: listeners[i], Dial: dial, KeyFile: k.file(),
+			Name: c.nodes[i].Name, Host: "127.0.0.1", Port: c.nodes[i].Port, DataDir: folder(dir, i), Listener: listeners[i], Dial: dial, KeyFile: l.keys.file(),
 			Watch: time.Hour, Timing: replica.Timing{Heartbeat: time.Hour, Tick: time.Hour},
 		})
 	}
 	var others errgroup.Group
 	others.SetLimit(inParallel)
-	for i := 1; i < n; i++ {
+	for i := 1; i < l.agents; i++ {
 		others.Go(func() error { return start(i, mute) })
 	}
 	if err := others.Wait(); err != nil {
 		return c, err
 	}
-	err = until(ctx, time.Minute, "the first sweeps", func() bool { return dials.Load() >= int64(n-1)*int64(len(c.nodes)) })
-	if err != nil {
+	err = until(ctx, time.Minute, "the first sweeps", func() bool { return dials.Load() >= int64(l.agents-1)*int64(len(c.nodes)) })
+	if err != nil || l.apart {
 		return c, err
 	}
 	return c, start(0, nil)

@@ -2,7 +2,7 @@
 // same run wherever there is one. It is what `make bench` runs, after the
 // programs were built into bin:
 //
-//	go run ./test/bench              everything, under three minutes
+//	go run ./test/bench              everything, about six minutes
 //	go run ./test/bench -only edits  one part
 //
 // A figure that misses its aim is printed as missed and is no failure, since
@@ -50,6 +50,7 @@ func parts() []part {
 		{"sweep", "sweeps, all agents in one process on loopback", sweeps},
 		{"blackhole", "a sweep of ten nodes, one of which swallows every packet", blackhole},
 		{"tls", "TLS: handshakes, a sweep, and idle connections beside those without TLS", tlsCosts},
+		{"background", "the background sweeps of an awa-agent process with TLS, default timing", background},
 		{"plugin", "whole processes of check_awa and check_http, one after the other", plugin},
 		{"plugin-tls", "the same with TLS and a certificate on both sides", pluginTLS},
 		{"idle", "three idle awa-agent processes, all voters, default timing", idle},

@@ -55,7 +55,7 @@ func (b *bench) plugins(ctx context.Context, k *keys, aim float64) (err error) {
 		return err
 	}
 	const agents = 10
-	c, err := startListed(ctx, b.dir, agents, k)
+	c, err := listed{agents: agents, keys: k}.start(ctx, b.dir)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func sweeps(ctx context.Context, b *bench) error {
 }
 
 func (b *bench) sweepsOf(ctx context.Context, n int) (err error) {
-	c, err := startListed(ctx, filepath.Join(b.dir, fmt.Sprint(n)), n, nil)
+	c, err := listed{agents: n}.start(ctx, filepath.Join(b.dir, fmt.Sprint(n)))
 	if err != nil {
 		return err
 	}

@@ -164,7 +164,7 @@ func echo(ln net.Listener) {
 // agents, with their sessions, and with connections to them.
 func (b *bench) tlsSweeps(ctx context.Context, k *keys) (err error) {
 	n := b.agents[len(b.agents)-1]
-	c, err := startListed(ctx, filepath.Join(b.dir, "sweep"), n, k)
+	c, err := listed{agents: n, keys: k}.start(ctx, filepath.Join(b.dir, "sweep"))
 	if err != nil {
 		return err
 	}

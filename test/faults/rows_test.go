@@ -15,7 +15,7 @@ import (
 // and else after two ping timeouts and a fifth. Both leave the programs some
 // time to start, on a machine with two cores.
 const (
-	slack  = 200 * time.Millisecond
+	slack  = 500 * time.Millisecond
 	atOnce = 300*time.Millisecond + slack
 	inAll  = 2200*time.Millisecond + slack
 )
