@@ -141,6 +141,4 @@ func (a *agent) Probe(ctx context.Context, ids []uint64, within time.Duration) [
 func (a *agent) AcceptRaft(from awa.Caller) error { return a.replica.AcceptRaft(from) }
 
 // RaftStream implements server.Agent.
-func (a *agent) RaftStream(from awa.Caller, conn net.Conn) {
-	a.replica.RaftStream(from, a.streams.track(conn))
-}
+func (a *agent) RaftStream(from awa.Caller, conn net.Conn) { a.replica.RaftStream(from, conn) }

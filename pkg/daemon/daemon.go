@@ -166,7 +166,6 @@ type Daemon struct {
 	store   *store.Store
 	ln      net.Listener
 	keys    *trust.Keyring // nil without a key
-	streams streams
 	client  *api.Client
 	server  *server.Server
 	replica *replica.Replica

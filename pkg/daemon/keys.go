@@ -6,7 +6,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/trust"
@@ -61,7 +60,7 @@ func (d *Daemon) Reload() error {
 	d.client.CloseIdle()
 	closed := 0
 	if slices.ContainsFunc(before, func(id string) bool { return !slices.Contains(after, id) }) {
-		closed = d.streams.closeAll()
+		closed = d.replica.DropStreams() // nobody asks for the role of an open one again
 	}
 	d.log.Info("read the key file again", "file", d.cfg.KeyFile, "keys_before", strings.Join(before, " "), "keys", strings.Join(after, " "), "raft_streams_closed", closed)
 	return nil
@@ -77,11 +76,7 @@ func (d *Daemon) keyIDs() string {
 
 // secure makes a connection to another agent speak TLS.
 func (d *Daemon) secure(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
-	c, err := d.keys.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-	if err == nil && uid != "" { // a Raft stream
-		c = d.streams.track(c)
-	}
-	return c, err
+	return d.keys.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
 }
 
 // serverConfig is that of the agent's port.
@@ -110,48 +105,4 @@ func (d *Daemon) followName(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// streams are the open Raft streams. They live for as long as two voters do,
-// and nobody asks for the other side's role again while they are open.
-type streams struct {
-	mu   sync.Mutex
-	open map[*stream]bool
-}
-
-// stream is a connection that streams knows of.
-type stream struct {
-	net.Conn
-	of *streams
-}
-
-// Close closes the stream.
-func (c *stream) Close() error {
-	c.of.mu.Lock()
-	delete(c.of.open, c)
-	c.of.mu.Unlock()
-	return c.Conn.Close()
-}
-
-func (s *streams) track(conn net.Conn) net.Conn {
-	c := &stream{conn, s}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open == nil {
-		s.open = map[*stream]bool{}
-	}
-	s.open[c] = true
-	return c
-}
-
-// closeAll closes all streams and tells how many there were.
-func (s *streams) closeAll() int {
-	s.mu.Lock()
-	open := s.open
-	s.open = nil
-	s.mu.Unlock()
-	for c := range open {
-		c.Conn.Close()
-	}
-	return len(open)
 }

@@ -249,6 +249,16 @@ func (o *order) take(_ string, conn net.Conn) {
 	s.take(conn)
 }
 
+func (o *order) dropStreams() int {
+	o.mu.RLock()
+	s := o.streams
+	o.mu.RUnlock()
+	if s == nil { // Raft never ran
+		return 0
+	}
+	return s.drop()
+}
+
 // dial opens a stream to an agent by its uid.
 func (o *order) dial(ctx context.Context, uid string) (net.Conn, error) {
 	if uid == o.uid { // see leadAlone

@@ -329,6 +329,10 @@ func (r *Replica) AcceptRaft(awa.Caller) error { return r.order.accepts() }
 // RaftStream takes over a Raft stream.
 func (r *Replica) RaftStream(from awa.Caller, conn net.Conn) { r.order.take(from.UID, conn) }
 
+// DropStreams closes all Raft streams and tells how many were open. They are
+// opened anew, with the keys of now.
+func (r *Replica) DropStreams() int { return r.order.dropStreams() }
+
 // addr finds the address of an agent by its uid.
 func (r *Replica) addr(uid string) (string, bool) {
 	r.mu.Lock()

@@ -20,8 +20,9 @@ type streams struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 
-	mu   sync.Mutex
-	open map[*stream]bool // closed by Close, since raft leaves inbound ones open
+	mu    sync.Mutex
+	open  map[*stream]bool // closed by Close, since raft leaves inbound ones open
+	drops int              // how often drop was called
 }
 
 func newStreams(uid string, dial func(context.Context, string) (net.Conn, error)) *streams {
@@ -44,11 +45,19 @@ func (c *stream) Close() error {
 	return c.Conn.Close()
 }
 
-func (s *streams) track(conn net.Conn) (net.Conn, error) {
+// dropped is how often drop was called so far.
+func (s *streams) dropped() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.drops
+}
+
+// track takes in a connection, but for one that was begun before the last drop.
+func (s *streams) track(conn net.Conn, drops int) (net.Conn, error) {
 	c := &stream{conn, s}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
+	if s.ctx.Err() != nil || drops != s.drops {
 		conn.Close()
 		return nil, net.ErrClosed
 	}
@@ -58,7 +67,7 @@ func (s *streams) track(conn net.Conn) (net.Conn, error) {
 
 // take hands in a connection that another agent opened.
 func (s *streams) take(conn net.Conn) {
-	c, err := s.track(conn)
+	c, err := s.track(conn, s.dropped())
 	if err != nil {
 		return
 	}
@@ -83,24 +92,33 @@ func (s *streams) Accept() (net.Conn, error) {
 func (s *streams) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
+	drops := s.dropped()
 	conn, err := s.dial(ctx, string(to))
 	if err != nil {
 		return nil, fmt.Errorf("raft stream to %s: %w", to, err)
 	}
-	return s.track(conn)
+	return s.track(conn, drops)
 }
 
 // Close closes all streams and ends Accept.
 func (s *streams) Close() error {
 	s.cancel()
+	s.drop()
+	return nil
+}
+
+// drop closes all streams, those too that are being opened, and tells how many
+// were open. Raft opens them anew.
+func (s *streams) drop() int {
 	s.mu.Lock()
 	open := s.open
 	s.open = map[*stream]bool{}
+	s.drops++
 	s.mu.Unlock()
 	for c := range open {
 		c.Conn.Close()
 	}
-	return nil
+	return len(open)
 }
 
 // Addr implements net.Listener.

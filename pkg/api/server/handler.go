@@ -184,19 +184,7 @@ func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if !ctx.QueryArgs().Has("state") {
 		return wire.Faultf(awa.ErrBadInput, "the parameter state is missing: /sync?state=-1 gives all changes")
 	}
-	since, err := stateArg(ctx, "state")
-	if err != nil {
-		return err
-	}
-	limit, err := limitArg(ctx)
-	if err != nil {
-		return err
-	}
-	self := h.agent.Self()
-	if err := sameList(self, from); err != nil {
-		return err
-	}
-	changes, err := h.agent.Changes(since, limit)
+	self, changes, err := h.changesAfter(ctx, "state", from)
 	if err != nil {
 		return err
 	}
@@ -206,17 +194,30 @@ func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	}
 	ctx.Response.Header.Set(wire.HeaderCluster, self.Cluster)
 	ctx.Response.Header.Set(wire.HeaderHistory, self.History.String())
-	ctx.Response.Header.Set(wire.HeaderState, strconv.FormatUint(stateWith(self, changes), 10))
+	ctx.Response.Header.Set(wire.HeaderState, strconv.FormatUint(self.State, 10))
 	return answer(ctx, all)
 }
 
-// stateWith is the state of a list of which some changes were read: they may
-// have been made since self was.
-func stateWith(self awa.Self, changes []awa.Change) uint64 {
-	if n := len(changes); n > 0 {
-		return max(self.State, changes[n-1].ID)
+// changesAfter gives the changes that a request asks for, which names the
+// state that they follow in a parameter, and of whose list they are.
+func (h *handler) changesAfter(ctx *fasthttp.RequestCtx, param string, from awa.Caller) (awa.Self, []awa.Change, error) {
+	since, err := stateArg(ctx, param)
+	if err != nil {
+		return awa.Self{}, nil, err
 	}
-	return self.State
+	limit, err := limitArg(ctx)
+	if err != nil {
+		return awa.Self{}, nil, err
+	}
+	self := h.agent.Self()
+	if err := sameList(self, from); err != nil {
+		return awa.Self{}, nil, err
+	}
+	changes, err := h.agent.Changes(since, limit)
+	if n := len(changes); n > 0 {
+		self.State = max(self.State, changes[n-1].ID) // made since
+	}
+	return self, changes, err
 }
 
 // sameList refuses an agent whose list can't be mixed with ours. One that
@@ -236,23 +237,11 @@ func sameList(self awa.Self, from awa.Caller) error {
 }
 
 func (h *handler) changes(ctx *fasthttp.RequestCtx, from awa.Caller) error {
-	since, err := stateArg(ctx, "since")
+	self, changes, err := h.changesAfter(ctx, "since", from)
 	if err != nil {
 		return err
 	}
-	limit, err := limitArg(ctx)
-	if err != nil {
-		return err
-	}
-	self := h.agent.Self()
-	if err := sameList(self, from); err != nil {
-		return err
-	}
-	changes, err := h.agent.Changes(since, limit)
-	if err != nil {
-		return err
-	}
-	body := wire.ChangesBody{Cluster: self.Cluster, History: self.History, State: stateWith(self, changes), Changes: make([]wire.ChangeBody, len(changes))}
+	body := wire.ChangesBody{Cluster: self.Cluster, History: self.History, State: self.State, Changes: make([]wire.ChangeBody, len(changes))}
 	for i, c := range changes {
 		if body.Changes[i], err = wire.NewChangeBody(c); err != nil {
 			return err
