@@ -1,18 +1,16 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 	"are-we-alive/pkg/store"
 )
 
@@ -52,23 +50,10 @@ func TestFetch(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			agent := &growing{}
 			agent.grow(n)
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			srv, ended := server.NewServer(server.Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}), make(chan error, 1)
-			go func() { ended <- srv.Serve(ln) }()
+			addr := testaid.Serve(t, server.NewServer(server.Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}))
 			client := api.NewClient(api.ClientConfig{})
-			defer func() {
-				client.Close()
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-				defer cancel()
-				if err := srv.Shutdown(ctx); err != nil {
-					t.Error(err)
-				}
-				<-ended
-			}()
-			set, err := fetch(t.Context(), client, ln.Addr().String())
+			defer client.Close()
+			set, err := fetch(t.Context(), client, addr)
 			if err != nil || set.State < uint64(n) || set.State != uint64(len(set.Changes)) {
 				t.Fatalf("%v: %d changes of state %d", err, len(set.Changes), set.State)
 			}

@@ -2,20 +2,18 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 	"are-we-alive/pkg/trust"
 )
 
@@ -171,10 +169,6 @@ func (s still) Self() awa.Self {
 // keyed starts a server that has keys, or none; its list holds two nodes.
 func keyed(t *testing.T, keys ...trust.Key) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	cfg := server.Config{Log: slog.New(slog.DiscardHandler), Secure: trust.PlainListener}
 	if len(keys) > 0 {
 		ring, err := trust.NewAgent(keys, awa.NewUID(), "n1")
@@ -186,16 +180,7 @@ func keyed(t *testing.T, keys ...trust.Key) string {
 	agent := still{&growing{}}
 	agent.grow(2)
 	cfg.Agent = agent
-	srv, ended := server.NewServer(cfg), make(chan error, 1)
-	go func() { ended <- srv.Serve(ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := errors.Join(srv.Shutdown(ctx), <-ended); err != nil {
-			t.Error(err)
-		}
-	})
-	return ln.Addr().String()
+	return testaid.Serve(t, server.NewServer(cfg))
 }
 
 // TestKeyFile asks agents with a key and without one.
@@ -249,12 +234,7 @@ func TestKeyFile(t *testing.T) {
 
 // TestKey_cert runs the line that key cert prints.
 func TestKey_cert(t *testing.T) {
-	_, err := exec.LookPath("curl")
-	if err != nil && os.Getenv("AWA_TEST_NO_SKIP") != "" {
-		t.Fatal(err)
-	} else if err != nil {
-		t.Skip("SKIPPED: curl is not installed, so nobody ran the line that key cert prints")
-	}
+	testaid.Tool(t, "curl") // which the line calls
 	dir := t.TempDir()
 	key := trust.NewKey()
 	write(t, dir, "cluster", key.FileText(), 0o600)

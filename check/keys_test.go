@@ -2,20 +2,18 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"are-we-alive/pkg/api/server"
+	"are-we-alive/pkg/awatest/testaid"
 	"are-we-alive/pkg/trust"
 )
 
@@ -26,20 +24,8 @@ func serveKeys(t *testing.T, agent served, keys ...trust.Key) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv, ended := server.NewServer(server.Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}), make(chan error, 1)
-	go func() { ended <- srv.Serve(ring.Listener(ln, func(net.Addr, error) {})) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := errors.Join(srv.Shutdown(ctx), <-ended); err != nil {
-			t.Error(err)
-		}
-	})
-	return ln.Addr().String()
+	log := slog.New(slog.DiscardHandler)
+	return testaid.Serve(t, server.NewServer(server.Config{Agent: agent, Log: log, Secure: ring.Listener, Role: ring.RoleOf}))
 }
 
 // write writes a file into a folder and gives its path.

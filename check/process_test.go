@@ -17,6 +17,7 @@ import (
 
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // TestMain lets the test binary be the program itself, so that signals, pipes
@@ -94,20 +95,7 @@ func (s served) Status(context.Context, bool) (awa.ClusterStatus, error) { retur
 // serve starts a real server with that agent behind it.
 func serve(t *testing.T, agent served) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv, ended := server.NewServer(server.Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}), make(chan error, 1)
-	go func() { ended <- srv.Serve(ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := errors.Join(srv.Shutdown(ctx), <-ended); err != nil {
-			t.Error(err)
-		}
-	})
-	return ln.Addr().String()
+	return testaid.Serve(t, server.NewServer(server.Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}))
 }
 
 func TestProcess(t *testing.T) {
@@ -265,7 +253,7 @@ func openTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip("no pseudo-terminal here: ", err)
+		testaid.Skip(t, "colours on a terminal: there is no pseudo-terminal here: ", err)
 	}
 	t.Cleanup(func() { master.Close() })
 	number, err := unlockTerminal(master)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // cluster is some agents that share a list.
@@ -52,7 +54,7 @@ func (c *cluster) awaitNodes(n int) {
 // await waits until f has no error for any agent.
 func (c *cluster) await(most time.Duration, f func(*agent) error) {
 	c.t.Helper()
-	await(c.t, most, func() error {
+	testaid.Await(c.t, most, func() error {
 		for _, a := range c.agents {
 			if err := f(a); err != nil {
 				return fmt.Errorf("agent %s: %w", a.name, err)
@@ -79,7 +81,7 @@ func (c *cluster) awaitVoters(n int) {
 // than the one named, and gives it first, then the others.
 func (c *cluster) awaitLeader(not string) (leader *agent, others []*agent) {
 	c.t.Helper()
-	await(c.t, 30*time.Second, func() error {
+	testaid.Await(c.t, 30*time.Second, func() error {
 		names := map[string]bool{}
 		for _, a := range c.agents {
 			if !a.alive() {
@@ -176,7 +178,7 @@ func (c *cluster) list(atLeast uint64) []change {
 		return err
 	})
 	var first []byte
-	await(c.t, 30*time.Second, func() error {
+	testaid.Await(c.t, 30*time.Second, func() error {
 		var all [][]byte
 		for _, a := range c.agents {
 			b, err := a.get("/sync?state=-1")

@@ -176,7 +176,7 @@ func TestChanges_follow(t *testing.T) {
 	t.Parallel()
 	a := alone(t)
 	f := newAgent(t, "follower")
-	lines := &logBook{moved: make(chan struct{})}
+	lines := &logBook{}
 	f.spawn([]string{"changes", "--follow", "-o", "json", "--agent", a.addr()}, func(cmd *exec.Cmd) { cmd.Stdout = lines })
 	first := lines.wait(t, 20*time.Second, func(l logLine) bool { return l.Addr == a.addr() }, f.ended)
 	if first.Addr == "" {

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // newKey makes a key with awa-agent and gives the line of it.
@@ -69,7 +71,7 @@ func TestKeys_rotation(t *testing.T) {
 	}
 	check := func(a *agent) result { return run(t, "check_awa", "-H", a.addr(), "-k", checks, "-c", "0") }
 	for _, a := range agents {
-		await(t, 30*time.Second, func() error {
+		testaid.Await(t, 30*time.Second, func() error {
 			if r := check(a); !strings.HasPrefix(r.out, "AWA OK - 3 of 3 nodes online ") {
 				return fmt.Errorf("%d %s", r.code, r.out)
 			}
@@ -102,7 +104,7 @@ func TestKeys_rotation(t *testing.T) {
 	}
 	more := func() {
 		from := asked.Load()
-		await(t, 30*time.Second, func() error {
+		testaid.Await(t, 30*time.Second, func() error {
 			if n := asked.Load() - from; n < 6 {
 				return fmt.Errorf("%d rounds of requests", n)
 			}
@@ -117,7 +119,7 @@ func TestKeys_rotation(t *testing.T) {
 			a.signal(syscall.SIGHUP)
 		}
 		for _, a := range agents {
-			await(t, 10*time.Second, func() error {
+			testaid.Await(t, 10*time.Second, func() error {
 				if n := strings.Count(a.log.String(), `"msg":"read the key file again"`); n != i+1 {
 					return fmt.Errorf("agent %s has read its key file %d times", a.name, n)
 				}

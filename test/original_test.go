@@ -9,16 +9,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // TestOriginal has a client of the original program's kind (Ruby, SQLite)
 // read our cluster: it syncs with any agent and sees every node online.
 func TestOriginal(t *testing.T) {
 	if _, err := exec.LookPath("ruby"); err != nil {
-		skip(t, "the original program's client: there is no ruby here, test/install-debian.sh installs it")
+		testaid.Skip(t, "the original program's client: there is no ruby here, test/install-debian.sh installs it")
 	}
 	if out, err := exec.CommandContext(t.Context(), "ruby", "-e", "require 'sqlite3'").CombinedOutput(); err != nil {
-		skip(t, "the original program's client: ruby lacks sqlite3, test/install-debian.sh installs it: ", string(out))
+		testaid.Skip(t, "the original program's client: ruby lacks sqlite3, test/install-debian.sh installs it: ", string(out))
 	}
 	c := newCluster(t, 3)
 	dir := t.TempDir()

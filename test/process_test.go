@@ -5,17 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // agent is an awa-agent with a data folder, started as often as a test wants.
@@ -91,7 +91,7 @@ func (a *agent) spawn(args []string, change func(*exec.Cmd)) {
 	cmd := exec.Command(program("awa-agent"), args...)
 	cmd.Dir = a.dir
 	cmd.Env = environment(a.env...)
-	a.log = &logBook{moved: make(chan struct{})}
+	a.log = &logBook{}
 	cmd.Stderr = a.log
 	// The process dies with the test, whatever becomes of the test.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -215,26 +215,8 @@ func runIn(t *testing.T, dir string, env []string, name string, args ...string) 
 // logLine is a line of the agent's log in JSON.
 type logLine struct{ Level, Msg, Addr string }
 
-// logBook takes a log and tells who waits for a line.
-type logBook struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	moved chan struct{} // closed and made anew when something is written
-}
-
-func (l *logBook) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	close(l.moved)
-	l.moved = make(chan struct{})
-	return l.text.Write(b)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+// logBook is a log whose lines are JSON.
+type logBook struct{ testaid.Log }
 
 // wait gives the first line that match takes, or the zero line when the
 // process ended without one. It fails the test when the time is over.
@@ -242,9 +224,7 @@ func (l *logBook) wait(t *testing.T, most time.Duration, match func(logLine) boo
 	t.Helper()
 	over := time.After(most)
 	for last := false; ; {
-		l.mu.Lock()
-		text, moved := l.text.String(), l.moved
-		l.mu.Unlock()
+		text, more := l.Read()
 		for line := range strings.Lines(text) {
 			var found logLine
 			if json.Unmarshal([]byte(line), &found) == nil && match(found) {
@@ -255,7 +235,7 @@ func (l *logBook) wait(t *testing.T, most time.Duration, match func(logLine) boo
 			return logLine{}
 		}
 		select {
-		case <-moved:
+		case <-more:
 		case <-ended:
 			last = true
 		case <-over:
@@ -288,34 +268,4 @@ func shorten(log string) string {
 		}
 	}
 	return b.String()
-}
-
-// await waits until f has no error any more.
-func await(t *testing.T, most time.Duration, f func() error) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for over := time.After(most); ; {
-		err := f()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-over:
-			t.Fatalf("after %v still: %v", most, err)
-		}
-	}
-}
-
-// skip leaves a test out, loudly, and fails it where nothing may be left out
-// (AWA_TEST_NO_SKIP=1, as in CI).
-func skip(t *testing.T, why ...any) {
-	t.Helper()
-	text := "NOT TESTED: " + fmt.Sprint(why...)
-	if os.Getenv("AWA_TEST_NO_SKIP") != "" {
-		t.Fatal(text)
-	}
-	fmt.Fprintf(os.Stderr, "*** %s: %s\n", t.Name(), text)
-	t.Skip(text)
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // TestStart_refused has all that keeps an agent from starting: the exit code
@@ -280,7 +282,7 @@ func TestStart_originalsFile(t *testing.T) {
 			if want := "127.0.0.1:" + port; a.addr() != want {
 				t.Errorf("it listens on %s, want %s", a.addr(), want)
 			}
-			await(t, 20*time.Second, func() error {
+			testaid.Await(t, 20*time.Second, func() error {
 				b, err := a.get("/sync?state=-1")
 				if want := fmt.Sprintf(`\"name\":\"web1\",\"host\":\"127.0.0.1\",\"port\":\"%s\"`, port); err == nil && !strings.Contains(string(b), want) {
 					err = fmt.Errorf("%s is not on the list: %s", want, b)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // TestStrangers has check_awa ask an agent that two and a half thousand
@@ -26,7 +28,7 @@ func testStrangers(t *testing.T, keys string) {
 	a := newAgent(t, "a1", "--first", "--key-file", keys)
 	a.start()
 	check := func() result { return run(t, "check_awa", "-H", a.addr(), "-k", keys) }
-	await(t, 20*time.Second, func() error {
+	testaid.Await(t, 20*time.Second, func() error {
 		if r := check(); r.code != 0 {
 			return fmt.Errorf("check_awa: %d %s%s", r.code, r.out, r.errors)
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // terminal is the near end of a pseudo-terminal (pty(7)), at which a person
@@ -31,7 +33,7 @@ func newTerminal(t *testing.T) *terminal {
 	t.Helper()
 	near, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		skip(t, "no pseudo-terminal here: ", err)
+		testaid.Skip(t, "no pseudo-terminal here: ", err)
 	}
 	t.Cleanup(func() { near.Close() })
 	raw, err := near.SyscallConn()
@@ -138,7 +140,7 @@ func TestTerminal_question(t *testing.T) {
 				term.says(strings.ReplaceAll(l.says, "PORT", other.port()))
 			}
 			a.listening()
-			await(t, 20*time.Second, func() error {
+			testaid.Await(t, 20*time.Second, func() error {
 				st, err := a.status(true)
 				if err == nil && test.join != (len(st.Nodes) > 1 && st.Nodes[0].Name == "n1") {
 					err = fmt.Errorf("its nodes are %+v", st.Nodes)

@@ -51,7 +51,7 @@ func TestPool(t *testing.T) {
 		},
 		"drops what was idle for long": func(t *testing.T, p *pool) {
 			old := give(p, "a")
-			time.Sleep(keep - 1)
+			time.Sleep(keep - 1) // of the bubble's clock, here and below
 			fresh := give(p, "a")
 			if p.take("a") != fresh || p.take("a") != old {
 				t.Error("one went too early")

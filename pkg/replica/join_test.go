@@ -59,7 +59,7 @@ func TestMeet_ItselfIsNobody(t *testing.T) {
 		})
 		met := make(chan error, 1)
 		go func() { met <- r.Meet(t.Context()) }()
-		time.Sleep(10 * time.Second) // in the bubble
+		time.Sleep(10 * time.Second) // of the bubble's clock
 		select {
 		case err := <-met:
 			t.Fatalf("it met itself and was content (%v)", err)

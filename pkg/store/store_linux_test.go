@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 func TestOpen_without_permission(t *testing.T) {
@@ -88,7 +90,7 @@ func descriptor(t *testing.T, path string) int {
 			return fd
 		}
 	}
-	t.Skip("this system does not show open files in /proc")
+	testaid.Skip(t, "which files are open: this system does not show them in /proc")
 	return 0
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 func TestExport(t *testing.T) {
@@ -55,20 +56,6 @@ func TestExport(t *testing.T) {
 	})
 }
 
-// tool finds a program of others. Without it the test is skipped, and fails
-// where nothing may be skipped (AWA_TEST_NO_SKIP=1, as in CI).
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("AWA_TEST_NO_SKIP") != "" {
-			t.Fatalf("%s is not installed, and nothing may be skipped", name)
-		}
-		t.Skipf("SKIPPED: %s is not installed, so nobody looked whether it understands our certificates", name)
-	}
-	return path
-}
-
 func run(t *testing.T, dir, in string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -101,7 +88,7 @@ func exported(t *testing.T, k Key, role Role, keys ...Key) string {
 }
 
 func TestExport_opensslVerify(t *testing.T) {
-	openssl := tool(t, "openssl")
+	openssl := testaid.Tool(t, "openssl")
 	k, next := NewKey(), NewKey()
 	for name, keys := range map[string][]Key{"cluster key": {k}, "check key": {k.Check()}, "two keys": {next, k}, "two check keys": {next.Check(), k.Check()}} {
 		t.Run(name, func(t *testing.T) {
@@ -130,7 +117,7 @@ func TestExport_opensslVerify(t *testing.T) {
 }
 
 func TestExport_tools(t *testing.T) {
-	openssl, curl := tool(t, "openssl"), tool(t, "curl")
+	openssl, curl := testaid.Tool(t, "openssl"), testaid.Tool(t, "curl")
 	k := NewKey()
 	agent := newAgent(t, uidA, "n1", k)
 	said := newTold()

@@ -3,7 +3,6 @@
 package faults
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,10 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // Times that only bound a wait.
@@ -78,7 +78,7 @@ func newCluster(t *testing.T) *cluster {
 	for _, a := range c.agents {
 		c.awaitAll(a)
 	}
-	await(t, voterMost, func() error {
+	testaid.Await(t, voterMost, func() error {
 		if got := c.ask(c.n(1)); len(got.Voters) != 5 {
 			return fmt.Errorf("the voters are %v", got.Voters)
 		}
@@ -157,7 +157,7 @@ func (a *agent) start(args ...string) {
 		cmd.Wait() // the exit code is in cmd.ProcessState
 		close(ended)
 	}()
-	await(a.c.t, waitMost, func() error {
+	testaid.Await(a.c.t, waitMost, func() error {
 		if !a.log.listens(from) {
 			return fmt.Errorf("agent %s does not listen:\n%s", a.name, a.log)
 		}
@@ -214,7 +214,7 @@ func (c *cluster) cut(some, others []int) {
 // followers sees to it that none of the agents leads.
 func (c *cluster) followers(numbers ...int) {
 	c.t.Helper()
-	await(c.t, waitMost, func() error {
+	testaid.Await(c.t, waitMost, func() error {
 		leader := c.ask(c.n(1)).Leader
 		if leader == "" {
 			return errors.New("there is no leader")
@@ -295,7 +295,7 @@ func (c *cluster) ask(agents ...*agent) answer {
 func (c *cluster) awaitAll(at *agent) time.Duration {
 	c.t.Helper()
 	begin := time.Now()
-	await(c.t, waitMost, func() error {
+	testaid.Await(c.t, waitMost, func() error {
 		got := c.ask(at)
 		if got.State != 0 || len(got.Nodes) != 5 {
 			return fmt.Errorf("asked %s: %d, %s", at.name, got.State, got.Text)
@@ -306,22 +306,7 @@ func (c *cluster) awaitAll(at *agent) time.Duration {
 }
 
 // logBook takes the log of an agent over all its starts.
-type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logBook) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type logBook struct{ testaid.Log }
 
 func (l *logBook) len() int { return len(l.String()) }
 

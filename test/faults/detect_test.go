@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 const (
@@ -69,14 +71,14 @@ func TestDetection(t *testing.T) {
 	fmt.Printf("\nDetection, min / median / max of %d, in seconds.\n%-10s %-24s %-24s %s\n%s\n",
 		rounds, "fault", "check_awa on demand", "an agent by itself", "serf members", out.String())
 	if s == nil {
-		skip(t, "the times of serf: it isn't installed: run  sudo test/install-debian.sh serf")
+		testaid.Skip(t, "the times of serf: it isn't installed: run  sudo test/install-debian.sh serf")
 	}
 }
 
 // untilAsked asks n1 until it says that n3 is not online.
 func (c *cluster) untilAsked(broken time.Time) time.Duration {
 	c.t.Helper()
-	await(c.t, waitMost, func() error {
+	testaid.Await(c.t, waitMost, func() error {
 		for _, n := range c.ask(c.n(1)).Nodes {
 			if n.Name == "n3" && n.Verdict != "online" {
 				return nil
@@ -92,7 +94,7 @@ func (c *cluster) untilAsked(broken time.Time) time.Duration {
 func (c *cluster) untilLogged(from int, broken time.Time) time.Duration {
 	c.t.Helper()
 	var at time.Time
-	await(c.t, waitMost, func() error {
+	testaid.Await(c.t, waitMost, func() error {
 		for _, s := range c.n(1).log.sightings(from) {
 			if s.Node == "n3" {
 				at = s.Time
@@ -171,7 +173,7 @@ func (s *serfs) await(status string) time.Time {
 		return time.Time{}
 	}
 	s.c.t.Helper()
-	await(s.c.t, serfMost, func() error {
+	testaid.Await(s.c.t, serfMost, func() error {
 		out, err := s.c.n(1).host.command("serf", "members", serfRPC).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("serf members: %w: %s", err, out)

@@ -20,9 +20,8 @@ import (
 
 // What the tests are told by their environment.
 const (
-	envBin    = "AWA_TEST_BIN"     // the folder of the programs under test
-	envSoak   = "AWA_TEST_SOAK"    // how long the soak lasts, 2m when it is empty
-	envNoSkip = "AWA_TEST_NO_SKIP" // nothing may be left out, as in CI
+	envBin  = "AWA_TEST_BIN"  // the folder of the programs under test
+	envSoak = "AWA_TEST_SOAK" // how long the soak lasts, 2m when it is empty
 )
 
 func TestMain(m *testing.M) {
@@ -74,31 +73,4 @@ func soakTime(t *testing.T) time.Duration {
 		t.Fatalf("%s: %v", envSoak, err)
 	}
 	return d
-}
-
-// skip leaves a test out, loudly, and fails it where nothing may be left out.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	text := "NOT TESTED: " + why
-	if os.Getenv(envNoSkip) != "" {
-		t.Fatal(text)
-	}
-	fmt.Fprintf(os.Stderr, "*** %s: %s\n", t.Name(), text)
-	t.Skip(text)
-}
-
-// await waits until f has no error any more.
-func await(t *testing.T, most time.Duration, f func() error) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for over := time.Now().Add(most); ; <-tick.C {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(over) {
-			t.Fatalf("after %v still: %v", most, err)
-		}
-	}
 }

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // prefix is that of all namespaces, so that what a killed run left behind is
@@ -52,7 +54,7 @@ type host struct {
 func newNetwork(t *testing.T) *network {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		skip(t, "network namespaces take root: run  sudo make fault-test")
+		testaid.Skip(t, "network namespaces take root: run  sudo make fault-test")
 	}
 	lock(t)
 	removeLeftovers(t)
@@ -236,7 +238,7 @@ func removeLeftovers(t *testing.T) {
 		for _, pid := range processes(t, ns) {
 			syscall.Kill(pid, syscall.SIGKILL) // fails when it has just ended
 		}
-		await(t, waitMost, func() error {
+		testaid.Await(t, waitMost, func() error {
 			if left := processes(t, ns); len(left) > 0 {
 				return fmt.Errorf("processes %v are left in namespace %s", left, ns)
 			}

@@ -18,6 +18,7 @@ import (
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 	"are-we-alive/pkg/daemon"
 )
 
@@ -28,7 +29,7 @@ func TestDaemon_badInput(t *testing.T) {
 	addr, stop := run(t, dir)
 	c := api.NewClient(api.ClientConfig{})
 	t.Cleanup(c.Close)
-	await(t, func() error { // the agent registers itself
+	testaid.Await(t, 20*time.Second, func() error { // the agent registers itself
 		_, err := c.Sync(t.Context(), addr, 0, 0)
 		if err == nil && get(t, addr, "/sync?state=0") == "[]" {
 			err = fmt.Errorf("the list is empty")
@@ -129,22 +130,4 @@ func send(t *testing.T, addr, raw string) (*http.Response, []byte) {
 		t.Fatal(err)
 	}
 	return resp, body
-}
-
-// await waits until f has no error any more.
-func await(t *testing.T, f func() error) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.After(20 * time.Second); ; {
-		err := f()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatal(err)
-		}
-	}
 }

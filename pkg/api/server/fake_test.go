@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // The ids that the fake agent goes by.
@@ -173,50 +174,16 @@ func (f *fakeAgent) state() string {
 	return fmt.Sprintf("%+v %+v", f.changes, f.list.Nodes())
 }
 
-// logBook keeps what was logged.
-type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logBook) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // serve answers for an agent on a free port until the test ends. change, if
 // not nil, is applied to the server before it starts.
-func serve(t testing.TB, agent Agent, change func(*Server)) (addr string, log *logBook) {
+func serve(t testing.TB, agent Agent, change func(*Server)) (addr string, log *testaid.Log) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	log = &logBook{}
+	log = &testaid.Log{}
 	s := NewServer(Config{Agent: agent, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if change != nil {
 		change(s)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		if err := <-ended; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
-	return ln.Addr().String(), log
+	return testaid.Serve(t, s), log
 }
 
 // talk sends bytes over a new connection, ends its own half when half is set,

@@ -16,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"are-we-alive/pkg/api/internal/wire"
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // script is a connection whose other side has said all it will say.
@@ -47,7 +48,7 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte(chunked("POST", "/v1/changes", `{"action":"DELETE",`, `"data":{"id":2}}`)))
 	f.Add([]byte("GET /ping HTTP/1.0\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		agent, log := newFake(t), &logBook{}
+		agent, log := newFake(t), &testaid.Log{}
 		before := agent.state()
 		s := NewServer(Config{Agent: agent, Log: slog.New(slog.NewTextHandler(log, nil))})
 		conn := &script{Reader: bytes.NewReader(raw)}

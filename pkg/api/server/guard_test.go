@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // comer is a connection from an address; it knows whether it was closed.
@@ -23,11 +25,11 @@ func (c *comer) Close() error         { c.closed = true; return nil }
 // door is a guard and those who came.
 type door struct {
 	*guard
-	log *logBook
+	log *testaid.Log
 }
 
 func newDoor(l limits) door {
-	log := &logBook{}
+	log := &testaid.Log{}
 	return door{newGuard(nil, l, &ration{log: slog.New(slog.NewTextHandler(log, nil))}), log}
 }
 

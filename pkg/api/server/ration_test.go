@@ -6,11 +6,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 func TestRation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &logBook{}
+		log := &testaid.Log{}
 		r := &ration{log: slog.New(slog.NewTextHandler(log, nil))}
 		for range 1000 {
 			r.line(slog.LevelWarn, "a", "a line")

@@ -127,7 +127,10 @@ type patient struct {
 	log *slog.Logger
 }
 
-// Accept waits and tries again while the system is short of something.
+// Accept waits and tries again while the system is short of something, as
+// net/http's server does: to wait is all that helps, since what is missing is
+// given back when a connection ends. The port closing meanwhile is seen at
+// most a second late.
 func (p patient) Accept() (net.Conn, error) {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		c, err := p.Listener.Accept()

@@ -16,6 +16,7 @@ import (
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 func newClient(t *testing.T) *api.Client {
@@ -203,7 +204,7 @@ func (s *scarce) Accept() (net.Conn, error) {
 
 func TestServer_shortage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &logBook{}
+		log := &testaid.Log{}
 		p := patient{&scarce{errs: []error{syscall.EMFILE, syscall.ENFILE, syscall.ECONNABORTED, nil}}, slog.New(slog.NewTextHandler(log, nil))}
 		begin := time.Now()
 		conn, err := p.Accept()

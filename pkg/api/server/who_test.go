@@ -27,6 +27,7 @@ import (
 
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 	"are-we-alive/pkg/daemon"
 	"are-we-alive/pkg/trust"
 )
@@ -233,7 +234,7 @@ func TestAccess(t *testing.T) {
 	d, _ := runWithKey(t, key)
 	all := everybody(t, d.Addr(), key)
 	member := all["member role"]
-	await(t, func() error { // the agent registers itself
+	testaid.Await(t, 20*time.Second, func() error { // the agent registers itself
 		_, list, err := askNew(d.Addr(), member, "GET", "/sync?state=-1", "")
 		if err == nil && !strings.Contains(list, secretName) {
 			err = errors.New("the list is empty")

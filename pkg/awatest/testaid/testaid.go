@@ -1,0 +1,122 @@
+// Package testaid is what the tests of every package need and none of them
+// should have an own copy of: how a test is left out, how it waits, how it
+// reads a log and serves. It knows nothing of agents (awatest does), so that
+// any package's tests may import it.
+package testaid
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Skip leaves a test out, loudly: on stderr, which go test shows when all is
+// well too. Where nothing may be left out (AWA_TEST_NO_SKIP=1, as in CI), the
+// test fails instead.
+func Skip(t testing.TB, why ...any) {
+	t.Helper()
+	text := "NOT TESTED: " + fmt.Sprint(why...)
+	if os.Getenv("AWA_TEST_NO_SKIP") != "" {
+		t.Fatal(text)
+	}
+	fmt.Fprintf(os.Stderr, "*** %s: %s\n", t.Name(), text)
+	t.Skip(text)
+}
+
+// Tool finds a program of others, which Debian has in a package of the same
+// name. Without it the test is left out.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		Skip(t, name, " is not installed: test/install-debian.sh ", name)
+	}
+	return path
+}
+
+// Await waits until f has no error any more, and fails the test when it still
+// has one after the longest time.
+func Await(t testing.TB, most time.Duration, f func() error) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for over := time.Now().Add(most); ; <-tick.C {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(over) {
+			t.Fatalf("after %v still: %v", most, err)
+		}
+	}
+}
+
+// Log keeps what is written to it by any number of goroutines. The zero Log
+// is empty.
+type Log struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	moved chan struct{} // closed when something more is written; nil while nobody waits
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.moved != nil {
+		close(l.moved)
+		l.moved = nil
+	}
+	return l.text.Write(b)
+}
+
+// String gives all that was written.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Read gives all that was written, and a channel that is closed when there is
+// more.
+func (l *Log) Read() (text string, more <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.moved == nil {
+		l.moved = make(chan struct{})
+	}
+	return l.text.String(), l.moved
+}
+
+// Server is what Serve runs.
+type Server interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+}
+
+// Serve runs a server on a free port of loopback until the test ends, and
+// gives its address. Both its ends must be without an error.
+func Serve(t testing.TB, s Server) (addr string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := errors.Join(s.Shutdown(ctx), <-ended); err != nil {
+			t.Errorf("the server at %v: %v", ln.Addr(), err)
+		}
+	})
+	return ln.Addr().String()
+}
