@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -129,8 +130,10 @@ func NewOldStatus(s awa.ClusterStatus) []OldNode {
 	return old
 }
 
+// toMS and fromMS go by whole microseconds: 1.001 ms times a million is a bit
+// less than 1,001,000 in floating point, which must not become 1.000 ms.
 func toMS(d time.Duration) float64    { return float64(d.Microseconds()) / 1000 }
-func fromMS(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
+func fromMS(ms float64) time.Duration { return time.Duration(math.Round(ms*1000)) * time.Microsecond }
 func timeText(t time.Time) string {
 	if t.IsZero() {
 		return ""
