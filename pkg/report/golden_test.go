@@ -36,6 +36,7 @@ func cluster(n int) awa.ClusterStatus {
 				Host: fmt.Sprintf("10.0.%d.%d", i/250, i%250+1), Port: awa.DefaultPort,
 			},
 			Verdict: awa.Online, RTT: time.Duration(200+i) * time.Microsecond, Since: now.Add(-time.Hour),
+			Skew: time.Duration(i%5-2) * 100 * time.Microsecond, SkewError: time.Duration(100+i) * time.Microsecond,
 		})
 	}
 	return st
@@ -50,29 +51,40 @@ func maintain(st awa.ClusterStatus, i int) {
 	st.Nodes[i].Node.Maintenance = now.Add(time.Hour).UTC().Format(time.RFC3339)
 }
 
+// threshold reads a range; "" is none.
+func threshold(t *testing.T, spec string) (th report.Threshold) {
+	t.Helper()
+	if spec == "" {
+		return th
+	}
+	th, err := report.ParseThreshold(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return th
+}
+
+// rules are the plugin's defaults but for the ranges of dead nodes.
 func rules(t *testing.T, warning, critical string) report.Rules {
 	t.Helper()
-	var r report.Rules
-	for spec, to := range map[string]*report.Threshold{"w" + warning: &r.Warning, "c" + critical: &r.Critical} {
-		if spec = spec[1:]; spec == "" {
-			continue
-		}
-		th, err := report.ParseThreshold(spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		*to = th
+	return report.Rules{
+		Dead:        report.Limits{Warning: threshold(t, warning), Critical: threshold(t, critical)},
+		Unreachable: report.Limits{Warning: threshold(t, "0")},
+		Skew:        report.Limits{Warning: threshold(t, "5")},
+		NoMajority:  report.Warning,
 	}
-	return r
 }
+
+// all selects every node.
+var all report.Selection
 
 // results are the situations of which golden files are kept.
 func results(t *testing.T) map[string]report.Result {
-	all := map[string]report.Result{}
+	found := map[string]report.Result{}
 	judge := func(name string, st awa.ClusterStatus, warning, critical string) {
-		r := report.Evaluate(st, rules(t, warning, critical), now)
+		r := report.Evaluate(st, all, rules(t, warning, critical), now)
 		r.Took = 12345 * time.Microsecond
-		all[name] = r
+		found[name] = r
 	}
 	judge("all_well", cluster(12), "", "0")
 
@@ -131,23 +143,23 @@ func results(t *testing.T) map[string]report.Result {
 	kill(st, 2, awa.StageConnect, "network is unreachable")
 	st.Isolated = true
 	judge("isolated", st, "", "0")
-	better := report.Evaluate(cluster(3), rules(t, "", "0"), now)
+	better := report.Evaluate(cluster(3), all, rules(t, "", "0"), now)
 	better.Failures = []report.Failure{{Agent: "10.0.0.9:25483", Err: report.ErrIsolated}}
-	all["better_view"] = better
+	found["better_view"] = better
 
 	judge("unusual_range", cluster(3), "", "1:")
 
-	r := report.Evaluate(cluster(3), rules(t, "", "0"), now)
+	r := report.Evaluate(cluster(3), all, rules(t, "", "0"), now)
 	r.Failures = []report.Failure{{Agent: "10.0.0.9:25483", Err: &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}}}
-	all["second_agent"] = r
+	found["second_agent"] = r
 
 	refused := &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}
-	all["no_answer"] = report.NoAnswer([]report.Failure{
+	found["no_answer"] = report.NoAnswer([]report.Failure{
 		{Agent: "127.0.0.1:25483", Err: refused},
 		{Agent: "[2001:db8::7]:25483", Err: &awa.Fault{Code: awa.ErrNotJoined, Text: "this agent holds no list yet"}},
-	}, now)
-	all["not_made"] = report.NoResult("-c: \"ten\" is no range", now)
-	return all
+	}, report.Critical, now)
+	found["not_made"] = report.NoResult("-c: \"ten\" is no range", now)
+	return found
 }
 
 // hostile is a status as no agent would send it.
@@ -176,6 +188,8 @@ var kinds = map[string]func(io.Writer, report.Result) error{
 	"table_colour": func(w io.Writer, r report.Result) error { return report.Table(w, r, true) },
 	"influx":       report.Influx,
 	"json":         report.JSON,
+
+	"node_perfdata": report.NodePerfdata,
 }
 
 func TestGolden(t *testing.T) {
@@ -222,10 +236,10 @@ func TestGolden_files(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := results(t)
+	known := results(t)
 	for _, f := range files {
 		name, kind, _ := strings.Cut(f.Name(), ".")
-		if _, known := all[name]; f.IsDir() || known && kinds[kind] != nil {
+		if _, ok := known[name]; f.IsDir() || ok && kinds[kind] != nil {
 			continue
 		}
 		t.Errorf("testdata/%s belongs to no test", f.Name())

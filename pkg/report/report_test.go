@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 func TestEvaluate(t *testing.T) {
 	dead := func(n, of int) awa.ClusterStatus {
 		st := cluster(of)
+		st.Voters = nil // judged in TestEvaluate_majority
 		for i := range n {
 			kill(st, i, awa.StageConnect, "connection refused")
 		}
@@ -54,14 +56,14 @@ func TestEvaluate(t *testing.T) {
 		"maintenance that is over":       {over, "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
 		"unreachable is a warning":       {apart, "", "0", report.Warning, report.Counts{Nodes: 3, Online: 2, Unreachable: 1}},
 		"unreachable, with no rules":     {apart, "", "", report.Warning, report.Counts{Nodes: 3, Online: 2, Unreachable: 1}},
-		"mismatch is not alive":          {mixed, "", "1", report.Critical, report.Counts{Nodes: 10, Online: 6, Offline: 2, Unreachable: 1, Maintenance: 1}},
-		"unreachable doesn't add up":     {mixed, "", "2", report.Warning, report.Counts{Nodes: 10, Online: 6, Offline: 2, Unreachable: 1, Maintenance: 1}},
+		"mismatch is not alive":          {mixed, "", "1", report.Critical, report.Counts{Nodes: 10, Online: 6, Offline: 1, Mismatch: 1, Unreachable: 1, Maintenance: 1}},
+		"unreachable doesn't add up":     {mixed, "", "2", report.Warning, report.Counts{Nodes: 10, Online: 6, Offline: 1, Mismatch: 1, Unreachable: 1, Maintenance: 1}},
 		"no verdict is not alive":        {unheard, "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
 		"no nodes":                       {dead(0, 0), "", "0", report.Unknown, report.Counts{}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := report.Evaluate(test.st, rules(t, test.warning, test.critical), now)
+			r := report.Evaluate(test.st, all, rules(t, test.warning, test.critical), now)
 			if r.State != test.want || r.Counts != test.counts {
 				t.Errorf("it is %v with %+v, want %v with %+v", r.State, r.Counts, test.want, test.counts)
 			}
@@ -80,6 +82,30 @@ func TestState_ExitCode(t *testing.T) {
 // perfItem is one value of the performance data as the guidelines allow it
 // and as the project narrows it: no quotes, no U, no exponent.
 var perfItem = regexp.MustCompile(`^([a-z_]{1,19})=-?[0-9]+(\.[0-9]+)?(s?)(;[@~:.0-9-]*){0,2}(;[0-9.]*){0,2}$`)
+
+// nodeItem is one value of the performance data of nodes.
+var nodeItem = regexp.MustCompile(`^rtt-[A-Za-z0-9._~-]{1,15}=[0-9]+\.[0-9]{6}s$`)
+
+// checkNodePerfdata fails when s is not one line of performance data behind a
+// text, or nothing.
+func checkNodePerfdata(t *testing.T, s string) {
+	t.Helper()
+	if s == "" {
+		return
+	}
+	text, perf, ok := strings.Cut(s, " | ")
+	if perf, ok = strings.CutSuffix(perf, "\n"); !ok || text == "" {
+		t.Errorf("it is no line: %q", s)
+	}
+	seen := map[string]bool{}
+	for item := range strings.SplitSeq(perf, " ") {
+		label, _, _ := strings.Cut(item, "=")
+		if !nodeItem.MatchString(item) || seen[label] {
+			t.Errorf("%q is no perfdata of its own", item)
+		}
+		seen[label] = true
+	}
+}
 
 // checkLine fails when b is not one line that a Nagios plugin may print.
 func checkLine(t *testing.T, b []byte) {
@@ -128,7 +154,7 @@ func TestNagios_size(t *testing.T) {
 		}
 	}
 	st.Nodes[7].Verdict, st.Nodes[7].RTT = awa.Online, math.MaxInt64
-	r := report.Evaluate(st, rules(t, "@"+long+".999999%:"+long+".9999999%", "@"+long+".999999%:"+long+".9999999%"), now)
+	r := report.Evaluate(st, all, rules(t, "@"+long+".999999%:"+long+".9999999%", "@"+long+".999999%:"+long+".9999999%"), now)
 	r.Took = math.MaxInt64
 	var b bytes.Buffer
 	if err := report.Nagios(&b, r); err != nil {
@@ -145,7 +171,7 @@ func TestNagios_size(t *testing.T) {
 	}
 	for _, n := range []int{0, 1, 2, 500} {
 		b.Reset()
-		if err := report.Nagios(&b, report.NoAnswer(failures[:n], now)); err != nil {
+		if err := report.Nagios(&b, report.NoAnswer(failures[:n], report.Critical, now)); err != nil {
 			t.Fatal(err)
 		}
 		checkLine(t, b.Bytes())
@@ -215,46 +241,105 @@ func decode(t *testing.T, b []byte) (points []point) {
 	return points
 }
 
-func TestInflux_decoded(t *testing.T) {
-	st := cluster(3)
-	kill(st, 1, awa.StageConnect, `say "no", a=b c`)
-	maintain(st, 2)
-	st.Nodes[2].Node.Host = "fe80::1"
-	st.Nodes[2].Behind, st.Nodes[2].Skew, st.Nodes[2].SkewError = 4, -1500*time.Millisecond, 500*time.Microsecond
-	st.Isolated = true
-	r := report.Evaluate(st, rules(t, "", "0"), now)
-	var b bytes.Buffer
-	if err := report.Influx(&b, r); err != nil {
-		t.Fatal(err)
+// points are the lines that a result must become, taken from it by the words
+// of Influx's comment.
+func pointsOf(r report.Result) []point {
+	st, c := r.Status, r.Counts
+	if st == nil {
+		return []point{{"awa_cluster", nil, map[string]any{"state": int64(r.State), "error": report.Printable(r.Text())}, now}}
 	}
-	got := decode(t, b.Bytes())
-	if len(got) != 4 {
-		t.Fatalf("%d points, want 4", len(got))
+	tags := func(more ...string) map[string]string {
+		found := map[string]string{}
+		more = append(more, "agent", st.Agent, "cluster", st.Cluster)
+		for i := 0; i < len(more); i += 2 {
+			value := report.Printable(more[i+1])
+			if strings.HasSuffix(value, `\`) {
+				value = strings.TrimSuffix(value, `\`) + "?"
+			}
+			if value != "" {
+				found[more[i]] = value
+			}
+		}
+		return found
 	}
-	tags := map[string]string{"agent": "n1", "cluster": st.Cluster}
-	want := []point{
-		{"awa_cluster", tags, map[string]any{
-			"state": int64(2), "nodes": int64(3), "online": int64(2), "offline": int64(1), "unreachable": int64(0), "maintenance": int64(0), "isolated": int64(1),
-			"rtt_max": 0.000202, "took": 0.0042, "list_state": int64(3), "voters": int64(3), "leader": "n2",
-		}, st.SweptAt},
-		{"awa_node", with(tags, "host", "10.0.0.1", "node", "n1"), map[string]any{
-			"online": int64(1), "verdict": "online", "maintenance": int64(0), "port": int64(25483), "rtt": 0.0002, "behind": int64(0),
-		}, st.SweptAt},
-		{"awa_node", with(tags, "host", "10.0.0.2", "node", "n2"), map[string]any{
-			"online": int64(0), "verdict": "offline", "maintenance": int64(0), "port": int64(25483), "error": `connect: say "no", a=b c`,
-		}, st.SweptAt},
-		{"awa_node", with(tags, "host", "fe80::1", "node", "n3"), map[string]any{
-			"online": int64(1), "verdict": "online", "maintenance": int64(1), "port": int64(25483), "rtt": 0.000202,
-			"behind": int64(4), "skew": -1.5, "skew_error": 0.0005,
-		}, st.SweptAt},
+	flag := func(b bool) int64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	fields := map[string]any{
+		"state": int64(r.State), "nodes": int64(c.Nodes), "online": int64(c.Online), "offline": int64(c.Offline), "mismatch": int64(c.Mismatch),
+		"unreachable": int64(c.Unreachable), "maintenance": int64(c.Maintenance), "isolated": flag(st.Isolated), "no_majority": flag(len(r.DeadVoters) > 0),
+		"took": st.Took.Seconds(), "list_state": int64(st.State), "voters": int64(len(st.Voters)),
+	}
+	if r.Maxima.Behind != nil {
+		fields["behind_max"], fields["rtt_max"] = int64(*r.Maxima.Behind), r.Maxima.RTT.Seconds()
+	}
+	if r.Maxima.Skew != nil {
+		fields["skew_max"] = r.Maxima.Skew.Seconds()
+	}
+	if st.Leader != "" {
+		fields["leader"] = report.Printable(st.Leader)
+	}
+	if c.Nodes == 0 {
+		fields["error"] = r.Text()
+	}
+	points := []point{{"awa_cluster", tags(), fields, st.SweptAt}}
+	taken := strings.Fields("agent cluster host node online verdict maintenance port rtt behind skew skew_error error time")
+	for _, n := range st.Nodes {
+		more := []string{"host", n.Node.Host, "node", n.Node.Name}
+		for key, value := range n.Node.Labels {
+			if slices.Contains(taken, key) || strings.HasPrefix(key, "label_") {
+				key = "label_" + key
+			}
+			if awa.CheckName(key) == nil {
+				more = append(more, key, value)
+			}
+		}
+		online := n.Verdict == awa.Online
+		fields := map[string]any{
+			"online": flag(online), "verdict": report.Printable(string(n.Verdict)), "maintenance": flag(n.Node.InMaintenance(now)), "port": int64(n.Node.Port),
+		}
+		if online {
+			fields["rtt"], fields["behind"] = n.RTT.Seconds(), int64(n.Behind)
+			if n.SkewError > 0 {
+				fields["skew"], fields["skew_error"] = n.Skew.Seconds(), n.SkewError.Seconds()
+			}
+		} else {
+			fields["error"] = report.Printable(report.Reason(n))
+		}
+		points = append(points, point{"awa_node", tags(more...), fields, st.SweptAt})
+	}
+	return points
+}
+
+// checkInflux fails when the lines, read again, are not the result.
+func checkInflux(t *testing.T, b []byte, r report.Result) {
+	t.Helper()
+	got, want := decode(t, b), pointsOf(r)
+	if len(got) != len(want) || bytes.Count(b, []byte("\n")) != len(want) {
+		t.Fatalf("%d points, want %d, in %q", len(got), len(want), b)
 	}
 	for i := range want {
 		comparePoints(t, got[i], want[i])
 	}
 }
 
+func TestInflux_decoded(t *testing.T) {
+	for name, r := range results(t) {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := report.Influx(&b, r); err != nil {
+				t.Fatal(err)
+			}
+			checkInflux(t, b.Bytes(), r)
+		})
+	}
+}
+
 func TestInflux_noAnswer(t *testing.T) {
-	r := report.NoAnswer([]report.Failure{{Agent: "h:1", Err: errors.New("connect: connection refused")}}, now)
+	r := report.NoAnswer([]report.Failure{{Agent: "h:1", Err: errors.New("connect: connection refused")}}, report.Critical, now)
 	var b bytes.Buffer
 	if err := report.Influx(&b, r); err != nil {
 		t.Fatal(err)
@@ -266,17 +351,6 @@ func TestInflux_noAnswer(t *testing.T) {
 	comparePoints(t, got[0], point{"awa_cluster", nil, map[string]any{
 		"state": int64(2), "error": "no agent answers: h:1 (connect: connection refused)",
 	}, now})
-}
-
-func with(tags map[string]string, more ...string) map[string]string {
-	all := map[string]string{}
-	for k, v := range tags {
-		all[k] = v
-	}
-	for i := 0; i < len(more); i += 2 {
-		all[more[i]] = more[i+1]
-	}
-	return all
 }
 
 func comparePoints(t *testing.T, got, want point) {
@@ -296,56 +370,14 @@ func comparePoints(t *testing.T, got, want point) {
 	}
 }
 
-// FuzzFormats hands every format what no agent should send.
-func FuzzFormats(f *testing.F) {
-	f.Add("n1", "10.0.0.1", "connect", "connection refused", "offline", "agent", 3, true)
-	f.Add("a|b", `c\`, "", "\n\x00\xff", "x;y", "'\"`$", 1, false)
-	f.Add("", "", "", "", "", "", 12, true)
-	f.Add("=, ", ",", "=", " ", "online", "\\", 2, false)
-	f.Fuzz(func(t *testing.T, name, host, stage, why, verdict, agent string, n int, answered bool) {
-		n = 1 + n&31
-		st := cluster(n)
-		for i := range st.Nodes {
-			kill(st, i, awa.Stage(stage), why)
-			st.Nodes[i].Node.Name, st.Nodes[i].Node.Host, st.Nodes[i].Verdict = name, host, awa.Verdict(verdict)
-		}
-		st.Agent, st.Cluster, st.Leader = agent, agent, agent
-		r := report.Evaluate(st, report.Rules{}, now)
-		r.Failures = []report.Failure{{Agent: host, Err: errors.New(why)}}
-		if !answered {
-			r = report.NoAnswer(r.Failures, now)
-			n = 0
-		}
-		var b bytes.Buffer
-		for kind, write := range kinds {
-			b.Reset()
-			if err := write(&b, r); err != nil {
-				t.Fatalf("%s: %v", kind, err)
-			}
-			switch kind {
-			case "nagios":
-				checkLine(t, b.Bytes())
-			case "table":
-				if strings.ContainsRune(b.String(), '|') || !utf8.Valid(b.Bytes()) {
-					t.Errorf("the table is %q", &b)
-				}
-			case "influx":
-				if got := decode(t, b.Bytes()); len(got) != n+1 || bytes.Count(b.Bytes(), []byte("\n")) != n+1 {
-					t.Errorf("%d points, want %d, in %q", len(got), n+1, &b)
-				}
-			case "json":
-				if bytes.Count(b.Bytes(), []byte("\n")) != 1 || !utf8.Valid(b.Bytes()) {
-					t.Errorf("the object is %q", &b)
-				}
-			}
-		}
-	})
-}
-
 // TestFormats_writeError proves that a closed pipe is noticed.
 func TestFormats_writeError(t *testing.T) {
 	for name, r := range results(t) {
 		for kind, write := range kinds {
+			var b bytes.Buffer
+			if err := write(&b, r); err != nil || b.Len() == 0 { // there may be no node to have perfdata
+				continue
+			}
 			if err := write(closed{}, r); !errors.Is(err, errClosed) {
 				t.Errorf("%s of %s says %v", kind, name, err)
 			}
