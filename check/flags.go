@@ -56,7 +56,8 @@ type flags struct {
 	NoAnswerState       string `default:"critical" placeholder:"STATE" help:"When no agent answers. Default: critical"`
 	TimeoutState        string `default:"unknown" placeholder:"STATE" help:"When no agent answers and the time was over for one. Default: unknown"`
 
-	Node    []string `placeholder:"NAME" help:"Only this node, as a host check does it; may be given several times."`
+	// Without sep kong would take an empty name, which a macro may leave, for none.
+	Node    []string `sep:"none" placeholder:"NAME" help:"Only this node, as a host check does it; may be given several times."`
 	Label   []string `sep:"none" placeholder:"KEY=VALUE" help:"Only nodes with this label; may be given several times, then all must be there."`
 	Exclude []string `sep:"none" placeholder:"GLOB" help:"No nodes whose name matches, such as test*; may be given several times."`
 

@@ -123,9 +123,9 @@ func (r Result) measures() []measure {
 	skew := measure{
 		limits: r.rules.Skew,
 		of:     func(n awa.NodeStatus) (float64, bool) { return inSeconds(n.Skew.Abs()), n.SkewError > 0 },
-		tell:   skewText,
+		tell:   func(n awa.NodeStatus) string { return skewText(n) + " " + agent },
 		one:    [2]string{"the clock of ", " is "},
-		many:   " clocks differ from that of " + agent + ": ",
+		many:   " clocks differ: ",
 	}
 	rtt := measure{
 		limits: r.rules.RTT,
@@ -204,7 +204,7 @@ func skewText(n awa.NodeStatus) string {
 	if n.Skew < 0 {
 		return spanText(n.Skew.Abs()) + " behind"
 	}
-	return spanText(n.Skew) + " ahead"
+	return spanText(n.Skew) + " ahead of"
 }
 
 // spanText writes a duration as a person reads it, and as exactly as perfdata

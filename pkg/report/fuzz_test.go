@@ -22,35 +22,51 @@ func FuzzFormats(f *testing.F) {
 	f.Add(uint64(4), "=, ", ",", "=", " ", "label_host", "\\")
 	f.Add(uint64(5), strings.Repeat("n", 63), strings.Repeat("漢", 300), "tls", strings.Repeat("'\"`$", 300), "time", strings.Repeat("v", 255))
 	f.Fuzz(func(t *testing.T, seed uint64, name, host, stage, why, key, value string) {
-		r := generate(rand.New(rand.NewPCG(seed, 0)), []string{name, host, stage, why, key, value})
-		var b bytes.Buffer
-		for kind, write := range kinds {
-			b.Reset()
-			if err := write(&b, r); err != nil {
-				t.Fatalf("%s: %v", kind, err)
-			}
-			switch kind {
-			case "nagios":
-				checkLine(t, b.Bytes())
-			case "table":
-				if strings.ContainsRune(b.String(), '|') || !utf8.Valid(b.Bytes()) {
-					t.Errorf("the table is %q", &b)
-				}
-			case "influx":
-				checkInflux(t, b.Bytes(), r)
-			case "json":
-				if bytes.Count(b.Bytes(), []byte("\n")) != 1 || !utf8.Valid(b.Bytes()) {
-					t.Errorf("the object is %q", &b)
-				}
-			case "node_perfdata":
-				checkNodePerfdata(t, b.String())
-			}
-		}
-		c := r.Counts
-		if c.Online+c.Offline+c.Mismatch+c.Unreachable+c.Maintenance != c.Nodes {
-			t.Errorf("%+v do not add up", c)
-		}
+		checkFormats(t, generate(rand.New(rand.NewPCG(seed, 0)), []string{name, host, stage, why, key, value}))
 	})
+}
+
+// TestFormats_generated does the same many times over with texts as long and
+// as bad as they get, and with names that are right.
+func TestFormats_generated(t *testing.T) {
+	texts := []string{"n1", "n7", strings.Repeat("n", awa.MaxName), strings.Repeat("漢", 300), strings.Repeat("'\"`$|\\&;<>", 100), "\n\x00\xff\u2028\u202e", "", "a=b c,d", strings.Repeat("x y ", 200)}
+	for seed := range uint64(1000) {
+		if checkFormats(t, generate(rand.New(rand.NewPCG(seed, 1)), texts)); t.Failed() {
+			t.Fatalf("with the seed %d", seed)
+		}
+	}
+}
+
+// checkFormats holds every format to its promise.
+func checkFormats(t *testing.T, r report.Result) {
+	t.Helper()
+	var b bytes.Buffer
+	for kind, write := range kinds {
+		b.Reset()
+		if err := write(&b, r); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		switch kind {
+		case "nagios":
+			checkLine(t, b.Bytes())
+		case "table":
+			if strings.ContainsRune(b.String(), '|') || !utf8.Valid(b.Bytes()) {
+				t.Errorf("the table is %q", &b)
+			}
+		case "influx":
+			checkInflux(t, b.Bytes(), r)
+		case "json":
+			if bytes.Count(b.Bytes(), []byte("\n")) != 1 || !utf8.Valid(b.Bytes()) {
+				t.Errorf("the object is %q", &b)
+			}
+		case "node_perfdata":
+			checkNodePerfdata(t, b.String())
+		}
+	}
+	c := r.Counts
+	if c.Online+c.Offline+c.Mismatch+c.Unreachable+c.Maintenance != c.Nodes {
+		t.Errorf("%+v do not add up", c)
+	}
 }
 
 // generate makes a result by chance. Its texts are those given, and cuts of

@@ -3,6 +3,7 @@ package report_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"regexp"
 	"slices"
@@ -10,8 +11,6 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
-
-	"github.com/influxdata/line-protocol/v2/lineprotocol"
 
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/report"
@@ -68,6 +67,128 @@ func TestEvaluate(t *testing.T) {
 				t.Errorf("it is %v with %+v, want %v with %+v", r.State, r.Counts, test.want, test.counts)
 			}
 		})
+	}
+}
+
+// TestEvaluate_rules judges one cluster by one rule after the other.
+func TestEvaluate_rules(t *testing.T) {
+	limits := func(warning, critical string) report.Limits {
+		return report.Limits{Warning: threshold(t, warning), Critical: threshold(t, critical)}
+	}
+	tests := map[string]struct {
+		rules report.Rules
+		want  report.State
+		text  string
+	}{
+		"none":                    {report.Rules{}, report.OK, "1 of 12 nodes offline (1 more under maintenance): n2 ("},
+		"dead":                    {report.Rules{Dead: limits("", "1")}, report.Critical, "1 of 12 nodes offline"},
+		"as many dead as may be":  {report.Rules{Dead: limits("", "2")}, report.OK, "1 of 12 nodes offline"},
+		"a share of dead":         {report.Rules{Dead: limits("16%", "17%")}, report.Warning, "1 of 12 nodes offline"},
+		"unreachable":             {report.Rules{Unreachable: limits("0", "1")}, report.Warning, "1 of 12 nodes unreachable"},
+		"behind":                  {report.Rules{Behind: limits("7", "")}, report.OK, "1 of 12 nodes offline"},
+		"further behind":          {report.Rules{Behind: limits("6", "7")}, report.Warning, "n5 lacks 7 changes (the warning range is 6), and 1 of 12"},
+		"skew, ahead or behind":   {report.Rules{Skew: limits("5", "")}, report.Warning, "2 clocks differ: n8 (3600 s behind n1), n7 (7.2 s ahead of n1) (the warning range is 5), and 1 of 12"},
+		"skew that may be":        {report.Rules{Skew: limits("3600", "")}, report.OK, "1 of 12"},
+		"rtt":                     {report.Rules{RTT: limits("0.1", "0.699999")}, report.Critical, "n9 answers after 700 ms (the critical range is 0.699999), and 1 of 12"},
+		"rtt that may be":         {report.Rules{RTT: limits("0.7", "")}, report.OK, "1 of 12"},
+		"the critical ones only":  {report.Rules{Behind: limits("0", "5")}, report.Critical, "n5 lacks 7 changes (the critical range is 5), and"},
+		"no majority":             {report.Rules{NoMajority: report.Unknown}, report.Unknown, "no majority for edits, 2 of 3 voters not alive (n2, n3), and 1 of 12"},
+		"critical before unknown": {report.Rules{NoMajority: report.Unknown, Dead: limits("", "0")}, report.Critical, "1 of 12 nodes offline"},
+		"unknown before warning":  {report.Rules{NoMajority: report.Unknown, Dead: limits("0", "")}, report.Unknown, "no majority"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := report.Evaluate(troubled(), all, test.rules, now)
+			if r.State != test.want || !strings.HasPrefix(r.Text(), test.text) {
+				t.Errorf("it is %v: %s", r.State, r.Text())
+			}
+		})
+	}
+}
+
+func TestEvaluate_majority(t *testing.T) {
+	const dead, away, wrong = awa.Offline, awa.Unreachable, awa.Mismatch
+	tests := map[string]struct {
+		voters   []string
+		verdicts []awa.Verdict // of n1, n2 and so on
+		sel      report.Selection
+		want     []string
+	}{
+		"all alive":                {[]string{"n1", "n2", "n3"}, nil, all, nil},
+		"one of three dead":        {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead}, all, nil},
+		"two of three dead":        {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, wrong}, all, []string{"n1", "n2"}},
+		"unreachable is alive":     {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, away}, all, nil},
+		"two of five dead":         {[]string{"n1", "n2", "n3", "n4", "n5"}, []awa.Verdict{dead, dead}, all, nil},
+		"half is no majority":      {[]string{"n1", "n2"}, []awa.Verdict{dead}, all, []string{"n1"}},
+		"the only one":             {[]string{"n1"}, []awa.Verdict{dead}, all, []string{"n1"}},
+		"the only one is alive":    {[]string{"n2"}, []awa.Verdict{dead}, all, nil},
+		"no voter is known":        {nil, []awa.Verdict{dead}, all, nil},
+		"one is not on the list":   {[]string{"n1", "n2", "gone"}, nil, all, nil},
+		"names differ by case":     {[]string{"N1"}, []awa.Verdict{dead}, all, []string{"N1"}},
+		"voters are not selected":  {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, dead}, report.Selection{Exclude: globs(t, "n[123]")}, []string{"n1", "n2"}},
+		"a host check of no voter": {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, dead}, report.Selection{Names: []string{"n5"}}, []string{"n1", "n2"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			st := cluster(5)
+			st.Voters, st.Leader = test.voters, "" // an election is no reason to alarm
+			for i, v := range test.verdicts {
+				st.Nodes[i].Verdict = v
+			}
+			r := report.Evaluate(st, test.sel, report.Rules{NoMajority: report.Warning}, now)
+			want := report.OK
+			if test.want != nil && len(test.sel.Names) == 0 {
+				want = report.Warning
+			}
+			if !slices.Equal(r.DeadVoters, test.want) || r.State != want {
+				t.Errorf("%v are dead, and it is %v: %s", r.DeadVoters, r.State, r.Text())
+			}
+		})
+	}
+}
+
+func globs(t *testing.T, patterns ...string) (found []report.Glob) {
+	t.Helper()
+	for _, p := range patterns {
+		g, err := report.ParseGlob(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, g)
+	}
+	return found
+}
+
+// TestEvaluate_maxima proves that what does not count is not in them.
+func TestEvaluate_maxima(t *testing.T) {
+	st := cluster(4)
+	for i := range st.Nodes {
+		n := &st.Nodes[i]
+		n.RTT, n.Behind, n.Skew = time.Duration(i+1)*time.Second, uint64(i+1), -time.Duration(i+1)*time.Hour
+	}
+	st.Nodes[1].SkewError = 0 // its skew is not known
+	maintain(st, 2)
+	st.Nodes[3].Verdict = awa.Unreachable
+	m := report.Evaluate(st, all, report.Rules{}, now).Maxima
+	if *m.RTT != 2*time.Second || *m.Behind != 2 || *m.Skew != time.Hour {
+		t.Errorf("they are %v, %v and %v", *m.RTT, *m.Behind, *m.Skew)
+	}
+	if m := report.Evaluate(st, report.Selection{Names: []string{"n4"}}, report.Rules{}, now).Maxima; m != (report.Maxima{}) {
+		t.Errorf("of no node they are %v", m)
+	}
+}
+
+func TestParseState(t *testing.T) {
+	for s, want := range map[string]report.State{"ok": report.OK, "WARNING": report.Warning, "Critical": report.Critical, "unknown": report.Unknown} {
+		if got, err := report.ParseState(s); got != want || err != nil {
+			t.Errorf("%s is %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "2", "crit", "unknown "} {
+		want := fmt.Sprintf("%q is no state: use ok, warning, critical or unknown", s)
+		if got, err := report.ParseState(s); err == nil || err.Error() != want || got != report.Unknown {
+			t.Errorf("%q is %v, %v", s, got, err)
+		}
 	}
 }
 
@@ -153,15 +274,21 @@ func TestNagios_size(t *testing.T) {
 			maintain(st, i)
 		}
 	}
-	st.Nodes[7].Verdict, st.Nodes[7].RTT = awa.Online, math.MaxInt64
-	r := report.Evaluate(st, all, rules(t, "@"+long+".999999%:"+long+".9999999%", "@"+long+".999999%:"+long+".9999999%"), now)
+	one := &st.Nodes[7]
+	one.Verdict, one.RTT, one.Skew, one.SkewError, one.Behind = awa.Online, math.MaxInt64, math.MinInt64, 1, math.MaxUint64
+	share := threshold(t, "@"+long+".999999%:"+long+".9999999%")
+	of := report.Limits{Warning: share, Critical: share}
+	number := threshold(t, long+".999999:"+long+".9999999")
+	each := report.Limits{Warning: number, Critical: number}
+	r := report.Evaluate(st, all, report.Rules{Dead: of, Unreachable: of, Behind: each, Skew: each, RTT: each, NoMajority: report.Warning}, now)
 	r.Took = math.MaxInt64
 	var b bytes.Buffer
 	if err := report.Nagios(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	checkLine(t, b.Bytes())
-	if !strings.Contains(b.String(), " more | online=1;;;0;100000 ") {
+	text, _, _ := strings.Cut(b.String(), " | online=1;;;0;100000 ")
+	if text == b.String() || len(text) < 200 {
 		t.Errorf("got %s", &b)
 	}
 
@@ -194,178 +321,6 @@ func TestTable_bar(t *testing.T) {
 		}
 		if r.Status != nil && strings.Count(b.String(), "\n") != want {
 			t.Errorf("%s has %d lines, want %d", name, strings.Count(b.String(), "\n"), want)
-		}
-	}
-}
-
-// point is a decoded line of line protocol.
-type point struct {
-	measurement string
-	tags        map[string]string
-	fields      map[string]any
-	at          time.Time
-}
-
-func decode(t *testing.T, b []byte) (points []point) {
-	t.Helper()
-	must := func(err error) {
-		if err != nil {
-			t.Fatalf("%v in %q", err, b)
-		}
-	}
-	for d := lineprotocol.NewDecoderWithBytes(b); d.Next(); {
-		p := point{tags: map[string]string{}, fields: map[string]any{}}
-		m, err := d.Measurement()
-		must(err)
-		p.measurement = string(m)
-		for {
-			k, v, err := d.NextTag()
-			must(err)
-			if k == nil {
-				break
-			}
-			p.tags[string(k)] = string(v)
-		}
-		for {
-			k, v, err := d.NextField()
-			must(err)
-			if k == nil {
-				break
-			}
-			p.fields[string(k)] = v.Interface()
-		}
-		p.at, err = d.Time(lineprotocol.Nanosecond, time.Time{})
-		must(err)
-		points = append(points, p)
-	}
-	return points
-}
-
-// points are the lines that a result must become, taken from it by the words
-// of Influx's comment.
-func pointsOf(r report.Result) []point {
-	st, c := r.Status, r.Counts
-	if st == nil {
-		return []point{{"awa_cluster", nil, map[string]any{"state": int64(r.State), "error": report.Printable(r.Text())}, now}}
-	}
-	tags := func(more ...string) map[string]string {
-		found := map[string]string{}
-		more = append(more, "agent", st.Agent, "cluster", st.Cluster)
-		for i := 0; i < len(more); i += 2 {
-			value := report.Printable(more[i+1])
-			if strings.HasSuffix(value, `\`) {
-				value = strings.TrimSuffix(value, `\`) + "?"
-			}
-			if value != "" {
-				found[more[i]] = value
-			}
-		}
-		return found
-	}
-	flag := func(b bool) int64 {
-		if b {
-			return 1
-		}
-		return 0
-	}
-	fields := map[string]any{
-		"state": int64(r.State), "nodes": int64(c.Nodes), "online": int64(c.Online), "offline": int64(c.Offline), "mismatch": int64(c.Mismatch),
-		"unreachable": int64(c.Unreachable), "maintenance": int64(c.Maintenance), "isolated": flag(st.Isolated), "no_majority": flag(len(r.DeadVoters) > 0),
-		"took": st.Took.Seconds(), "list_state": int64(st.State), "voters": int64(len(st.Voters)),
-	}
-	if r.Maxima.Behind != nil {
-		fields["behind_max"], fields["rtt_max"] = int64(*r.Maxima.Behind), r.Maxima.RTT.Seconds()
-	}
-	if r.Maxima.Skew != nil {
-		fields["skew_max"] = r.Maxima.Skew.Seconds()
-	}
-	if st.Leader != "" {
-		fields["leader"] = report.Printable(st.Leader)
-	}
-	if c.Nodes == 0 {
-		fields["error"] = r.Text()
-	}
-	points := []point{{"awa_cluster", tags(), fields, st.SweptAt}}
-	taken := strings.Fields("agent cluster host node online verdict maintenance port rtt behind skew skew_error error time")
-	for _, n := range st.Nodes {
-		more := []string{"host", n.Node.Host, "node", n.Node.Name}
-		for key, value := range n.Node.Labels {
-			if slices.Contains(taken, key) || strings.HasPrefix(key, "label_") {
-				key = "label_" + key
-			}
-			if awa.CheckName(key) == nil {
-				more = append(more, key, value)
-			}
-		}
-		online := n.Verdict == awa.Online
-		fields := map[string]any{
-			"online": flag(online), "verdict": report.Printable(string(n.Verdict)), "maintenance": flag(n.Node.InMaintenance(now)), "port": int64(n.Node.Port),
-		}
-		if online {
-			fields["rtt"], fields["behind"] = n.RTT.Seconds(), int64(n.Behind)
-			if n.SkewError > 0 {
-				fields["skew"], fields["skew_error"] = n.Skew.Seconds(), n.SkewError.Seconds()
-			}
-		} else {
-			fields["error"] = report.Printable(report.Reason(n))
-		}
-		points = append(points, point{"awa_node", tags(more...), fields, st.SweptAt})
-	}
-	return points
-}
-
-// checkInflux fails when the lines, read again, are not the result.
-func checkInflux(t *testing.T, b []byte, r report.Result) {
-	t.Helper()
-	got, want := decode(t, b), pointsOf(r)
-	if len(got) != len(want) || bytes.Count(b, []byte("\n")) != len(want) {
-		t.Fatalf("%d points, want %d, in %q", len(got), len(want), b)
-	}
-	for i := range want {
-		comparePoints(t, got[i], want[i])
-	}
-}
-
-func TestInflux_decoded(t *testing.T) {
-	for name, r := range results(t) {
-		t.Run(name, func(t *testing.T) {
-			var b bytes.Buffer
-			if err := report.Influx(&b, r); err != nil {
-				t.Fatal(err)
-			}
-			checkInflux(t, b.Bytes(), r)
-		})
-	}
-}
-
-func TestInflux_noAnswer(t *testing.T) {
-	r := report.NoAnswer([]report.Failure{{Agent: "h:1", Err: errors.New("connect: connection refused")}}, report.Critical, now)
-	var b bytes.Buffer
-	if err := report.Influx(&b, r); err != nil {
-		t.Fatal(err)
-	}
-	got := decode(t, b.Bytes())
-	if len(got) != 1 {
-		t.Fatalf("%d points, want 1", len(got))
-	}
-	comparePoints(t, got[0], point{"awa_cluster", nil, map[string]any{
-		"state": int64(2), "error": "no agent answers: h:1 (connect: connection refused)",
-	}, now})
-}
-
-func comparePoints(t *testing.T, got, want point) {
-	t.Helper()
-	if got.measurement != want.measurement || !got.at.Equal(want.at) || len(got.tags) != len(want.tags) || len(got.fields) != len(want.fields) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	for k, v := range want.tags {
-		if got.tags[k] != v {
-			t.Errorf("the tag %s is %q, want %q", k, got.tags[k], v)
-		}
-	}
-	for k, v := range want.fields {
-		if got.fields[k] != v {
-			t.Errorf("the field %s is %v, want %v", k, got.fields[k], v)
 		}
 	}
 }
