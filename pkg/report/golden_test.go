@@ -99,6 +99,12 @@ func results(t *testing.T) map[string]report.Result {
 	}
 	judge("thousand", st, "10%", "25%")
 
+	st = cluster(1000)
+	for i := 1; i < len(st.Nodes); i++ {
+		st.Nodes[i].Skew = time.Duration(i+7000) * time.Millisecond
+	}
+	judge("thousand_clocks", st, "10%", "25%")
+
 	judge("hostile", hostile(), "", "0")
 	judge("empty", cluster(0), "", "0")
 	judge("one_node", cluster(1), "", "0")

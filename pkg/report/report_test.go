@@ -214,8 +214,9 @@ func checkNodePerfdata(t *testing.T, s string) {
 	if s == "" {
 		return
 	}
-	text, perf, ok := strings.Cut(s, " | ")
-	if perf, ok = strings.CutSuffix(perf, "\n"); !ok || text == "" {
+	text, rest, _ := strings.Cut(s, " | ")
+	perf, ok := strings.CutSuffix(rest, "\n")
+	if !ok || text == "" {
 		t.Errorf("it is no line: %q", s)
 	}
 	seen := map[string]bool{}
