@@ -35,51 +35,39 @@ const (
 )
 
 // flags is the command line as kong reads it. Kong's own -h isn't used, since
-// it exits with 0.
+// it exits with 0. What each flag means stands in explain, since kong would take
+// it apart at every start, which costs a tenth of a run.
 type flags struct {
-	Host     []string `short:"H" name:"hostname" placeholder:"HOST[:PORT]" help:"Agent to ask: the first that answers. May be given several times. Default: 127.0.0.1"`
-	Port     string   `short:"p" default:"25483" placeholder:"PORT" help:"Port of an agent given without one. Default: 25483"`
-	Timeout  string   `short:"t" default:"4" placeholder:"SECONDS" help:"The plugin has ended by then. Default: 4"`
-	KeyFile  *string  `short:"k" placeholder:"FILE" help:"Check key or cluster key; an empty name is none. Default: /etc/are-we-alive/check.key, then cluster.key, where they exist"`
-	Warning  string   `short:"w" placeholder:"RANGE" help:"WARNING when the number of nodes not alive (offline or a mismatch) is outside this range, such as 1 or 10%. Default: none"`
-	Critical string   `short:"c" default:"0" placeholder:"RANGE" help:"CRITICAL when it is outside this one; ~: is none. Default: 0"`
+	Host     []string `short:"H" name:"hostname"`
+	Port     string   `short:"p" default:"25483"`
+	Timeout  string   `short:"t" default:"4"`
+	KeyFile  *string  `short:"k"`
+	Warning  string   `short:"w"`
+	Critical string   `short:"c" default:"0"`
 
-	UnreachableWarning  string `default:"0" placeholder:"RANGE" help:"The same for the number of nodes that only other agents reach. Default: 0"`
-	UnreachableCritical string `placeholder:"RANGE" help:"Default: none"`
-	BehindWarning       string `placeholder:"RANGE" help:"For the largest number of changes that the list of an online node lacks. Default: none"`
-	BehindCritical      string `placeholder:"RANGE" help:"Default: none"`
-	SkewWarning         string `default:"5" placeholder:"RANGE" help:"For the largest clock skew of an online node, in seconds. Default: 5"`
-	SkewCritical        string `placeholder:"RANGE" help:"Default: none"`
-	RTTWarning          string `name:"rtt-warning" placeholder:"RANGE" help:"For the longest round trip to an online node, in seconds. Default: none"`
-	RTTCritical         string `name:"rtt-critical" placeholder:"RANGE" help:"Default: none"`
-	NoMajorityState     string `default:"warning" placeholder:"STATE" help:"When fewer than a majority of the voters are alive, so that nobody can edit the list: ok, warning, critical or unknown. Not judged with --node. Default: warning"`
-	NoAnswerState       string `default:"critical" placeholder:"STATE" help:"When no agent answers. Default: critical"`
-	TimeoutState        string `default:"unknown" placeholder:"STATE" help:"When no agent answers and the time was over for one. Default: unknown"`
+	UnreachableWarning  string `default:"0"`
+	UnreachableCritical string
+	BehindWarning       string
+	BehindCritical      string
+	SkewWarning         string `default:"5"`
+	SkewCritical        string
+	RTTWarning          string `name:"rtt-warning"`
+	RTTCritical         string `name:"rtt-critical"`
+	NoMajorityState     string `default:"warning"`
+	NoAnswerState       string `default:"critical"`
+	TimeoutState        string `default:"unknown"`
 
 	// Without sep kong would take an empty name, which a macro may leave, for none.
-	Node    []string `sep:"none" placeholder:"NAME" help:"Only this node, as a host check does it; may be given several times."`
-	Label   []string `sep:"none" placeholder:"KEY=VALUE" help:"Only nodes with this label; may be given several times, then all must be there."`
-	Exclude []string `sep:"none" placeholder:"GLOB" help:"No nodes whose name matches, such as test*; may be given several times."`
+	Node    []string `sep:"none"`
+	Label   []string `sep:"none"`
+	Exclude []string `sep:"none"`
 
-	Output   string `short:"o" default:"nagios" placeholder:"FORMAT" help:"nagios, table, influx or json. Default: nagios"`
-	Perfdata string `default:"cluster" placeholder:"WHICH" help:"cluster, or nodes for the round trip of each node as well, on later lines. Default: cluster"`
-	Verbose  int    `short:"v" type:"counter" help:"Add the table of all nodes to the plugin's line."`
-	Version  bool   `short:"V" help:"Print the version."`
-	Help     bool   `short:"h" help:"Print this."`
+	Output   string `short:"o" default:"nagios"`
+	Perfdata string `default:"cluster"`
+	Verbose  int    `short:"v" type:"counter"`
+	Version  bool   `short:"V"`
+	Help     bool   `short:"h"`
 }
-
-const description = `Asks an agent which servers of its cluster are alive.
-
-Exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; with -o influx 0 whenever lines were printed. ` +
-	`A node under maintenance never counts. When no agent answers, that is CRITICAL, and UNKNOWN when the time was over.
-
-A RANGE is that of the plugin guidelines: 10 (alert below 0 or above 10), 10:, ~:10, 10:20, @10:20. Numbers of nodes may be percentages of the selected nodes: 10%.
-
-    check_awa -v                        the agent on this host, for a person
-    check_awa -H n1 -H n2 -w 0 -c 25%   the first agent that answers
-    check_awa -H n1 --node n3           a host check of n3
-    check_awa -H n1 --label role=db     only these nodes
-    check_awa -H n1 -o influx           for Telegraf`
 
 // The values of --perfdata.
 const (
@@ -106,7 +94,7 @@ type config struct {
 func parse(args []string) (cfg config, help string, err error) {
 	var f flags
 	var out bytes.Buffer
-	k, err := kong.New(&f, kong.Name("check_awa"), kong.Description(description), kong.NoDefaultHelp(),
+	k, err := kong.New(&f, kong.Name("check_awa"), kong.NoDefaultHelp(),
 		kong.Writers(&out, &out), kong.Exit(func(int) {}), kong.KindMapper(reflect.String, kong.MapperFunc(readValue)))
 	if err != nil {
 		panic(err) // the tags of flags are wrong
@@ -116,6 +104,7 @@ func parse(args []string) (cfg config, help string, err error) {
 	case err != nil:
 		return config{}, "", err
 	case f.Help:
+		explain(kctx.Model)
 		err = kctx.PrintUsage(false)
 		return config{}, out.String(), err
 	case f.Version:
