@@ -101,7 +101,7 @@ func TestKey_wrong(t *testing.T) {
 		"key new DIR/none/k":                                                {1, "open DIR/none/k: " + noFolder},
 		"key new DIR/a DIR/b":                                               {2, "unexpected argument DIR/b (awa-agent --help tells what there is)"},
 		"key check --key-file= DIR/new":                                     {2, "there is no /etc/are-we-alive/cluster.key: name the key file with --key-file, or make a cluster's key with awa-agent key new"},
-		"key check --key-file DIR/none DIR/new":                             {2, "key file: open DIR/none: no such file or directory: make a cluster's key with awa-agent key new, or copy the file from another server of the cluster"},
+		"key check --key-file DIR/none DIR/new":                             {2, "key file: open DIR/none: no such file or directory: make a cluster key with awa-agent key new, or copy the file from another server of the cluster"},
 		"key check --key-file DIR/cluster DIR/empty":                        {1, "DIR/empty" + never + "give another name, or move it away first"},
 		"key check --key-file DIR/cluster DIR/none/k":                       {1, "open DIR/none/k: " + noFolder},
 		"key check --key-file DIR/check DIR/new":                            {2, "key file DIR/check: it holds a check key already: copy it, or name the cluster's key file with --key-file"},
@@ -116,7 +116,7 @@ func TestKey_wrong(t *testing.T) {
 		"key cert --key-file DIR/cluster --role check --out DIR/check":      {1, "mkdir DIR/check: not a directory"},
 		"node add n2 h --key-file DIR/check --agent 127.0.0.1:1":            {2, readOnly},
 		"node remove n2 --key-file DIR/check --agent 127.0.0.1:1":           {2, readOnly},
-		"node list --key-file DIR/none --agent 127.0.0.1:1":                 {2, "key file: open DIR/none: no such file or directory: make a cluster's key with awa-agent key new, or copy the file from another server of the cluster"},
+		"node list --key-file DIR/none --agent 127.0.0.1:1":                 {2, "key file: open DIR/none: no such file or directory: make a cluster key with awa-agent key new, or copy the file from another server of the cluster"},
 		"changes --key-file DIR/open --agent 127.0.0.1:1":                   {2, "key file DIR/open: other users may read it (its mode is 0640): run chmod 600 on it, and make a new key if somebody may have read it"},
 		"backup DIR/new --key-file DIR/empty --agent 127.0.0.1:1":           {2, "key file DIR/empty: it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster"},
 		"backup DIR/new --key-file DIR/check --agent 127.0.0.1:1":           {1, "the agent at 127.0.0.1:1 was not reached (connect: connection refused): is it running, and is --agent right?"},
@@ -195,9 +195,9 @@ func TestKeyFile(t *testing.T) {
 		"--key-file DIR/cluster --agent WITH":    "",
 		"--key-file DIR/check --agent WITH":      "",
 		"--key-file= --agent WITHOUT":            "",
-		"--key-file= --agent WITH":               "this agent speaks TLS only: give this side the cluster's key file (--key-file, check_awa -k), or use https with a certificate (awa-agent key cert --role check))\n",
+		"--key-file= --agent WITH":               "this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k), or use https with a certificate (awa-agent key cert --role check))\n",
 		"--key-file DIR/other --agent WITH":      "the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file on both sides, or correct the address if it belongs to another cluster)\n",
-		"--key-file DIR/cluster --agent WITHOUT": "it answers in plain HTTP and not in TLS: if it is an agent, give it the cluster's key file (--key-file) and start it again; else correct the address)\n",
+		"--key-file DIR/cluster --agent WITHOUT": "it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address)\n",
 	} {
 		for _, name := range []string{"node list", "changes", "backup DIR/saved"} {
 			t.Run(name+" "+args, func(t *testing.T) {

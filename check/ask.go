@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"are-we-alive/pkg/awa"
@@ -29,12 +30,25 @@ type lonely struct {
 	found  bool
 }
 
-var errNoAgent = errors.New("no agent answers")
+// What ask ends with when it has no status.
+var (
+	errNoAgent = errors.New("no agent answers")
+	errTooLate = errors.New("no agent answers in time")
+)
+
+// stateOf is the state that an error of ask stands for.
+func (c config) stateOf(err error) report.State {
+	if errors.Is(err, errTooLate) {
+		return c.tooLate
+	}
+	return c.noAnswer
+}
 
 // ask gives the first status that an agent gives, and the agents that failed
 // before, in the order of the command line. They are asked one after the
 // other: the next at once when one fails, and beside it when it has not
-// answered for a while. With errNoAgent, all have failed or the time is over.
+// answered for a while. With errNoAgent all have failed, with errTooLate one of
+// them because the time was over.
 //
 // An agent that reaches no other one gives a poor view, so the next is asked for
 // a better one, and its own is taken only when there is none: then it is no
@@ -95,6 +109,9 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 	if alone.found {
 		errs[alone.agent] = nil
 		return alone.status, failures(cfg, errs), nil
+	}
+	if slices.ContainsFunc(errs, isTimeout) {
+		return awa.ClusterStatus{}, failures(cfg, errs), errTooLate
 	}
 	return awa.ClusterStatus{}, failures(cfg, errs), errNoAgent
 }

@@ -52,7 +52,7 @@ func TestCheck_severalAgents(t *testing.T) {
 		"the first is isolated, and nobody else answers": {
 			agents{a1: after(0, lonely)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2,
-			"AWA CRITICAL - 2 of 3 nodes offline: n2 (connect: connection refused), n3 (connect: connection refused) - n1 reaches no other agent, so the fault may be its own: ask another one too (-H) |",
+			"AWA CRITICAL - 2 of 3 nodes offline: n2 (connect: connection refused), n3 (connect: connection refused), and no majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches no other agent, so the fault may be its own: ask another one too (-H) |",
 		},
 		"the first is isolated, the next silent": {
 			agents{a1: after(0, lonely), a2: never(0)}, "-H 10.0.0.1 -H 10.0.0.2",
@@ -61,7 +61,7 @@ func TestCheck_severalAgents(t *testing.T) {
 		"all are isolated": {
 			agents{a1: after(0, lonely), a2: after(0, other)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2,
-			"AWA CRITICAL - 2 of 3 nodes offline: n2 (connect: connection refused), n3 (connect: connection refused) - n1 reaches",
+			"AWA CRITICAL - 2 of 3 nodes offline: n2 (connect: connection refused), n3 (connect: connection refused), and no majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches",
 		},
 		"the first is slow, the next is asked beside it": {
 			agents{a1: after(3*time.Second, well), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
@@ -90,13 +90,13 @@ func TestCheck_severalAgents(t *testing.T) {
 		},
 		"nobody answers in time": {
 			agents{a1: never(0), a2: after(time.Hour, well)}, "-H 10.0.0.1 -H 10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +500ms"}, 3800 * time.Millisecond, 2,
-			"AWA CRITICAL - no agent answers: 10.0.0.1:25483 (connect: no answer within 4s), 10.0.0.2:25483 (reply: no answer within 4s) |",
+			[]string{a1 + " +0s", a2 + " +500ms"}, 3800 * time.Millisecond, 3,
+			"AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (connect: no answer within 4s), 10.0.0.2:25483 (reply: no answer within 4s) |",
 		},
 		"an agent that ignores the time": {
 			agents{a1: never(time.Hour), a2: refuse(&awa.Fault{Code: awa.ErrStopping, Text: "it is shutting down"})}, "-t 500ms -H 10.0.0.1 -H 10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +125ms"}, 450 * time.Millisecond, 2,
-			"AWA CRITICAL - no agent answers: 10.0.0.1:25483 (no answer within 500ms), 10.0.0.2:25483 (it is shutting down) |",
+			[]string{a1 + " +0s", a2 + " +125ms"}, 450 * time.Millisecond, 3,
+			"AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (no answer within 500ms), 10.0.0.2:25483 (it is shutting down) |",
 		},
 	}
 	for name, test := range tests {

@@ -35,37 +35,58 @@ const (
 )
 
 // flags is the command line as kong reads it. Kong's own -h isn't used, since
-// it exits with 0.
+// it exits with 0. What each flag means stands in explain, since kong would take
+// it apart at every start, which costs a tenth of a run.
 type flags struct {
-	Host     []string `short:"H" name:"hostname" placeholder:"HOST[:PORT]" help:"Agent to ask: the first that answers. May be given several times. Default: 127.0.0.1"`
-	Port     string   `short:"p" default:"25483" placeholder:"PORT" help:"Port of an agent given without one. Default: 25483"`
-	Timeout  string   `short:"t" default:"4" placeholder:"SECONDS" help:"The plugin has ended by then. Default: 4"`
-	KeyFile  *string  `short:"k" placeholder:"FILE" help:"Check key or cluster key; an empty name is none. Default: /etc/are-we-alive/check.key, then cluster.key, where they exist"`
-	Warning  string   `short:"w" placeholder:"RANGE" help:"WARNING when the number of nodes not alive is outside this range, such as 1 or 10%. Default: none"`
-	Critical string   `short:"c" default:"0" placeholder:"RANGE" help:"CRITICAL when it is outside this one; ~: is none. Default: 0"`
-	Output   string   `short:"o" default:"nagios" placeholder:"FORMAT" help:"nagios, table, influx or json. Default: nagios"`
-	Verbose  int      `short:"v" type:"counter" help:"Add the table of all nodes to the plugin's line."`
-	Version  bool     `short:"V" help:"Print the version."`
-	Help     bool     `short:"h" help:"Print this."`
+	Host     []string `short:"H" name:"hostname"`
+	Port     string   `short:"p" default:"25483"`
+	Timeout  string   `short:"t" default:"4"`
+	KeyFile  *string  `short:"k"`
+	Warning  string   `short:"w"`
+	Critical string   `short:"c" default:"0"`
+
+	UnreachableWarning  string `default:"0"`
+	UnreachableCritical string
+	BehindWarning       string
+	BehindCritical      string
+	SkewWarning         string `default:"5"`
+	SkewCritical        string
+	RTTWarning          string `name:"rtt-warning"`
+	RTTCritical         string `name:"rtt-critical"`
+	NoMajorityState     string `default:"warning"`
+	NoAnswerState       string `default:"critical"`
+	TimeoutState        string `default:"unknown"`
+
+	// Without sep kong would take an empty name, which a macro may leave, for none.
+	Node    []string `sep:"none"`
+	Label   []string `sep:"none"`
+	Exclude []string `sep:"none"`
+
+	Output   string `short:"o" default:"nagios"`
+	Perfdata string `default:"cluster"`
+	Verbose  int    `short:"v" type:"counter"`
+	Version  bool   `short:"V"`
+	Help     bool   `short:"h"`
 }
 
-const description = `Asks an agent which servers of its cluster are alive.
-
-Exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; with -o influx 0 whenever lines were printed. ` +
-	`A node under maintenance never counts. When no agent answers, that is CRITICAL.
-
-    check_awa -v                        the agent on this host, for a person
-    check_awa -H n1 -H n2 -w 0 -c 25%   the first agent that answers
-    check_awa -H n1 -o influx           for Telegraf`
+// The values of --perfdata.
+const (
+	perfdataCluster = "cluster"
+	perfdataNodes   = "nodes"
+)
 
 // config is what the command line asks for, checked.
 type config struct {
-	agents  []string // host:port, at least one
-	keyFile *string  // nil: the usual ones; "": none
-	timeout time.Duration
-	rules   report.Rules
-	format  string
-	verbose int
+	agents       []string // host:port, at least one
+	keyFile      *string  // nil: the usual ones; "": none
+	timeout      time.Duration
+	rules        report.Rules
+	noAnswer     report.State // when no agent answers
+	tooLate      report.State // likewise, when the time was over for one of them
+	selection    report.Selection
+	format       string
+	nodePerfdata bool
+	verbose      int
 }
 
 // parse reads the command line. With -h or -V it gives the text to print
@@ -73,7 +94,7 @@ type config struct {
 func parse(args []string) (cfg config, help string, err error) {
 	var f flags
 	var out bytes.Buffer
-	k, err := kong.New(&f, kong.Name("check_awa"), kong.Description(description), kong.NoDefaultHelp(),
+	k, err := kong.New(&f, kong.Name("check_awa"), kong.NoDefaultHelp(),
 		kong.Writers(&out, &out), kong.Exit(func(int) {}), kong.KindMapper(reflect.String, kong.MapperFunc(readValue)))
 	if err != nil {
 		panic(err) // the tags of flags are wrong
@@ -83,6 +104,7 @@ func parse(args []string) (cfg config, help string, err error) {
 	case err != nil:
 		return config{}, "", err
 	case f.Help:
+		explain(kctx.Model)
 		err = kctx.PrintUsage(false)
 		return config{}, out.String(), err
 	case f.Version:
@@ -106,33 +128,123 @@ func (f flags) config() (config, error) {
 	if !slices.Contains([]string{formatNagios, formatTable, formatInflux, formatJSON}, c.format) {
 		return config{}, fmt.Errorf("bad -o: %q is no format: use nagios, table, influx or json", f.Output)
 	}
+	switch f.Perfdata {
+	case perfdataCluster:
+	case perfdataNodes:
+		c.nodePerfdata = true
+	default:
+		return config{}, fmt.Errorf("bad --perfdata: %q is neither cluster nor nodes", f.Perfdata)
+	}
+	var err error
+	if c.agents, err = f.agents(); err != nil {
+		return config{}, err
+	}
+	if c.timeout, err = parseTimeout(f.Timeout); err != nil {
+		return config{}, fmt.Errorf("bad -t: %w", err)
+	}
+	if c.rules, err = f.rules(); err != nil {
+		return config{}, err
+	}
+	if c.selection, err = f.selection(); err != nil {
+		return config{}, err
+	}
+	for _, state := range []struct {
+		flag, value string
+		to          *report.State
+	}{
+		{"--no-majority-state", f.NoMajorityState, &c.rules.NoMajority},
+		{"--no-answer-state", f.NoAnswerState, &c.noAnswer},
+		{"--timeout-state", f.TimeoutState, &c.tooLate},
+	} {
+		if *state.to, err = report.ParseState(state.value); err != nil {
+			return config{}, fmt.Errorf("bad %s: %w", state.flag, err)
+		}
+	}
+	return c, nil
+}
+
+// agents reads -H and -p.
+func (f flags) agents() ([]string, error) {
 	port, err := awa.ParsePort(f.Port)
 	if err != nil {
-		return config{}, fmt.Errorf("bad -p: %w", err)
+		return nil, fmt.Errorf("bad -p: %w", err)
 	}
 	hosts := f.Host
 	if len(hosts) == 0 {
 		hosts = []string{"127.0.0.1"}
 	}
+	var agents []string
 	for _, h := range hosts {
 		host, port, err := awa.ParseAddr(h, port)
 		if err != nil {
-			return config{}, fmt.Errorf("bad -H: %w", err)
+			return nil, fmt.Errorf("bad -H: %w", err)
 		}
-		c.agents = append(c.agents, awa.Addr(host, port))
+		agents = append(agents, awa.Addr(host, port))
 	}
-	if c.timeout, err = parseTimeout(f.Timeout); err != nil {
-		return config{}, fmt.Errorf("bad -t: %w", err)
-	}
-	if f.Warning != "" {
-		if c.rules.Warning, err = report.ParseThreshold(f.Warning); err != nil {
-			return config{}, fmt.Errorf("bad -w: %w", err)
+	return agents, nil
+}
+
+// rules reads the ranges. One without a default may be empty, as a macro that
+// a monitoring system fills in may be; one with a default may not, so that
+// nobody loses an alarm that way.
+func (f flags) rules() (report.Rules, error) {
+	const optional, ofNodes = true, true // a number of nodes may be a percentage of all
+	var r report.Rules
+	for _, limit := range []struct {
+		flag, value       string
+		optional, ofNodes bool
+		to                *report.Threshold
+	}{
+		{"-w", f.Warning, optional, ofNodes, &r.Dead.Warning},
+		{"-c", f.Critical, !optional, ofNodes, &r.Dead.Critical},
+		{"--unreachable-warning", f.UnreachableWarning, !optional, ofNodes, &r.Unreachable.Warning},
+		{"--unreachable-critical", f.UnreachableCritical, optional, ofNodes, &r.Unreachable.Critical},
+		{"--behind-warning", f.BehindWarning, optional, !ofNodes, &r.Behind.Warning},
+		{"--behind-critical", f.BehindCritical, optional, !ofNodes, &r.Behind.Critical},
+		{"--skew-warning", f.SkewWarning, !optional, !ofNodes, &r.Skew.Warning},
+		{"--skew-critical", f.SkewCritical, optional, !ofNodes, &r.Skew.Critical},
+		{"--rtt-warning", f.RTTWarning, optional, !ofNodes, &r.RTT.Warning},
+		{"--rtt-critical", f.RTTCritical, optional, !ofNodes, &r.RTT.Critical},
+	} {
+		if limit.value == "" && limit.optional {
+			continue
 		}
+		t, err := report.ParseThreshold(limit.value)
+		if err != nil {
+			return report.Rules{}, fmt.Errorf("bad %s: %w", limit.flag, err)
+		}
+		if t.Percent() && !limit.ofNodes {
+			return report.Rules{}, fmt.Errorf("bad %s: %q is a percentage, which only a number of nodes can be: give plain numbers", limit.flag, limit.value)
+		}
+		*limit.to = t
 	}
-	if c.rules.Critical, err = report.ParseThreshold(f.Critical); err != nil {
-		return config{}, fmt.Errorf("bad -c: %w", err)
+	return r, nil
+}
+
+// selection reads --node, --label and --exclude.
+func (f flags) selection() (report.Selection, error) {
+	var s report.Selection
+	for _, name := range f.Node {
+		if err := awa.CheckName(name); err != nil {
+			return s, fmt.Errorf("bad --node: %w", err)
+		}
+		s.Names = append(s.Names, name)
 	}
-	return c, nil
+	for _, text := range f.Label {
+		label, err := report.ParseLabel(text)
+		if err != nil {
+			return s, fmt.Errorf("bad --label: %w", err)
+		}
+		s.Labels = append(s.Labels, label)
+	}
+	for _, text := range f.Exclude {
+		glob, err := report.ParseGlob(text)
+		if err != nil {
+			return s, fmt.Errorf("bad --exclude: %w", err)
+		}
+		s.Exclude = append(s.Exclude, glob)
+	}
+	return s, nil
 }
 
 // parseTimeout reads seconds (4, 0.5) or a duration of Go (4s, 500ms).

@@ -58,7 +58,7 @@ func TestProcess_key(t *testing.T) {
 	}{
 		"check key":                  {"-k DIR/check -H " + addr, 0, "AWA OK - 3 of 3 nodes online |"},
 		"cluster key":                {"--key-file=DIR/cluster -H " + addr, 0, "AWA OK - 3 of 3 nodes online |"},
-		"no key":                     {"--key-file= -H " + addr, 2, "AWA CRITICAL - no agent answers: " + addr + " (tls: this agent speaks TLS only: give this side the clusters key file (--key-file, check_awa -k)"},
+		"no key":                     {"--key-file= -H " + addr, 2, "AWA CRITICAL - no agent answers: " + addr + " (tls: this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k)"},
 		"another key":                {"-k DIR/other -H " + addr, 2, "AWA CRITICAL - no agent answers: " + addr + " (tls: the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file on both sides"},
 		"a key it does not accept":   {"-k DIR/both -H " + addr, 2, "AWA CRITICAL - no agent answers: " + addr + " (tls: it does not accept our key (" + other.ID() + "): add this key to its key file"},
 		"an agent without a key":     {"-k DIR/check -H " + plain, 2, "AWA CRITICAL - no agent answers: " + plain + " (tls: "},
@@ -68,7 +68,7 @@ func TestProcess_key(t *testing.T) {
 		"a folder":                   {"-k DIR -H " + addr, 3, "AWA UNKNOWN - key file DIR: it is a folder: name the file in it"},
 		"an empty file":              {"-k DIR/empty -H " + addr, 3, "AWA UNKNOWN - key file DIR/empty: it holds no key: "},
 		"a file that others read":    {"-k DIR/open -H " + addr, 3, "AWA UNKNOWN - key file DIR/open: other users may read it (its mode is 0644): run chmod 600 on it"},
-		"two kinds of keys":          {"-k DIR/mixed -H " + addr, 3, "AWA UNKNOWN - key file DIR/mixed, line 6: this is a check key, and the files first is a member key"},
+		"two kinds of keys":          {"-k DIR/mixed -H " + addr, 3, "AWA UNKNOWN - key file DIR/mixed, line 6: this is a check key, and the first in the file is a member key"},
 		"no key in it":               {"-k DIR/nonsense -H " + addr, 3, "AWA UNKNOWN - key file DIR/nonsense, line 1: it does not begin with awa1"},
 		"no value":                   {"-k", 3, "AWA UNKNOWN - --key-file: its value is missing"},
 		"a bad file, and -o json":    {"-o json -k DIR/none", 3, `{"state":3,"text":"key file DIR/none: file does not exist: `},

@@ -107,7 +107,7 @@ func TestProcess(t *testing.T) {
 		code int
 		out  string // how stdout begins
 	}{
-		"all well":            {"-H " + well, 0, "AWA OK - 10 of 10 nodes online | online=10;;;0;10 offline=0;;0;0;10 unreachable=0;;;0;10 rtt_max=0.000200s;;;0 time=0."},
+		"all well":            {"-H " + well, 0, "AWA OK - 10 of 10 nodes online | online=10;;;0;10 offline=0;;0;0;10 unreachable=0;0;;0;10 mismatch=0;;0;0;10 behind=0;;;0 rtt_max=0.000200s;;;0 time=0."},
 		"one offline":         {"-H " + dead, 2, "AWA CRITICAL - 1 of 3 nodes offline: n2 (connect: connection refused) |"},
 		"warning":             {"-H " + dead + " -w 0 -c 1", 1, "AWA WARNING - 1 of 3 nodes offline: n2 (connect: connection refused) |"},
 		"verbose":             {"-v -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
@@ -144,9 +144,9 @@ func TestProcess_timeout(t *testing.T) {
 	out, err := cmd.Output()
 	code := exitCode(t, err)
 	took := time.Since(start)
-	want := "AWA CRITICAL - no agent answers: " + addr + " (reply: no answer within 700ms) | time=0."
-	if code != 2 || !strings.HasPrefix(string(out), want) {
-		t.Errorf("exit code %d with %q, want 2 with %q", code, out, want)
+	want := "AWA UNKNOWN - no agent answers: " + addr + " (reply: no answer within 700ms) | time=0."
+	if code != 3 || !strings.HasPrefix(string(out), want) {
+		t.Errorf("exit code %d with %q, want 3 with %q", code, out, want)
 	}
 	if took < 500*time.Millisecond || took > 1500*time.Millisecond {
 		t.Errorf("it took %v with -t 0.7", took)
@@ -164,8 +164,10 @@ func TestProcess_signal(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			<-came
-			<-came // when the second is asked, signals are handled for long
+			<-came // SIGTERM is handled long before
+			if sig != syscall.SIGTERM {
+				<-came // when the second is asked, all are
+			}
 			if err := cmd.Process.Signal(sig); err != nil {
 				t.Fatal(err)
 			}

@@ -51,7 +51,7 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		p.write([]byte(help))
 		return report.Unknown.ExitCode() // as the monitoring plugins do
 	}
-	p.format, p.verbose, p.deadline = cfg.format, cfg.verbose, start.Add(cfg.timeout)
+	p.format, p.verbose, p.nodePerfdata, p.deadline = cfg.format, cfg.verbose, cfg.nodePerfdata, start.Add(cfg.timeout)
 
 	agents, err := connect(cfg)
 	if err != nil {
@@ -65,11 +65,11 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		p.forced = true
 		return p.print(report.NoResult("stopped by a signal before an agent answered", time.Now()))
 	case err != nil:
-		r := report.NoAnswer(failures, time.Now())
+		r := report.NoAnswer(failures, cfg.stateOf(err), time.Now())
 		r.Took = time.Since(start)
 		return p.print(r)
 	}
-	r := report.Evaluate(st, cfg.rules, time.Now())
+	r := report.Evaluate(st, cfg.selection, cfg.rules, time.Now())
 	r.Failures, r.Took = failures, time.Since(start)
 	return p.print(r)
 }
@@ -80,6 +80,7 @@ type printer struct {
 	stdout, stderr io.Writer
 	format         string
 	verbose        int
+	nodePerfdata   bool
 	// forced keeps the exit code that of the result, also where the format's
 	// reader wants another: when no check was made.
 	forced   bool
@@ -103,6 +104,9 @@ func (p printer) print(r report.Result) int {
 		err = report.Nagios(&b, r)
 		if p.verbose > 0 && r.Counts.Nodes > 0 && err == nil {
 			err = report.Table(&b, r, p.colour())
+		}
+		if p.nodePerfdata && err == nil {
+			err = report.NodePerfdata(&b, r)
 		}
 	}
 	if err == nil {

@@ -23,10 +23,32 @@ func TestGolden(t *testing.T) {
 	many := cluster(12, 2, 3, 5, 7)
 	bare := cluster(3, 2)
 	bare.Nodes[1].Node.Maintenance = "2999-01-01T00:00:00Z"
+	mixed := troubled()
 	tests := map[string]struct {
 		st   *awa.ClusterStatus // nil: the connection is refused
 		args string
 	}{
+		"trouble":                {&mixed, ""},
+		"trouble_strict":         {&mixed, "-w 10% -c 50% --unreachable-critical 10% --behind-warning 0 --behind-critical 5 --skew-critical 600 --rtt-warning .1 --rtt-critical .5 --no-majority-state critical -v --perfdata nodes"},
+		"trouble_lax":            {&mixed, "-c 3 --unreachable-warning ~: --skew-warning 4000 --no-majority-state ok"},
+		"trouble_influx":         {&mixed, "-o influx"},
+		"trouble_json":           {&mixed, "-o json"},
+		"label":                  {&mixed, "--label role=web"},
+		"label_exclude":          {&mixed, "--label role=web --exclude N4 --exclude n[56] -v"},
+		"nothing_selected":       {&mixed, "--label role=web --exclude *"},
+		"nothing_selected_json":  {&mixed, "--label role=web --exclude * -o json"},
+		"nothing_selected_lines": {&mixed, "--label role=web --exclude * -o influx"},
+		"host_online":            {&mixed, "--node n1"},
+		"host_offline":           {&mixed, "--node N2"},
+		"host_mismatch":          {&mixed, "--node n3"},
+		"host_unreachable":       {&mixed, "--node n4"},
+		"host_maintenance":       {&mixed, "--node n8 -v"},
+		"host_unknown":           {&mixed, "--node n9"},
+		"hosts":                  {&mixed, "--node n1 --node n2 --node n4"},
+		"perfdata_nodes":         {&one, "--perfdata nodes"},
+		"perfdata_cluster":       {&one, "--perfdata cluster"},
+		"refused_unknown":        {nil, "--no-answer-state unknown --perfdata nodes"},
+		"refused_ok":             {nil, "--no-answer-state ok --timeout-state critical"},
 		"all_well":               {ptr(cluster(3)), ""},
 		"one_offline":            {&one, ""},
 		"one_offline_verbose":    {&one, "-v"},
@@ -84,6 +106,21 @@ func TestGolden(t *testing.T) {
 	if files, _ := os.ReadDir("testdata"); len(files) != len(tests) {
 		t.Errorf("testdata holds %d files for %d cases", len(files), len(tests))
 	}
+}
+
+// troubled is a status with every kind of trouble.
+func troubled() awa.ClusterStatus {
+	st := cluster(8, 2, 3, 4, 8)
+	for i, role := range strings.Fields("db db db web web web web mail") {
+		st.Nodes[i].Node.Labels = map[string]string{"role": role, "node": "x"}
+	}
+	st.Nodes[2].Verdict = awa.Mismatch
+	st.Nodes[3].Verdict, st.Nodes[3].Asked, st.Nodes[3].SeenBy = awa.Unreachable, 1, []string{"n5"}
+	st.Nodes[4].Behind = 7
+	st.Nodes[5].Skew, st.Nodes[5].SkewError = -time.Hour, time.Millisecond
+	st.Nodes[6].RTT = 700 * time.Millisecond
+	st.Nodes[7].Node.Maintenance = "2999-01-01T00:00:00Z"
+	return st
 }
 
 func ptr(st awa.ClusterStatus) *awa.ClusterStatus { return &st }

@@ -23,7 +23,7 @@ func TestCheck(t *testing.T) {
 		}
 		return r.out
 	}
-	const perfdata = ` \| online=\d;;;0;3 offline=\d;;0;0;3 unreachable=\d;;;0;3 rtt_max=\d\.\d+s;;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
+	const perfdata = ` \| online=\d;;;0;3 offline=\d;;0;0;3 unreachable=\d;0;;0;3 mismatch=\d;;0;0;3 behind=0;;;0 rtt_max=\d\.\d+s;;;0 skew_max=\d\.\d+s;5;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
 	row := func(a *agent, status string) string {
 		return fmt.Sprintf(`%s +127\.0\.0\.1 +%s +%s`, a.name, a.port(), status) + "\n"
 	}
@@ -70,7 +70,7 @@ func TestCheck(t *testing.T) {
 
 	// A lone survivor answers, with the leader gone or not.
 	a2.start()
-	check(2, `AWA CRITICAL - 2 of 3 nodes offline: a1 \(connect: connection refused\), a3 \(connect: connection refused\) - a2 reaches no other agent, so the fault may be its own: ask another one too \(-H\)`+perfdata, "-H", a2.addr())
+	check(2, `AWA CRITICAL - 2 of 3 nodes offline: a1 \(connect: connection refused\), a3 \(connect: connection refused\), and no majority for edits, 2 of 3 voters not alive \(a1, a3\) - a2 reaches no other agent, so the fault may be its own: ask another one too \(-H\)`+perfdata, "-H", a2.addr())
 	a1.start()
 	a3.start()
 	check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a3.addr())

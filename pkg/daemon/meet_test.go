@@ -37,14 +37,14 @@ func TestJoin_keysDiffer(t *testing.T) {
 		asked, joins string      // what the two say
 	}{
 		"a wrong key": {[]trust.Key{key}, &other,
-			"a client does not accept this agent's certificate (key " + key.ID() + "): it has another key, or meant another agent",
+			"a client does not accept the certificate of this agent (key " + key.ID() + "): it has another key, or meant another agent",
 			"the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file on both sides"},
 		"no key": {[]trust.Key{key}, nil,
-			"a client speaks plain HTTP to this TLS port: give it the cluster's key file",
-			"this agent speaks TLS only: give this side the cluster's key file"},
+			"a client speaks plain HTTP to this TLS port: give it the key file of the cluster",
+			"this agent speaks TLS only: give this side the key file of the cluster"},
 		"a key, and the cluster has none": {nil, &other,
-			"a client speaks TLS to this agent, which has no key: give this agent the cluster's key file",
-			"it answers in plain HTTP and not in TLS: if it is an agent, give it the cluster's key file"},
+			"a client speaks TLS to this agent, which has no key: give this agent the key file of the cluster",
+			"it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := ""
@@ -130,7 +130,7 @@ func TestOpen_keys(t *testing.T) {
 	}{
 		"a check key":              {func(c *daemon.Config) { c.KeyFile = check }, fmt.Sprintf("key file %s: check key %s can only read: this needs the cluster key", check, key.ID())},
 		"others read it":           {func(c *daemon.Config) { c.KeyFile = readable }, "other users may read it (its mode is 0644): run chmod 600 on it"},
-		"there is none":            {func(c *daemon.Config) { c.KeyFile = missing }, "make a cluster's key with awa-agent key new"},
+		"there is none":            {func(c *daemon.Config) { c.KeyFile = missing }, "make a cluster key with awa-agent key new"},
 		"others read it, insecure": {func(c *daemon.Config) { c.KeyFile, c.Insecure = readable, true }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -36,6 +36,7 @@ func cluster(n int) awa.ClusterStatus {
 				Host: fmt.Sprintf("10.0.%d.%d", i/250, i%250+1), Port: awa.DefaultPort,
 			},
 			Verdict: awa.Online, RTT: time.Duration(200+i) * time.Microsecond, Since: now.Add(-time.Hour),
+			Skew: time.Duration(i%5-2) * 100 * time.Microsecond, SkewError: time.Duration(100+i) * time.Microsecond,
 		})
 	}
 	return st
@@ -50,29 +51,40 @@ func maintain(st awa.ClusterStatus, i int) {
 	st.Nodes[i].Node.Maintenance = now.Add(time.Hour).UTC().Format(time.RFC3339)
 }
 
+// threshold reads a range; "" is none.
+func threshold(t *testing.T, spec string) (th report.Threshold) {
+	t.Helper()
+	if spec == "" {
+		return th
+	}
+	th, err := report.ParseThreshold(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return th
+}
+
+// rules are the plugin's defaults but for the ranges of dead nodes.
 func rules(t *testing.T, warning, critical string) report.Rules {
 	t.Helper()
-	var r report.Rules
-	for spec, to := range map[string]*report.Threshold{"w" + warning: &r.Warning, "c" + critical: &r.Critical} {
-		if spec = spec[1:]; spec == "" {
-			continue
-		}
-		th, err := report.ParseThreshold(spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		*to = th
+	return report.Rules{
+		Dead:        report.Limits{Warning: threshold(t, warning), Critical: threshold(t, critical)},
+		Unreachable: report.Limits{Warning: threshold(t, "0")},
+		Skew:        report.Limits{Warning: threshold(t, "5")},
+		NoMajority:  report.Warning,
 	}
-	return r
 }
+
+// all selects every node.
+var all report.Selection
 
 // results are the situations of which golden files are kept.
 func results(t *testing.T) map[string]report.Result {
-	all := map[string]report.Result{}
+	found := map[string]report.Result{}
 	judge := func(name string, st awa.ClusterStatus, warning, critical string) {
-		r := report.Evaluate(st, rules(t, warning, critical), now)
+		r := report.Evaluate(st, all, rules(t, warning, critical), now)
 		r.Took = 12345 * time.Microsecond
-		all[name] = r
+		found[name] = r
 	}
 	judge("all_well", cluster(12), "", "0")
 
@@ -86,6 +98,12 @@ func results(t *testing.T) map[string]report.Result {
 		kill(st, i*3+1, awa.StageConnect, "connection refused")
 	}
 	judge("thousand", st, "10%", "25%")
+
+	st = cluster(1000)
+	for i := 1; i < len(st.Nodes); i++ {
+		st.Nodes[i].Skew = time.Duration(i+7000) * time.Millisecond
+	}
+	judge("thousand_clocks", st, "10%", "25%")
 
 	judge("hostile", hostile(), "", "0")
 	judge("empty", cluster(0), "", "0")
@@ -131,23 +149,108 @@ func results(t *testing.T) map[string]report.Result {
 	kill(st, 2, awa.StageConnect, "network is unreachable")
 	st.Isolated = true
 	judge("isolated", st, "", "0")
-	better := report.Evaluate(cluster(3), rules(t, "", "0"), now)
+	better := report.Evaluate(cluster(3), all, rules(t, "", "0"), now)
 	better.Failures = []report.Failure{{Agent: "10.0.0.9:25483", Err: report.ErrIsolated}}
-	all["better_view"] = better
+	found["better_view"] = better
 
 	judge("unusual_range", cluster(3), "", "1:")
 
-	r := report.Evaluate(cluster(3), rules(t, "", "0"), now)
+	r := report.Evaluate(cluster(3), all, rules(t, "", "0"), now)
 	r.Failures = []report.Failure{{Agent: "10.0.0.9:25483", Err: &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}}}
-	all["second_agent"] = r
+	found["second_agent"] = r
+
+	for name, r := range selected(t) {
+		found[name] = r
+	}
 
 	refused := &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}
-	all["no_answer"] = report.NoAnswer([]report.Failure{
+	found["no_answer"] = report.NoAnswer([]report.Failure{
 		{Agent: "127.0.0.1:25483", Err: refused},
 		{Agent: "[2001:db8::7]:25483", Err: &awa.Fault{Code: awa.ErrNotJoined, Text: "this agent holds no list yet"}},
-	}, now)
-	all["not_made"] = report.NoResult("-c: \"ten\" is no range", now)
-	return all
+	}, report.Critical, now)
+	found["not_made"] = report.NoResult("-c: \"ten\" is no range", now)
+	return found
+}
+
+// strict are rules that leave nothing out.
+func strict(t *testing.T) report.Rules {
+	t.Helper()
+	r := rules(t, "", "0")
+	r.Unreachable.Critical = threshold(t, "50%")
+	r.Behind = report.Limits{Warning: threshold(t, "1"), Critical: threshold(t, "100")}
+	r.Skew.Critical = threshold(t, "600")
+	r.RTT = report.Limits{Warning: threshold(t, "0.1"), Critical: threshold(t, "0.5")}
+	r.NoMajority = report.Critical
+	return r
+}
+
+// troubled has every kind of trouble at once, and labels.
+func troubled() awa.ClusterStatus {
+	st := cluster(12)
+	for i, role := range []string{"db", "db", "db", "web", "web", "web", "web", "web", "web", "mail", "mail", "mail"} {
+		st.Nodes[i].Node.Labels = map[string]string{"role": role, "host": "rack " + role, "label_host": "1"}
+	}
+	kill(st, 1, awa.StageConnect, "connection refused")
+	st.Nodes[1].Asked = 3
+	kill(st, 2, awa.StageReply, "another agent answers there: n4 of this cluster")
+	st.Nodes[2].Verdict, st.Nodes[2].Asked = awa.Mismatch, 1
+	kill(st, 3, awa.StageConnect, "no answer within 1s")
+	st.Nodes[3].Verdict, st.Nodes[3].Asked, st.Nodes[3].SeenBy = awa.Unreachable, 1, []string{"n5"}
+	st.Nodes[4].Behind, st.Nodes[5].Behind = 7, 2
+	st.Nodes[6].Skew, st.Nodes[7].Skew = 7200*time.Millisecond, -time.Hour
+	st.Nodes[8].RTT = 700 * time.Millisecond
+	kill(st, 9, awa.StageResolve, "no such host")
+	maintain(st, 9)
+	st.Nodes[10].Behind, st.Nodes[10].Skew, st.Nodes[10].RTT = 1000, 24*time.Hour, 900*time.Millisecond
+	maintain(st, 10)
+	st.Nodes[11].Node.Name = "mail.example.com-with-a-long-name"
+	return st
+}
+
+// selected are the situations of a part of the nodes, and of every kind of
+// trouble.
+func selected(t *testing.T) map[string]report.Result {
+	found := map[string]report.Result{}
+	judge := func(name string, sel report.Selection) {
+		r := report.Evaluate(troubled(), sel, strict(t), now)
+		r.Took = 12345 * time.Microsecond
+		found[name] = r
+	}
+	glob := func(s string) report.Glob {
+		g, err := report.ParseGlob(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	role := func(value string) []report.Label { return []report.Label{{Key: "role", Value: value}} }
+	named := func(names ...string) report.Selection { return report.Selection{Names: names} }
+	judge("all_kinds", all)
+	judge("all_kinds_but_dead", report.Selection{Exclude: []report.Glob{glob("n[234]")}})
+	judge("label", report.Selection{Labels: role("web")})
+	judge("label_and_exclude", report.Selection{Labels: role("web"), Exclude: []report.Glob{glob("N?")}})
+	judge("nothing_selected", report.Selection{Names: []string{"n1"}, Labels: role("cache"), Exclude: []report.Glob{glob("x|*")}})
+	judge("unknown_node", named("n1", "n99", "N98|"))
+	judge("two_nodes", named("n1", "N5"))
+	judge("host_online", named("N1"))
+	judge("host_offline", named("n2"))
+	judge("host_mismatch", named("n3"))
+	judge("host_unreachable", named("n4"))
+	judge("host_behind", named("n5"))
+	judge("host_clock", named("n7"))
+	judge("host_slow", named("n9"))
+	judge("host_maintenance", named("n10"))
+	judge("host_maintenance_online", named("n11"))
+
+	lax := rules(t, "", "3")
+	lax.Skew.Critical = threshold(t, "60")
+	r := report.Evaluate(troubled(), all, lax, now)
+	found["clock_worse_than_dead"] = r
+	lax.NoMajority, lax.Skew, lax.Unreachable = report.OK, report.Limits{}, report.Limits{Critical: threshold(t, "@1")}
+	found["unreachable_critical"] = report.Evaluate(troubled(), all, lax, now)
+	lax.Unreachable = report.Limits{Critical: threshold(t, "2:")}
+	found["unreachable_too_few"] = report.Evaluate(cluster(2), all, lax, now)
+	return found
 }
 
 // hostile is a status as no agent would send it.
@@ -165,7 +268,9 @@ func hostile() awa.ClusterStatus {
 	st.Nodes[4].Verdict = "mis|match"
 	st.Nodes[5].Verdict, st.Nodes[5].Error, st.Nodes[5].Stage = "", "", nasty
 	maintain(st, 5)
+	st.Nodes[0].Node.Labels = map[string]string{"role": nasty, nasty: "x", "time": "y", "": "z"}
 	st.Nodes = append(st.Nodes, cluster(1).Nodes...)
+	st.Nodes[6].Node.Name, st.Nodes[6].Skew, st.Voters = "p|=1 '", 3*time.Hour, []string{nasty, `n\`, "p|=1 '"}
 	return st
 }
 
@@ -176,6 +281,8 @@ var kinds = map[string]func(io.Writer, report.Result) error{
 	"table_colour": func(w io.Writer, r report.Result) error { return report.Table(w, r, true) },
 	"influx":       report.Influx,
 	"json":         report.JSON,
+
+	"node_perfdata": report.NodePerfdata,
 }
 
 func TestGolden(t *testing.T) {
@@ -222,10 +329,10 @@ func TestGolden_files(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := results(t)
+	known := results(t)
 	for _, f := range files {
 		name, kind, _ := strings.Cut(f.Name(), ".")
-		if _, known := all[name]; f.IsDir() || known && kinds[kind] != nil {
+		if _, ok := known[name]; f.IsDir() || ok && kinds[kind] != nil {
 			continue
 		}
 		t.Errorf("testdata/%s belongs to no test", f.Name())

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -17,14 +19,18 @@ import (
 //
 //	awa_cluster  tags agent, cluster
 //	  state        int     0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
-//	  nodes, online, offline, unreachable, maintenance   int   as in Counts
-//	  rtt_max      float   seconds; left out when no node is online
+//	  nodes, online, offline, mismatch, unreachable, maintenance   int   as in Counts
+//	  behind_max   int     changes; as the next two left out when it is not known, see Maxima
+//	  rtt_max      float   seconds
+//	  skew_max     float   seconds, absolute
 //	  took         float   seconds that the sweep took
 //	  list_state   int     id of the newest change of the agent's list
 //	  voters       int     as far as known
+//	  no_majority  int     1 when fewer than a majority of them are alive, else 0
 //	  leader       string  its name; left out when none is known
 //	  isolated     int     1 when the agent reaches no other one, else 0
-//	awa_node     tags agent, cluster, host, node
+//	  error        string  why there is nothing to judge; else left out
+//	awa_node     tags agent, cluster, host, node and the node's labels
 //	  online       int     1 or 0
 //	  verdict      string
 //	  maintenance  int     1 while under maintenance, else 0
@@ -33,6 +39,9 @@ import (
 //	  behind       int     changes that its list lacks; of an online node only
 //	  skew, skew_error   float   seconds its clock is ahead, give or take; where it is known
 //	  error        string  stage and cause; of the others only
+//
+// A label whose key is that of a tag or field of awa_node, or time, or that
+// begins with label_, becomes a tag with label_ before its key.
 //
 // Without an agent's answer there is one line awa_cluster without tags, with
 // the fields state and error, at the time of the check.
@@ -65,27 +74,43 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	addInt(e, "nodes", r.Counts.Nodes)
 	addInt(e, "online", r.Counts.Online)
 	addInt(e, "offline", r.Counts.Offline)
+	addInt(e, "mismatch", r.Counts.Mismatch)
 	addInt(e, "unreachable", r.Counts.Unreachable)
 	addInt(e, "maintenance", r.Counts.Maintenance)
-	if r.Counts.Online > 0 {
-		addFloat(e, "rtt_max", r.RTTMax.Seconds())
+	if m := r.Maxima.Behind; m != nil {
+		e.AddField("behind_max", lineprotocol.IntValue(int64(*m)))
+	}
+	if m := r.Maxima.RTT; m != nil {
+		addFloat(e, "rtt_max", m.Seconds())
+	}
+	if m := r.Maxima.Skew; m != nil {
+		addFloat(e, "skew_max", m.Seconds())
 	}
 	addFloat(e, "took", st.Took.Seconds())
 	e.AddField("list_state", lineprotocol.IntValue(int64(st.State)))
 	addInt(e, "voters", len(st.Voters))
+	addBool(e, "no_majority", len(r.DeadVoters) > 0)
 	if st.Leader != "" {
 		e.AddField("leader", stringValue(st.Leader))
 	}
 	addBool(e, "isolated", st.Isolated)
+	if r.sentence != "" {
+		e.AddField("error", stringValue(r.Text()))
+	}
 	e.EndLine(r.sweptAt())
 }
 
 func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
 	e.StartLine("awa_node")
-	addTag(e, "agent", r.Status.Agent)
-	addTag(e, "cluster", r.Status.Cluster)
-	addTag(e, "host", n.Node.Host)
-	addTag(e, "node", n.Node.Name)
+	tags := map[string]string{"agent": r.Status.Agent, "cluster": r.Status.Cluster, "host": n.Node.Host, "node": n.Node.Name}
+	for key, value := range n.Node.Labels {
+		if awa.CheckName(key) == nil { // else no agent of ours gave it
+			tags[labelTag(key)] = value
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(tags)) { // as the format wants them
+		addTag(e, key, tags[key])
+	}
 	addBool(e, "online", n.Verdict == awa.Online)
 	e.AddField("verdict", stringValue(string(n.Verdict)))
 	addBool(e, "maintenance", n.Node.InMaintenance(r.at))
@@ -101,6 +126,24 @@ func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
 		e.AddField("error", stringValue(reason(n)))
 	}
 	e.EndLine(r.sweptAt())
+}
+
+// labelPrefix keeps a label from being taken for something else.
+const labelPrefix = "label_"
+
+// labelTag is the key of the tag that a label becomes. Different labels have
+// different ones, and none is that of another tag or a field.
+func labelTag(key string) string {
+	switch key {
+	case "agent", "cluster", "host", "node", // the tags of awa_node, and its fields
+		"online", "verdict", "maintenance", "port", "rtt", "behind", "skew", "skew_error", "error",
+		"time": // InfluxDB's own
+		return labelPrefix + key
+	}
+	if strings.HasPrefix(key, labelPrefix) {
+		return labelPrefix + key
+	}
+	return key
 }
 
 // addTag leaves an empty tag out, which the format doesn't know.

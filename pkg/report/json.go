@@ -14,27 +14,32 @@ import (
 // The keys from cluster to nodes are there when an agent answered; errors is
 // there when an agent gave no status, be it that another one did.
 type object struct {
-	State     int           `json:"state"`            // 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
-	Text      string        `json:"text"`             // as in the plugin's line
-	TimeS     float64       `json:"time_s,omitempty"` // the whole check
-	Cluster   string        `json:"cluster,omitempty"`
-	Agent     string        `json:"agent,omitempty"`  // whose view it is
-	Leader    string        `json:"leader,omitempty"` // "" when none is known
-	Voters    []string      `json:"voters,omitempty"`
-	Isolated  bool          `json:"isolated,omitempty"`   // the agent reaches no other one
-	ListState *uint64       `json:"list_state,omitempty"` // id of the newest change
-	SweptAt   string        `json:"swept_at,omitempty"`
-	TookS     *float64      `json:"took_s,omitempty"` // the sweep
-	RTTMaxS   *float64      `json:"rtt_max_s,omitempty"`
-	Counts    *objectCounts `json:"counts,omitempty"`
-	Nodes     *[]objectNode `json:"nodes,omitempty"`
-	Errors    []objectError `json:"errors,omitempty"`
+	State   int      `json:"state"`            // 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+	Text    string   `json:"text"`             // as in the plugin's line
+	TimeS   float64  `json:"time_s,omitempty"` // the whole check
+	Cluster string   `json:"cluster,omitempty"`
+	Agent   string   `json:"agent,omitempty"`  // whose view it is
+	Leader  string   `json:"leader,omitempty"` // "" when none is known
+	Voters  []string `json:"voters,omitempty"`
+	// DeadVoters are those that are not alive, when the others are no majority.
+	DeadVoters []string      `json:"dead_voters,omitempty"`
+	Isolated   bool          `json:"isolated,omitempty"`   // the agent reaches no other one
+	ListState  *uint64       `json:"list_state,omitempty"` // id of the newest change
+	SweptAt    string        `json:"swept_at,omitempty"`
+	TookS      *float64      `json:"took_s,omitempty"`     // the sweep
+	BehindMax  *uint64       `json:"behind_max,omitempty"` // these three as in Maxima
+	RTTMaxS    *float64      `json:"rtt_max_s,omitempty"`
+	SkewMaxS   *float64      `json:"skew_max_s,omitempty"` // absolute
+	Counts     *objectCounts `json:"counts,omitempty"`     // of the selected nodes
+	Nodes      *[]objectNode `json:"nodes,omitempty"`      // the selected ones
+	Errors     []objectError `json:"errors,omitempty"`
 }
 
 type objectCounts struct {
 	Nodes       int `json:"nodes"`
 	Online      int `json:"online"`
 	Offline     int `json:"offline"`
+	Mismatch    int `json:"mismatch"`
 	Unreachable int `json:"unreachable"`
 	Maintenance int `json:"maintenance"`
 }
@@ -46,7 +51,7 @@ type objectNode struct {
 	Port        awa.Port          `json:"port"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Verdict     awa.Verdict       `json:"verdict"`
-	Problem     bool              `json:"problem"`               // it counts as offline or unreachable
+	Problem     bool              `json:"problem"`               // it counts as offline, mismatch or unreachable
 	Maintenance string            `json:"maintenance,omitempty"` // its end, while it lasts
 	Stage       awa.Stage         `json:"stage,omitempty"`
 	Error       string            `json:"error,omitempty"`
@@ -68,8 +73,8 @@ type objectError struct {
 //
 //	{"state":2,"text":"1 of 3 nodes offline: n3 (connect: connection refused)","time_s":0.0123,
 //	 "cluster":"…","agent":"n1","leader":"n1","voters":["n1","n2","n3"],"list_state":3,
-//	 "swept_at":"2026-11-23T18:00:00Z","took_s":0.004,"rtt_max_s":0.0012,
-//	 "counts":{"nodes":3,"online":2,"offline":1,"unreachable":0,"maintenance":0},
+//	 "swept_at":"2026-11-23T18:00:00Z","took_s":0.004,"behind_max":0,"rtt_max_s":0.0012,"skew_max_s":0.0004,
+//	 "counts":{"nodes":3,"online":2,"offline":1,"mismatch":0,"unreachable":0,"maintenance":0},
 //	 "nodes":[{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","verdict":"online","problem":false,"rtt_s":0.0002,"behind":0},
 //	          {"id":3,"name":"n3",…,"verdict":"offline","problem":true,"stage":"connect","error":"connection refused"}]}
 //
@@ -86,10 +91,14 @@ func JSON(w io.Writer, r Result) error {
 		c := objectCounts(r.Counts)
 		took, nodes := st.Took.Seconds(), r.objectNodes()
 		o.Cluster, o.Agent, o.Leader, o.Voters, o.ListState = st.Cluster, st.Agent, st.Leader, st.Voters, &st.State
-		o.Isolated = st.Isolated
+		o.Isolated, o.DeadVoters = st.Isolated, r.DeadVoters
 		o.SweptAt, o.TookS, o.Counts, o.Nodes = timeText(r.sweptAt()), &took, &c, &nodes
-		if c.Online > 0 {
-			o.RTTMaxS = secondsOf(r.RTTMax)
+		o.BehindMax = r.Maxima.Behind
+		if r.Maxima.RTT != nil {
+			o.RTTMaxS = secondsOf(*r.Maxima.RTT)
+		}
+		if r.Maxima.Skew != nil {
+			o.SkewMaxS = secondsOf(*r.Maxima.Skew)
 		}
 	}
 	var b bytes.Buffer

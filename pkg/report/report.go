@@ -49,21 +49,77 @@ func (s State) ExitCode() int {
 	return int(s)
 }
 
-// Rules say which number of nodes that are not alive is a problem. The zero
-// Rules find none.
-type Rules struct {
+// ParseState reads ok, warning, critical or unknown. The error names what it
+// got.
+func ParseState(s string) (State, error) {
+	for state := OK; state <= Unknown; state++ {
+		if strings.EqualFold(s, state.String()) {
+			return state, nil
+		}
+	}
+	return Unknown, fmt.Errorf("%q is no state: use ok, warning, critical or unknown", clip(s, MaxRange))
+}
+
+// worse gives the worse of two states: CRITICAL before UNKNOWN before WARNING
+// before OK, since what is known to be dead matters more than what is not known.
+func worse(a, b State) State {
+	rank := [...]int{OK: 0, Warning: 1, Unknown: 2, Critical: 3}
+	if rank[b] > rank[a] {
+		return b
+	}
+	return a
+}
+
+// Limits are the two ranges of one value. The zero Limits never alert.
+type Limits struct {
 	Warning  Threshold
 	Critical Threshold
 }
 
-// Counts says how many nodes are how. Online, Offline, Unreachable and
-// Maintenance add up to Nodes.
+// state judges a value; percentages are of whole.
+func (l Limits) state(value float64, whole int) State {
+	switch {
+	case l.Critical.Alerts(value, whole):
+		return Critical
+	case l.Warning.Alerts(value, whole):
+		return Warning
+	}
+	return OK
+}
+
+// Rules say what is a problem. The zero Rules find none. Nodes under
+// maintenance never are one.
+type Rules struct {
+	Dead        Limits // of the number of nodes that are offline or a mismatch; percentages are of the selected nodes
+	Unreachable Limits // of the number of unreachable nodes; percentages likewise
+	Behind      Limits // of the largest number of changes that an online node lacks
+	Skew        Limits // of the largest absolute clock skew of an online node, in seconds
+	RTT         Limits // of the longest round trip to an online node, in seconds
+	// NoMajority is the state when fewer than a majority of the voters are
+	// alive, so that nobody can edit the list.
+	NoMajority State
+}
+
+// Counts says how many of the selected nodes are how. The other numbers add up
+// to Nodes.
 type Counts struct {
 	Nodes       int
 	Online      int // it answered; a node under maintenance may well do so
-	Offline     int // it answered nobody, or was not itself, and that counts
+	Offline     int // it answered nobody
+	Mismatch    int // something answered, and it was not this node's agent
 	Unreachable int // it answered other agents only
 	Maintenance int // it is not online, but under maintenance
+}
+
+// Dead is how many nodes are not alive.
+func (c Counts) Dead() int { return c.Offline + c.Mismatch }
+
+// Maxima are the worst values of the selected nodes that are online and not
+// under maintenance; nil where there is none.
+type Maxima struct {
+	Behind *uint64        // changes
+	Skew   *time.Duration // absolute; of the nodes whose skew is known
+	RTT    *time.Duration
 }
 
 // Failure is an agent that was asked and gave no status.
@@ -76,9 +132,13 @@ type Failure struct {
 // by Evaluate, NoAnswer or NoResult.
 type Result struct {
 	State  State
-	Status *awa.ClusterStatus // the agent's answer; nil when there was none
+	Status *awa.ClusterStatus // the agent's answer with the selected nodes only; nil when there was none
 	Counts Counts
-	RTTMax time.Duration // the longest of the online nodes; 0 when there are none
+	Maxima Maxima
+	// DeadVoters are the names of the voters that are not alive, when the
+	// others are no majority: then nobody can edit the list. It is found out
+	// over all nodes, whichever are selected.
+	DeadVoters []string
 	// Failures are the agents that gave no status, also when another one did.
 	Failures []Failure
 	// Took is how long the whole check took; 0 leaves it out.
@@ -86,6 +146,9 @@ type Result struct {
 
 	at       time.Time // when it was judged
 	rules    Rules
+	named    bool // nodes were selected by name
+	voters   int  // that are on the list
+	findings []finding
 	sentence string // instead of what Text would say, when not ""
 }
 
@@ -93,42 +156,88 @@ type Result struct {
 // reaches no other agent and another one that was asked does.
 var ErrIsolated = errors.New("reaches no other agent, so its view is not used")
 
-// Evaluate judges a status. The number of nodes whose verdict is offline or
-// mismatch, without those under maintenance now, is held against the rules, of
-// which percentages are of all nodes. A node that is unreachable and not under
-// maintenance is a Warning at least. A list without nodes is Unknown.
-func Evaluate(st awa.ClusterStatus, rules Rules, now time.Time) Result {
-	r := Result{Status: &st, at: now, rules: rules}
-	r.Counts.Nodes = len(st.Nodes)
+// Evaluate judges the selected nodes of a status by the rules. Without any
+// node it is Unknown, and so it is when a node selected by name is not on the
+// list. The voters are not judged when nodes are selected by name.
+func Evaluate(st awa.ClusterStatus, sel Selection, rules Rules, now time.Time) Result {
+	r := Result{at: now, rules: rules, named: len(sel.Names) > 0}
+	r.countVoters(st)
+	if r.named {
+		r.rules.NoMajority = OK
+	}
+	st.Nodes, r.sentence = sel.of(st)
+	r.Status = &st
+	if r.sentence != "" {
+		r.State = Unknown
+		return r
+	}
+	r.count()
+	r.judge()
+	return r
+}
+
+// countVoters finds out whether a majority of the voters is alive. A voter
+// that is not on the list, since it was just removed, counts no more.
+func (r *Result) countVoters(st awa.ClusterStatus) {
+	verdicts := make(map[string]awa.Verdict, len(st.Nodes))
 	for _, n := range st.Nodes {
+		verdicts[n.Node.Key()] = n.Verdict
+	}
+	var dead []string
+	for _, name := range st.Voters {
+		verdict, listed := verdicts[awa.NameKey(name)]
+		if !listed {
+			continue
+		}
+		r.voters++
+		if verdict != awa.Online && verdict != awa.Unreachable {
+			dead = append(dead, name)
+		}
+	}
+	if 2*len(dead) >= r.voters {
+		r.DeadVoters = dead
+	}
+}
+
+// count fills in Counts and Maxima.
+func (r *Result) count() {
+	r.Counts.Nodes = len(r.Status.Nodes)
+	for _, n := range r.Status.Nodes {
 		switch {
 		case n.Verdict == awa.Online:
 			r.Counts.Online++
-			r.RTTMax = max(r.RTTMax, n.RTT)
-		case n.Node.InMaintenance(now):
+			if r.counts(n) {
+				r.Maxima.add(n)
+			}
+		case n.Node.InMaintenance(r.at):
 			r.Counts.Maintenance++
 		case n.Verdict == awa.Unreachable:
 			r.Counts.Unreachable++
+		case n.Verdict == awa.Mismatch:
+			r.Counts.Mismatch++
 		default:
 			r.Counts.Offline++
 		}
 	}
-	switch {
-	case r.Counts.Nodes == 0:
-		r.State = Unknown
-		r.sentence = fmt.Sprintf("the node list of %s is empty, so there is nothing to judge: add nodes with awa-agent node add", orWord(plain(st.Agent), "this agent"))
-	case rules.Critical.Alerts(float64(r.Counts.Offline), r.Counts.Nodes):
-		r.State = Critical
-	case r.Counts.Unreachable > 0, rules.Warning.Alerts(float64(r.Counts.Offline), r.Counts.Nodes):
-		r.State = Warning
+}
+
+// add takes a node into account that is online.
+func (m *Maxima) add(n awa.NodeStatus) {
+	if m.RTT == nil || n.RTT > *m.RTT {
+		m.RTT = &n.RTT
 	}
-	return r
+	if m.Behind == nil || n.Behind > *m.Behind {
+		m.Behind = &n.Behind
+	}
+	if skew := n.Skew.Abs(); n.SkewError > 0 && (m.Skew == nil || skew > *m.Skew) {
+		m.Skew = &skew
+	}
 }
 
 // NoAnswer is the result when none of the agents that were asked gave a
-// status: Critical, since whoever asks must assume the worst.
-func NoAnswer(failures []Failure, now time.Time) Result {
-	return Result{State: Critical, Failures: failures, at: now}
+// status.
+func NoAnswer(failures []Failure, state State, now time.Time) Result {
+	return Result{State: state, Failures: failures, at: now}
 }
 
 // NoResult is the result of a check that could not be made: Unknown, with a
@@ -137,27 +246,26 @@ func NoResult(sentence string, now time.Time) Result {
 	return Result{State: Unknown, sentence: sentence, at: now}
 }
 
+// counts tells whether a node's numbers count in Maxima.
+func (r Result) counts(n awa.NodeStatus) bool {
+	return n.Verdict == awa.Online && !n.Node.InMaintenance(r.at)
+}
+
 // problem tells whether a node counts as one.
 func (r Result) problem(n awa.NodeStatus) bool {
 	return n.Verdict != awa.Online && !n.Node.InMaintenance(r.at)
 }
 
-// isDead tells whether a node counts as offline, and not as unreachable.
-func (r Result) isDead(n awa.NodeStatus) bool { return r.problem(n) && n.Verdict != awa.Unreachable }
-
-// isCutOff tells whether a node counts as unreachable.
-func (r Result) isCutOff(n awa.NodeStatus) bool { return r.problem(n) && n.Verdict == awa.Unreachable }
-
 // reason says why a node is not online, and what others say of it: "connect:
-// connection refused, 3 others do not see it either". A verdict that is
-// neither offline nor unreachable stands before it.
+// connection refused, 3 others do not see it either". A verdict that is none
+// of ours stands before it.
 func reason(n awa.NodeStatus) string {
 	why := n.Error
 	if n.Stage != awa.StageNone && why != "" {
 		why = string(n.Stage) + ": " + why
 	}
 	switch {
-	case n.Verdict == awa.Offline:
+	case n.Verdict == awa.Offline, n.Verdict == awa.Mismatch:
 		why = orWord(why, "no reason given")
 	case n.Verdict == awa.Unreachable:
 		return "seen by " + orWord(strings.Join(n.SeenBy, " and "), "another agent") + ", not from here: " + orWord(why, "no reason given")

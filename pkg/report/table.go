@@ -35,7 +35,7 @@ func Table(w io.Writer, r Result, colour bool) error {
 		}
 	}
 	if r.Counts.Nodes == 0 {
-		b.WriteString(headline(r) + "\n")
+		b.WriteString(r.lead() + r.Text() + "\n")
 	} else {
 		rows := r.tableRows()
 		widths := columnWidths(rows)
@@ -86,7 +86,7 @@ func (r Result) tableRows() []tableRow {
 		}
 		if n.Verdict != awa.Online {
 			row.status, row.colour = statusOf(n.Verdict)
-			row.note = " (" + clip(plain(strings.TrimPrefix(reason(n), string(awa.Mismatch)+", ")), maxText) + ")"
+			row.note = " (" + clip(plain(reason(n)), maxText) + ")"
 		}
 		if n.Node.InMaintenance(r.at) {
 			row.note += ", under maintenance until " + plain(n.Node.Maintenance)

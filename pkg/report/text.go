@@ -3,9 +3,6 @@ package report
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"are-we-alive/pkg/awa"
 )
@@ -14,7 +11,7 @@ const (
 	// maxText is the longest text in bytes. NRPE v2 cuts a plugin's output at
 	// 1,023; the rest is for the prefix and the perfdata.
 	maxText = 700
-	// maxAddr bounds a name or an address, in bytes: a host, brackets, a port.
+	// maxAddr bounds an address, in bytes: a host, brackets, a port.
 	maxAddr = awa.MaxHost + len("[]:65535")
 	// maxNamed is how many nodes or agents a text names at most: who gets it
 	// on a telephone reads no more.
@@ -23,27 +20,28 @@ const (
 	// when there is just one.
 	maxWhy     = 100
 	maxOnlyWhy = 400
-	// maxShort bounds the name of the agent asked, in bytes, where the text
-	// is about others.
+	// maxShort bounds the name of a node or an agent, in bytes.
 	maxShort = awa.MaxName + 2
 )
 
 // Text is the result in one sentence of at most 700 bytes, safe for a
 // monitoring system's line (see plain): how many of how many nodes, which and
 // why.
-func (r Result) Text() string {
+func (r Result) Text() string { return r.text(maxText) }
+
+// text is Text in at most room bytes.
+func (r Result) text(room int) string {
 	switch {
 	case r.sentence != "":
-		return clip(plain(r.sentence), maxText)
+		return clip(plain(r.sentence), room)
 	case r.Status == nil:
-		return r.failuresText()
+		return clip(r.failuresText(room), room)
 	}
 	note := r.viewText()
-	if note == "" {
-		return r.nodesText()
+	if note != "" {
+		note = " - " + note
 	}
-	note = " - " + note
-	return clip(r.nodesText(), maxText-len(note)) + note
+	return clip(r.nodesText(room-len(note)), room-len(note)) + note
 }
 
 // viewText says whose view it is where that matters: when the agent asked may
@@ -61,167 +59,112 @@ func (r Result) viewText() string {
 	return ""
 }
 
-// nodesText is how many of how many nodes, which and why.
-func (r Result) nodesText() string {
-	c := r.Counts
-	nodes := "nodes"
-	if c.Nodes == 1 {
-		nodes = "node"
+// nodesText tells what was found, the worst first, or else how many nodes are
+// online. Each finding gets a share of the room, the first ones the largest,
+// and leaves what it does not need to those behind it.
+func (r Result) nodesText(room int) string {
+	text, joint := r.leadText(), ", but "
+	if text == "" {
+		joint = ""
 	}
-	if c.Offline+c.Unreachable == 0 {
-		text := fmt.Sprintf("%d of %d %s online", c.Online, c.Nodes, nodes)
-		if c.Maintenance > 0 {
-			text += fmt.Sprintf(" (%d under maintenance)", c.Maintenance)
+	first := true // of the findings about verdicts
+	for i, f := range r.findings {
+		if f.ofNodes {
+			f = r.withHead(f, first)
+			first = false
 		}
-		return text + r.alertText()
+		share := (room - len(text) - len(joint)) * 2 / (len(r.findings) - i + 1)
+		text += joint + f.text(share)
+		joint = ", and "
 	}
-	more := ""
-	if c.Maintenance > 0 {
-		more = fmt.Sprintf(" (%d more under maintenance)", c.Maintenance)
-	}
-	if c.Offline == 0 {
-		text := fmt.Sprintf("%d of %d %s unreachable%s: ", c.Unreachable, c.Nodes, nodes, more)
-		text += r.problemsText(r.isCutOff, c.Unreachable, maxText-len(text))
-		if r.State == Critical { // for a Warning this is reason enough
-			text += r.alertText()
-		}
-		return text
-	}
-	text := fmt.Sprintf("%d of %d %s offline%s: ", c.Offline, c.Nodes, nodes, more)
-	if c.Unreachable == 0 {
-		return text + r.problemsText(r.isDead, c.Offline, maxText-len(text))
-	}
-	// The dead come first, and leave the others a third of the room.
-	text += r.problemsText(r.isDead, c.Offline, maxText*2/3-len(text))
-	text += fmt.Sprintf(", and %d unreachable: ", c.Unreachable)
-	return text + r.problemsText(r.isCutOff, c.Unreachable, maxText-len(text))
+	return text
 }
 
-// alertText tells why a result alerts although no node is offline, which only
-// an unusual range makes it do.
-func (r Result) alertText() string {
-	switch r.State {
-	case Critical:
-		return ", but the critical range is " + r.rules.Critical.String()
-	case Warning:
-		return ", but the warning range is " + r.rules.Warning.String()
+// leadText says how the nodes are that are no problem, when none is one: "12
+// of 12 nodes online". Else it is "", since the findings say how many are what.
+func (r Result) leadText() string {
+	if r.Counts.Dead()+r.Counts.Unreachable > 0 {
+		return ""
 	}
-	return ""
+	if n, ok := r.onlyNode(); ok {
+		return r.nodeText(n)
+	}
+	text := fmt.Sprintf("%d of %s online", r.Counts.Online, nodesWord(r.Counts.Nodes))
+	if r.Counts.Maintenance > 0 {
+		text += fmt.Sprintf(" (%d under maintenance)", r.Counts.Maintenance)
+	}
+	return text
 }
 
-// problemsText names nodes of a kind, of which there are total.
-func (r Result) problemsText(kind func(awa.NodeStatus) bool, total, room int) string {
-	items := make([]string, 0, maxNamed)
-	for _, n := range r.Status.Nodes {
-		if len(items) == maxNamed {
-			break
-		}
-		if kind(n) {
-			items = append(items, named(orWord(n.Node.Name, "?"), reason(n), r.Counts.Offline+r.Counts.Unreachable))
-		}
+// withHead completes a finding about a verdict: "2 of 6 nodes offline (1 more
+// under maintenance): ". The first one says of how many.
+func (r Result) withHead(f finding, first bool) finding {
+	n, only := r.onlyNode()
+	switch {
+	case only:
+		f.head, f.items = nodeName(n.Node.Name)+" is "+f.head+": "+clip(plain(reason(n)), maxOnlyWhy), nil
+	case !first:
+		f.head = fmt.Sprintf("%d %s: ", f.total, f.head)
+	case r.Counts.Maintenance > 0:
+		f.head = fmt.Sprintf("%d of %s %s (%d more under maintenance): ", f.total, nodesWord(r.Counts.Nodes), f.head, r.Counts.Maintenance)
+	default:
+		f.head = fmt.Sprintf("%d of %s %s: ", f.total, nodesWord(r.Counts.Nodes), f.head)
 	}
-	return list(items, total, room)
+	return f
 }
 
-func (r Result) failuresText() string {
+// onlyNode gives the node of a host check: the only one that was selected, by
+// its name.
+func (r Result) onlyNode() (awa.NodeStatus, bool) {
+	if !r.named || len(r.Status.Nodes) != 1 {
+		return awa.NodeStatus{}, false
+	}
+	return r.Status.Nodes[0], true
+}
+
+// nodeText says how one node is that is no problem.
+func (r Result) nodeText(n awa.NodeStatus) string {
+	until := ""
+	if n.Node.InMaintenance(r.at) {
+		until = "under maintenance until " + clip(plain(n.Node.Maintenance), maxShort)
+	}
+	switch {
+	case n.Verdict != awa.Online:
+		return nodeName(n.Node.Name) + " is " + until + " (" + clip(plain(string(n.Verdict)+": "+reason(n)), maxOnlyWhy) + ")"
+	case until != "":
+		until = ", " + until
+	}
+	return nodeName(n.Node.Name) + " is online, " + spanText(n.RTT) + until
+}
+
+func nodesWord(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
+}
+
+// failuresText names the agents that gave no status.
+func (r Result) failuresText(room int) string {
 	if len(r.Failures) == 0 {
 		return "no agent was asked"
 	}
-	text := "no agent answers: "
-	items := make([]string, 0, maxNamed)
-	for _, f := range r.Failures[:min(len(r.Failures), maxNamed)] {
-		items = append(items, named(f.Agent, f.Err.Error(), len(r.Failures)))
+	f := finding{head: "no agent answers: ", total: len(r.Failures)}
+	for _, failure := range r.Failures[:min(len(r.Failures), maxNamed)] {
+		f.items = append(f.items, item(clip(plain(failure.Agent), maxAddr), failure.Err.Error(), len(r.Failures)))
 	}
-	return text + list(items, len(r.Failures), maxText-len(text))
+	return f.text(room)
 }
 
-// named gives "n3 (connect: connection refused)", one of total such items.
-func named(name, why string, total int) string {
+// nodeName is a node's name as it stands in a text.
+func nodeName(name string) string { return orWord(clip(plain(name), maxShort), "?") }
+
+// item gives "n3 (connect: connection refused)", one of total such items. The
+// name is safe already.
+func item(name, why string, total int) string {
 	most := maxWhy
 	if total == 1 {
 		most = maxOnlyWhy
 	}
-	return clip(plain(name), maxAddr) + " (" + clip(plain(why), most) + ")"
-}
-
-// list joins as many items as fit into room bytes and counts the rest, of
-// total in all: "a, b and 7 more". The first item always stands.
-func list(items []string, total, room int) string {
-	var b strings.Builder
-	for i, item := range items {
-		sep, more := ", ", ""
-		if i == 0 {
-			sep = ""
-		}
-		if rest := total - i - 1; rest > 0 {
-			more = fmt.Sprintf(" and %d more", rest)
-		}
-		if i > 0 && b.Len()+len(sep)+len(item)+len(more) > room {
-			fmt.Fprintf(&b, " and %d more", total-i)
-			return b.String()
-		}
-		b.WriteString(sep)
-		b.WriteString(item)
-	}
-	if rest := total - len(items); rest > 0 {
-		fmt.Fprintf(&b, " and %d more", rest)
-	}
-	return b.String()
-}
-
-// plain makes a text safe for every monitoring system and for the shells that
-// they hand it to: one line, valid UTF-8, and none of
-//
-//	|                      begins perfdata
-//	" ' ` \ $ & ; < >      mean something to a shell; Nagios strips some of
-//	                       them itself (illegal_macro_output_chars)
-//
-// A quote is dropped, the others give way to something that looks alike, and
-// what can't be seen becomes a question mark, as ls does it.
-func plain(s string) string {
-	clean := func(r rune) bool { return r >= ' ' && r <= '~' && !strings.ContainsRune("|\"'`\\$&;<>", r) }
-	if strings.IndexFunc(s, func(r rune) bool { return !clean(r) }) < 0 {
-		return strings.TrimSpace(s)
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case clean(r):
-			b.WriteRune(r)
-		case strings.ContainsRune("\"'`", r):
-		case r == '|' || r == '\\':
-			b.WriteByte('/')
-		case r == ';':
-			b.WriteByte(',')
-		case r == '<':
-			b.WriteByte('(')
-		case r == '>':
-			b.WriteByte(')')
-		case r == '&':
-			b.WriteByte('+')
-		case r == '$':
-			b.WriteByte('_')
-		case unicode.IsSpace(r):
-			b.WriteByte(' ')
-		case r == utf8.RuneError || !unicode.IsPrint(r):
-			b.WriteByte('?')
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return strings.TrimSpace(b.String())
-}
-
-// clip cuts a text to at most n bytes, between two characters, and shows that
-// it did.
-func clip(s string, n int) string {
-	const mark = "..."
-	if len(s) <= n {
-		return s
-	}
-	end := n - len(mark)
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + mark
+	return name + " (" + clip(plain(why), most) + ")"
 }

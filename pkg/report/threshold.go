@@ -108,6 +108,9 @@ func (t Threshold) Alerts(value float64, whole int) bool {
 	return in == t.inside
 }
 
+// Percent tells whether a bound is a percentage.
+func (t Threshold) Percent() bool { return t.lo.percent || t.hi.percent }
+
 // of gives the bound as a number, rounded to what perfdata shows, so that
 // what is compared is what is read.
 func (b bound) of(whole int) float64 {

@@ -77,9 +77,9 @@ func (k *Keyring) ClientError(err error) error {
 // notTLS is a server that did not answer with TLS.
 func (h *holding) notTLS(header tls.RecordHeaderError, err error) error {
 	if string(header.RecordHeader[:]) == "HTTP/" {
-		return &Failure{Code: ErrPlainHTTP, Err: err, Text: "it answers in plain HTTP and not in TLS: if it is an agent, give it the cluster's key file (--key-file) and start it again; else correct the address"}
+		return &Failure{Code: ErrPlainHTTP, Err: err, Text: "it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address"}
 	}
-	return &Failure{Code: ErrNoTLS, Err: err, Text: "what answers there speaks no TLS, so it is no agent with a key: correct the address, or give that agent the cluster's key file"}
+	return &Failure{Code: ErrNoTLS, Err: err, Text: "what answers there speaks no TLS, so it is no agent with a key: correct the address, or give that agent the key file of the cluster"}
 }
 
 // TLS alerts, RFC 8446 section 6.
@@ -158,11 +158,11 @@ func (h *holding) badServer(bad *tls.CertificateVerificationError, err error) er
 	switch cert.Issuer.CommonName {
 	case memberName:
 		if h.knows(cert) {
-			return &Failure{Code: ErrNoAgent, Err: err, Text: "its certificate names this cluster and is no agent's: what answers there is no agent; correct the address"}
+			return &Failure{Code: ErrNoAgent, Err: err, Text: "its certificate names this cluster and is not that of an agent: what answers there is no agent; correct the address"}
 		}
 		return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("the agent there has another key (%s, ours: %s): use the same key file on both sides, or correct the address if it belongs to another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
 	case checkName:
-		return &Failure{Code: ErrNoAgent, Err: err, Text: "it shows a certificate of the check role, which can't answer for an agent: what answers there is no agent; correct the address"}
+		return &Failure{Code: ErrNoAgent, Err: err, Text: "it shows a certificate of the check role, which must not answer for an agent: what answers there is no agent; correct the address"}
 	}
 	return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS is no agent, its certificate is issued by %q: correct the address", clip(cert.Issuer.CommonName))}
 }
@@ -173,7 +173,7 @@ func (h *holding) otherAgent(cert *x509.Certificate, err error) error {
 	if f.UID != "" {
 		who += " (uid " + f.UID + ")"
 	}
-	f.Text = who + ": correct the node's host and port, or remove the node if it is gone"
+	f.Text = who + ": correct host and port of the node, or remove the node if it is gone"
 	return f
 }
 
@@ -220,7 +220,7 @@ func (k *Keyring) ServerError(err error) error {
 	h := k.now.Load()
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if isHTTP(header.RecordHeader[:]) {
-			return &Failure{Code: ErrPlainHTTP, Err: err, Text: "a client speaks plain HTTP to this TLS port: give it the cluster's key file (--key-file, check_awa -k), or use https and a certificate (awa-agent key cert)"}
+			return &Failure{Code: ErrPlainHTTP, Err: err, Text: "a client speaks plain HTTP to this TLS port: give it the key file of the cluster (--key-file, check_awa -k), or use https and a certificate (awa-agent key cert)"}
 		}
 		return &Failure{Code: ErrNoTLS, Err: err, Text: "what a client sent is no TLS: it is no client of an agent; find out what calls this port"}
 	}
@@ -236,7 +236,7 @@ func (k *Keyring) ServerError(err error) error {
 		return h.badClient(bad.UnverifiedCertificates[0], bad.Err, err)
 	}
 	if err.Error() == errNobody {
-		return &Failure{Code: ErrNoCertificate, Err: err, Text: "a client showed no certificate: give it the cluster's key file or a check key (check_awa -k), or a certificate (awa-agent key cert)"}
+		return &Failure{Code: ErrNoCertificate, Err: err, Text: "a client showed no certificate: give it the key file of the cluster or a check key (check_awa -k), or a certificate (awa-agent key cert)"}
 	}
 	return err
 }
@@ -245,9 +245,9 @@ func (k *Keyring) ServerError(err error) error {
 func (h *holding) refusedBy(alert uint8, err error) error {
 	switch alert {
 	case alertUnknownCA, alertBadCertificate, alertCertificateUnknown, alertUnsupported:
-		return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client does not accept this agent's certificate (key %s): it has another key, or meant another agent; its own message tells which", h.all[0].id)}
+		return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client does not accept the certificate of this agent (key %s): it has another key, or meant another agent; its own message tells which", h.all[0].id)}
 	case alertCertificateExpired:
-		return &Failure{Code: ErrExpired, Err: err, Text: "by a client's clock this agent's certificate is over: set the clock there"}
+		return &Failure{Code: ErrExpired, Err: err, Text: "by the clock of a client the certificate of this agent is over: set the clock there"}
 	}
 	return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client ended the TLS handshake (alert %d): its own message may tell why", alert)}
 }
@@ -259,10 +259,10 @@ func (h *holding) badClient(cert *x509.Certificate, cause, err error) error {
 	}
 	issuer := cert.Issuer.CommonName
 	if issuer != memberName && issuer != checkName {
-		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("a client's certificate is issued by %q and not by this cluster: give it one of ours (awa-agent key cert)", clip(issuer))}
+		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client is issued by %q and not by this cluster: give it one of ours (awa-agent key cert)", clip(issuer))}
 	}
 	if h.knows(cert) {
-		return &Failure{Code: ErrNoAgent, Err: err, Text: "a client's certificate claims to be of this cluster and is not: somebody made it up; find out who calls this port"}
+		return &Failure{Code: ErrNoAgent, Err: err, Text: "the certificate of a client claims to be of this cluster and is not: somebody made it up; find out who calls this port"}
 	}
 	return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("a client has another key (%s, ours: %s): use the same key file on both sides, or correct the address it calls if it belongs to another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
 }

@@ -34,9 +34,9 @@ func ReadFile(path string, insecure bool) ([]Key, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("key file: %w: make a cluster's key with awa-agent key new, or copy the file from another server of the cluster", err)
+		return nil, fmt.Errorf("key file: %w: make a cluster key with awa-agent key new, or copy the file from another server of the cluster", err)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("key file: %w: run this as the file's owner, or as root", err)
+		return nil, fmt.Errorf("key file: %w: run this as the owner of the file, or as root", err)
 	case err != nil:
 		return nil, fmt.Errorf("key file: %w", err)
 	}
@@ -104,7 +104,7 @@ func ParseKeys(path string, text []byte) ([]Key, error) {
 			return nil, badFile(path, n, "%v", err)
 		}
 		if len(keys) > 0 && k.Role() != keys[0].Role() {
-			return nil, badFile(path, n, "this is a %s key, and the file's first is a %s key: keep cluster keys and check keys in files of their own", k.Role(), keys[0].Role())
+			return nil, badFile(path, n, "this is a %s key, and the first in the file is a %s key: keep cluster keys and check keys in files of their own", k.Role(), keys[0].Role())
 		}
 		if slices.ContainsFunc(keys, k.Equal) {
 			continue
@@ -115,7 +115,7 @@ func ParseKeys(path string, text []byte) ([]Key, error) {
 		keys = append(keys, k)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, badFile(path, 0, "it can't be read: %v", err)
+		return nil, badFile(path, 0, "it is not readable: %v", err)
 	}
 	if len(keys) == 0 {
 		return nil, badFile(path, 0, "it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster")

@@ -255,7 +255,7 @@ func delays() []row {
 	}, {
 		name:   "clock one hour off",
 		breaks: func(c *cluster) { clock(c, time.Hour) },
-		expect: []expect{asked(1, 0, node{name: "n3", verdict: "online", more: func(n nodeAnswer) error {
+		expect: []expect{asked(1, 1, node{name: "n3", verdict: "online", more: func(n nodeAnswer) error {
 			if math.Abs(n.Skew-3600) > 1 {
 				return fmt.Errorf("the clock of %s is said to be ahead by %v s", n.Name, n.Skew)
 			}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// TestParse_bad holds the whole message fast. Arguments are parted by |.
+func TestParse_bad(t *testing.T) {
+	const forms = "write one such as 10, 10:, ~:10, 10:20, @10:20 or 10%"
+	const percent = "is a percentage, which only a number of nodes can be: give plain numbers"
+	const states = "is no state: use ok, warning, critical or unknown"
+	tests := map[string]string{
+		"--unreachable-warning|x":      `bad --unreachable-warning: "x" is no range: ` + forms,
+		"--unreachable-warning=":       `bad --unreachable-warning: the range is empty: ` + forms,
+		"--unreachable-critical|20:10": `bad --unreachable-critical: "20:10" is no range: its start is above its end`,
+		"--behind-warning|1e3":         `bad --behind-warning: "1e3" is no range: ` + forms,
+		"--behind-warning|5%":          `bad --behind-warning: "5%" ` + percent,
+		"--behind-critical|@1:5%":      `bad --behind-critical: "@1:5%" ` + percent,
+		"--skew-warning=":              `bad --skew-warning: the range is empty: ` + forms,
+		"--skew-warning|10%":           `bad --skew-warning: "10%" ` + percent,
+		"--skew-critical|1%:2":         `bad --skew-critical: "1%:2" ` + percent,
+		"--rtt-warning|0.5s":           `bad --rtt-warning: "0.5s" is no range: ` + forms,
+		"--rtt-critical|0%":            `bad --rtt-critical: "0%" ` + percent,
+		"-c=":                          `bad -c: "=" is no range: ` + forms,
+		"--critical=":                  `bad -c: the range is empty: ` + forms,
+		"--no-majority-state|red":      `bad --no-majority-state: "red" ` + states,
+		"--no-answer-state=":           `bad --no-answer-state: "" ` + states,
+		"--timeout-state|2":            `bad --timeout-state: "2" ` + states,
+		"--node|a b":                   `bad --node: "a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
+		"--node=":                      `bad --node: "" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
+		"--node|n1,n2":                 `bad --node: "n1,n2" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
+		"--label|role":                 `bad --label: "role" is no label with a value: write it as role=database`,
+		"--label=-x=1":                 `bad --label: "-x" is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
+		"--exclude|n[1-":               `bad --exclude: "n[1-" is no pattern for names: write one such as web*, db? or n[1-3]`,
+		"--exclude=":                   `bad --exclude: "" is no pattern for names: write one such as web*, db? or n[1-3]`,
+		"--perfdata|all":               `bad --perfdata: "all" is neither cluster nor nodes`,
+		"--node":                       `--node: missing value, expecting "<arg>"`,
+		"--label":                      `--label: missing value, expecting "<arg>"`,
+		"--skew-warning":               `--skew-warning: its value is missing`,
+		"--nodes|n1":                   `unknown flag --nodes, did you mean "--node"?`,
+	}
+	for args, want := range tests {
+		t.Run(args, func(t *testing.T) {
+			_, help, err := parse(strings.Split(args, "|"))
+			if err == nil || err.Error() != want || help != "" {
+				t.Errorf("the error is %v, want %s", err, want)
+			}
+			code, out, errs := checkWith(t, t.Context(), &fake{}, strings.Split(args, "|")...)
+			if code != 3 || strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "AWA UNKNOWN - ") || errs != "" {
+				t.Errorf("exit code %d with %q and %q", code, out, errs)
+			}
+		})
+	}
+}
+
+// TestParse_empty has values that a macro of a monitoring system left empty.
+func TestParse_empty(t *testing.T) {
+	want, _, err := parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"--warning=", "--unreachable-critical=", "--behind-warning=", "--behind-critical=", "--skew-critical=", "--rtt-warning=", "--rtt-critical="} {
+		if got, _, err := parse([]string{flag}); err != nil || got.rules != want.rules {
+			t.Errorf("%s gives %v, %v", flag, got.rules, err)
+		}
+	}
+}
+
+// TestCheck_states sets the states for the ways in which no agent answers.
+func TestCheck_states(t *testing.T) {
+	late, refused := never(0), refuse(&awa.Fault{Code: awa.ErrStopping, Text: "it is shutting down"})
+	tests := map[string]struct {
+		agents agents
+		args   string
+		code   int
+	}{
+		"refused":                    {agents{a1: refused, a2: refused}, "", 2},
+		"refused, set":               {agents{a1: refused, a2: refused}, "--no-answer-state warning --timeout-state ok", 1},
+		"late":                       {agents{a1: late, a2: late}, "", 3},
+		"late, set":                  {agents{a1: late, a2: late}, "--no-answer-state warning --timeout-state critical", 2},
+		"one late, one refused":      {agents{a1: late, a2: refused}, "", 3},
+		"one refused, one late, set": {agents{a1: refused, a2: late}, "--no-answer-state critical --timeout-state OK", 0},
+		"one answers, one late":      {agents{a1: late, a2: after(0, cluster(3))}, "--timeout-state critical", 0},
+		"a host check":               {agents{a1: late, a2: late}, "--node n1 --timeout-state critical", 2},
+		"for Telegraf":               {agents{a1: late, a2: late}, "-o influx", 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				args := append(strings.Fields(test.args), "-H", "10.0.0.1", "-H", "10.0.0.2")
+				start := time.Now()
+				code, out, errs := checkWith(t, t.Context(), &fake{agents: test.agents}, args...)
+				if took := time.Since(start); code != test.code || errs != "" || took >= defaultTimeout {
+					t.Errorf("exit code %d after %v, want %d, with %q and %q", code, took, test.code, out, errs)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,51 @@
+package main
+
+import "github.com/alecthomas/kong"
+
+const description = `Asks an agent which servers of its cluster are alive.
+
+Exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; with -o influx 0 whenever lines were printed. ` +
+	`A node under maintenance never counts. When no agent answers, that is CRITICAL, and UNKNOWN when the time was over.
+
+A RANGE is that of the plugin guidelines: 10 (alert below 0 or above 10), 10:, ~:10, 10:20, @10:20. Numbers of nodes may be percentages of the selected nodes: 10%.
+
+    check_awa -v                        the agent on this host, for a person
+    check_awa -H n1 -H n2 -w 0 -c 25%   the first agent that answers
+    check_awa -H n1 --node n3           a host check of n3
+    check_awa -H n1 --label role=db     only these nodes
+    check_awa -H n1 -o influx           for Telegraf`
+
+// explain adds what the program does, and what each flag takes and means.
+func explain(program *kong.Application) {
+	program.Help = description
+	help := map[string]struct{ takes, means string }{
+		"hostname":             {"HOST[:PORT]", "Agent to ask: the first that answers. May be given several times. Default: 127.0.0.1"},
+		"port":                 {"PORT", "Port of an agent given without one. Default: 25483"},
+		"timeout":              {"SECONDS", "The plugin has ended by then. Default: 4"},
+		"key-file":             {"FILE", "Check key or cluster key; an empty name is none. Default: /etc/are-we-alive/check.key, then cluster.key, where they exist"},
+		"warning":              {"RANGE", "WARNING when the number of nodes not alive (offline or a mismatch) is outside this range, such as 1 or 10%. Default: none"},
+		"critical":             {"RANGE", "CRITICAL when it is outside this one; ~: is none. Default: 0"},
+		"unreachable-warning":  {"RANGE", "The same for the number of nodes that only other agents reach. Default: 0"},
+		"unreachable-critical": {"RANGE", "Default: none"},
+		"behind-warning":       {"RANGE", "For the largest number of changes that the list of an online node lacks. Default: none"},
+		"behind-critical":      {"RANGE", "Default: none"},
+		"skew-warning":         {"RANGE", "For the largest clock skew of an online node, in seconds. Default: 5"},
+		"skew-critical":        {"RANGE", "Default: none"},
+		"rtt-warning":          {"RANGE", "For the longest round trip to an online node, in seconds. Default: none"},
+		"rtt-critical":         {"RANGE", "Default: none"},
+		"no-majority-state":    {"STATE", "When fewer than a majority of the voters are alive, so that nobody can edit the list: ok, warning, critical or unknown. Not judged with --node. Default: warning"},
+		"no-answer-state":      {"STATE", "When no agent answers. Default: critical"},
+		"timeout-state":        {"STATE", "When no agent answers and the time was over for one. Default: unknown"},
+		"node":                 {"NAME", "Only this node, as a host check does it; may be given several times."},
+		"label":                {"KEY=VALUE", "Only nodes with this label; may be given several times, then all must be there."},
+		"exclude":              {"GLOB", "No nodes whose name matches, such as test*; may be given several times."},
+		"output":               {"FORMAT", "nagios, table, influx or json. Default: nagios"},
+		"perfdata":             {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. Default: cluster"},
+		"verbose":              {"", "Add the table of all nodes to the plugin's line."},
+		"version":              {"", "Print the version."},
+		"help":                 {"", "Print this."},
+	}
+	for _, f := range program.Flags {
+		f.PlaceHolder, f.Help = help[f.Name].takes, help[f.Name].means
+	}
+}

@@ -1,0 +1,221 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// finding is one thing to tell of the nodes: how it is judged, and its words.
+type finding struct {
+	state State
+	// ofNodes tells that it is about a verdict, so that it says how many of
+	// how many nodes have it.
+	ofNodes bool
+	head    string   // before the items
+	items   []string // names, with more about each; may be fewer than total
+	total   int
+	tail    string // behind the items
+}
+
+// judge finds what there is to tell, and the state that follows.
+func (r *Result) judge() {
+	r.findings = r.find()
+	for _, f := range r.findings {
+		r.State = worse(r.State, f.state)
+	}
+}
+
+// find gives all that is worth telling, the worst first, and within a
+// state in the order of the package's words: what is dead, what is cut off,
+// what is not as it should be.
+func (r Result) find() []finding {
+	var all []finding
+	dead := r.rules.Dead.state(float64(r.Counts.Dead()), r.Counts.Nodes)
+	all = append(all, r.verdictFindings("offline", isOffline, r.Counts.Offline, dead)...)
+	all = append(all, r.verdictFindings("mismatched", isMismatch, r.Counts.Mismatch, dead)...)
+	if r.Counts.Dead() == 0 && dead != OK {
+		all = append(all, finding{state: dead, head: "0 offline" + r.rules.Dead.text(dead)})
+	}
+	cutOff := r.rules.Unreachable.state(float64(r.Counts.Unreachable), r.Counts.Nodes)
+	all = append(all, r.verdictFindings("unreachable", isUnreachable, r.Counts.Unreachable, cutOff)...)
+	if r.Counts.Unreachable == 0 && cutOff != OK {
+		all = append(all, finding{state: cutOff, head: "0 unreachable" + r.rules.Unreachable.text(cutOff)})
+	}
+	for _, m := range r.measures() {
+		if f := r.measured(m); f.state != OK {
+			all = append(all, f)
+		}
+	}
+	if len(r.DeadVoters) > 0 && r.rules.NoMajority != OK {
+		f := finding{state: r.rules.NoMajority, tail: ")", total: len(r.DeadVoters)}
+		f.head = fmt.Sprintf("no majority for edits, %d of %d voters not alive (", len(r.DeadVoters), r.voters)
+		for _, name := range r.DeadVoters[:min(len(r.DeadVoters), maxNamed)] {
+			f.items = append(f.items, nodeName(name))
+		}
+		all = append(all, f)
+	}
+	slices.SortStableFunc(all, func(a, b finding) int {
+		switch {
+		case a.state == b.state:
+			return 0
+		case worse(a.state, b.state) == a.state:
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// text gives the finding in about room bytes: as many items as fit, and the
+// first in any case.
+func (f finding) text(room int) string {
+	if len(f.items) == 0 {
+		return f.head + f.tail
+	}
+	return f.head + list(f.items, f.total, room-len(f.head)-len(f.tail)) + f.tail
+}
+
+func isOffline(n awa.NodeStatus) bool     { return !isMismatch(n) && !isUnreachable(n) }
+func isMismatch(n awa.NodeStatus) bool    { return n.Verdict == awa.Mismatch }
+func isUnreachable(n awa.NodeStatus) bool { return n.Verdict == awa.Unreachable }
+
+// verdictFindings tells of the nodes of a verdict, of which there are total.
+func (r Result) verdictFindings(word string, is func(awa.NodeStatus) bool, total int, state State) []finding {
+	if total == 0 {
+		return nil
+	}
+	f := finding{state: state, ofNodes: true, head: word, total: total}
+	for _, n := range r.Status.Nodes {
+		if len(f.items) == maxNamed {
+			break
+		}
+		if r.problem(n) && is(n) {
+			f.items = append(f.items, item(nodeName(n.Node.Name), reason(n), r.Counts.Dead()+r.Counts.Unreachable))
+		}
+	}
+	return []finding{f}
+}
+
+// measure is a number that online nodes have, in the unit of its limits.
+type measure struct {
+	limits Limits
+	worst  *float64 // of all nodes that count; nil when it is not known
+	of     func(awa.NodeStatus) (value float64, known bool)
+	tell   func(awa.NodeStatus) string // the value, for a person
+	one    [2]string                   // what stands before and behind the name of the only node, then its value
+	many   string                      // behind the number of nodes
+}
+
+func (r Result) measures() []measure {
+	agent := orWord(clip(plain(r.Status.Agent), maxShort), "the agent asked")
+	behind := measure{
+		limits: r.rules.Behind,
+		of:     func(n awa.NodeStatus) (float64, bool) { return float64(n.Behind), true },
+		tell:   changesText,
+		one:    [2]string{"", " lacks "},
+		many:   " nodes lack changes: ",
+	}
+	skew := measure{
+		limits: r.rules.Skew,
+		of:     func(n awa.NodeStatus) (float64, bool) { return inSeconds(n.Skew.Abs()), n.SkewError > 0 },
+		tell:   func(n awa.NodeStatus) string { return skewText(n) + " " + agent },
+		one:    [2]string{"the clock of ", " is "},
+		many:   " clocks differ: ",
+	}
+	rtt := measure{
+		limits: r.rules.RTT,
+		of:     func(n awa.NodeStatus) (float64, bool) { return inSeconds(n.RTT), true },
+		tell:   func(n awa.NodeStatus) string { return spanText(n.RTT) },
+		one:    [2]string{"", " answers after "},
+		many:   " nodes answer late: ",
+	}
+	if r.Maxima.Behind != nil {
+		value := float64(*r.Maxima.Behind)
+		behind.worst = &value
+	}
+	if r.Maxima.Skew != nil {
+		value := inSeconds(*r.Maxima.Skew)
+		skew.worst = &value
+	}
+	if r.Maxima.RTT != nil {
+		value := inSeconds(*r.Maxima.RTT)
+		rtt.worst = &value
+	}
+	return []measure{behind, skew, rtt}
+}
+
+// measured judges the worst value of a measure, and tells of all nodes whose
+// value alerts as that one does, the worst first.
+func (r Result) measured(m measure) finding {
+	if m.worst == nil {
+		return finding{}
+	}
+	f := finding{state: m.limits.state(*m.worst, 0)}
+	if f.state == OK {
+		return f
+	}
+	type reading struct {
+		node  *awa.NodeStatus
+		value float64
+	}
+	var all []reading
+	for i := range r.Status.Nodes {
+		n := &r.Status.Nodes[i]
+		value, known := m.of(*n)
+		if known && r.counts(*n) && m.limits.state(value, 0) == f.state {
+			all = append(all, reading{n, value})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b reading) int { return cmp.Compare(b.value, a.value) })
+	f.tail = m.limits.text(f.state)
+	if len(all) == 1 {
+		n := *all[0].node
+		f.head = m.one[0] + nodeName(n.Node.Name) + m.one[1] + m.tell(n)
+		return f
+	}
+	f.total, f.head = len(all), strconv.Itoa(len(all))+m.many
+	for _, a := range all[:min(len(all), maxNamed)] {
+		f.items = append(f.items, item(nodeName(a.node.Node.Name), m.tell(*a.node), len(all)))
+	}
+	return f
+}
+
+// text names the range that a value of that state is outside of.
+func (l Limits) text(state State) string {
+	if state == Critical {
+		return " (the critical range is " + l.Critical.String() + ")"
+	}
+	return " (the warning range is " + l.Warning.String() + ")"
+}
+
+func changesText(n awa.NodeStatus) string {
+	if n.Behind == 1 {
+		return "1 change"
+	}
+	return strconv.FormatUint(n.Behind, 10) + " changes"
+}
+
+func skewText(n awa.NodeStatus) string {
+	if n.Skew < 0 {
+		return spanText(n.Skew.Abs()) + " behind"
+	}
+	return spanText(n.Skew) + " ahead of"
+}
+
+// spanText writes a duration as a person reads it, and as exactly as perfdata
+// has it where it is short.
+func spanText(d time.Duration) string {
+	if d < time.Second {
+		return decimal(inSeconds(d)*1000) + " ms"
+	}
+	return decimal(d.Round(time.Millisecond).Seconds()) + " s"
+}
+
+// inSeconds gives a duration in seconds, rounded to what perfdata shows, so
+// that what is compared is what is read.
+func inSeconds(d time.Duration) float64 { return round(d.Seconds()) }

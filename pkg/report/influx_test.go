@@ -1,0 +1,187 @@
+package report_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/influxdata/line-protocol/v2/lineprotocol"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/report"
+)
+
+// point is a decoded line of line protocol.
+type point struct {
+	measurement string
+	tags        map[string]string
+	fields      map[string]any
+	at          time.Time
+}
+
+func decode(t *testing.T, b []byte) (points []point) {
+	t.Helper()
+	must := func(err error) {
+		if err != nil {
+			t.Fatalf("%v in %q", err, b)
+		}
+	}
+	for d := lineprotocol.NewDecoderWithBytes(b); d.Next(); {
+		p := point{tags: map[string]string{}, fields: map[string]any{}}
+		m, err := d.Measurement()
+		must(err)
+		p.measurement = string(m)
+		for {
+			k, v, err := d.NextTag()
+			must(err)
+			if k == nil {
+				break
+			}
+			p.tags[string(k)] = string(v)
+		}
+		for {
+			k, v, err := d.NextField()
+			must(err)
+			if k == nil {
+				break
+			}
+			p.fields[string(k)] = v.Interface()
+		}
+		p.at, err = d.Time(lineprotocol.Nanosecond, time.Time{})
+		must(err)
+		points = append(points, p)
+	}
+	return points
+}
+
+// points are the lines that a result must become, taken from it by the words
+// of Influx's comment.
+func pointsOf(r report.Result) []point {
+	st, c := r.Status, r.Counts
+	if st == nil {
+		return []point{{"awa_cluster", nil, map[string]any{"state": int64(r.State), "error": report.Printable(r.Text())}, now}}
+	}
+	tags := func(more ...string) map[string]string {
+		found := map[string]string{}
+		more = append(more, "agent", st.Agent, "cluster", st.Cluster)
+		for i := 0; i < len(more); i += 2 {
+			value := report.Printable(more[i+1])
+			if strings.HasSuffix(value, `\`) {
+				value = strings.TrimSuffix(value, `\`) + "?"
+			}
+			if value != "" {
+				found[more[i]] = value
+			}
+		}
+		return found
+	}
+	flag := func(b bool) int64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	fields := map[string]any{
+		"state": int64(r.State), "nodes": int64(c.Nodes), "online": int64(c.Online), "offline": int64(c.Offline), "mismatch": int64(c.Mismatch),
+		"unreachable": int64(c.Unreachable), "maintenance": int64(c.Maintenance), "isolated": flag(st.Isolated), "no_majority": flag(len(r.DeadVoters) > 0),
+		"took": st.Took.Seconds(), "list_state": int64(st.State), "voters": int64(len(st.Voters)),
+	}
+	if r.Maxima.Behind != nil {
+		fields["behind_max"], fields["rtt_max"] = int64(*r.Maxima.Behind), r.Maxima.RTT.Seconds()
+	}
+	if r.Maxima.Skew != nil {
+		fields["skew_max"] = r.Maxima.Skew.Seconds()
+	}
+	if st.Leader != "" {
+		fields["leader"] = report.Printable(st.Leader)
+	}
+	if c.Nodes == 0 {
+		fields["error"] = r.Text()
+	}
+	points := []point{{"awa_cluster", tags(), fields, st.SweptAt}}
+	taken := strings.Fields("agent cluster host node online verdict maintenance port rtt behind skew skew_error error time")
+	for _, n := range st.Nodes {
+		more := []string{"host", n.Node.Host, "node", n.Node.Name}
+		for key, value := range n.Node.Labels {
+			if slices.Contains(taken, key) || strings.HasPrefix(key, "label_") {
+				key = "label_" + key
+			}
+			if awa.CheckName(key) == nil {
+				more = append(more, key, value)
+			}
+		}
+		online := n.Verdict == awa.Online
+		fields := map[string]any{
+			"online": flag(online), "verdict": report.Printable(string(n.Verdict)), "maintenance": flag(n.Node.InMaintenance(now)), "port": int64(n.Node.Port),
+		}
+		if online {
+			fields["rtt"], fields["behind"] = n.RTT.Seconds(), int64(n.Behind)
+			if n.SkewError > 0 {
+				fields["skew"], fields["skew_error"] = n.Skew.Seconds(), n.SkewError.Seconds()
+			}
+		} else {
+			fields["error"] = report.Printable(report.Reason(n))
+		}
+		points = append(points, point{"awa_node", tags(more...), fields, st.SweptAt})
+	}
+	return points
+}
+
+// checkInflux fails when the lines, read again, are not the result.
+func checkInflux(t *testing.T, b []byte, r report.Result) {
+	t.Helper()
+	got, want := decode(t, b), pointsOf(r)
+	if len(got) != len(want) || bytes.Count(b, []byte("\n")) != len(want) {
+		t.Fatalf("%d points, want %d, in %q", len(got), len(want), b)
+	}
+	for i := range want {
+		comparePoints(t, got[i], want[i])
+	}
+}
+
+func TestInflux_decoded(t *testing.T) {
+	for name, r := range results(t) {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := report.Influx(&b, r); err != nil {
+				t.Fatal(err)
+			}
+			checkInflux(t, b.Bytes(), r)
+		})
+	}
+}
+
+func TestInflux_noAnswer(t *testing.T) {
+	r := report.NoAnswer([]report.Failure{{Agent: "h:1", Err: errors.New("connect: connection refused")}}, report.Critical, now)
+	var b bytes.Buffer
+	if err := report.Influx(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	got := decode(t, b.Bytes())
+	if len(got) != 1 {
+		t.Fatalf("%d points, want 1", len(got))
+	}
+	comparePoints(t, got[0], point{"awa_cluster", nil, map[string]any{
+		"state": int64(2), "error": "no agent answers: h:1 (connect: connection refused)",
+	}, now})
+}
+
+func comparePoints(t *testing.T, got, want point) {
+	t.Helper()
+	if got.measurement != want.measurement || !got.at.Equal(want.at) || len(got.tags) != len(want.tags) || len(got.fields) != len(want.fields) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for k, v := range want.tags {
+		if got.tags[k] != v {
+			t.Errorf("the tag %s is %q, want %q", k, got.tags[k], v)
+		}
+	}
+	for k, v := range want.fields {
+		if got.fields[k] != v {
+			t.Errorf("the field %s is %v, want %v", k, got.fields[k], v)
+		}
+	}
+}
