@@ -92,7 +92,7 @@ func views() map[string]awa.ClusterStatus {
 	st = cluster(3)
 	st.Agent = "a\"b\\c\nd{e=\"f\"} 1"
 	st.Nodes[0].Node.Name = st.Agent
-	st.Nodes[1].Node.Name = "\xff\xfe\x00ü漢"
+	st.Nodes[1].Node.Name = "\xff\xfe\tü漢"
 	st.Nodes[2].Node.Name, st.Nodes[2].Verdict = strings.Repeat("n", 300), "mis\nmatch"
 	all["hostile"] = st
 	return all
