@@ -24,14 +24,13 @@ func (c Config) webAddr() (string, error) {
 	if strings.Trim(c.Web, "0123456789") == "" {
 		return "", fmt.Errorf("%s is a port without an address: write 127.0.0.1:%[1]s for this machine only, or :%[1]s for every address", c.Web)
 	}
-	host, port := strings.Trim(c.Web, "[]"), defaultWebPort
-	if h, p, err := net.SplitHostPort(c.Web); err == nil {
-		host, port = h, p
-		if _, err := awa.ParsePort(p); err != nil && p != "0" {
-			return "", err
-		}
+	host, port, err := net.SplitHostPort(c.Web)
+	if err != nil {
+		host, port = strings.Trim(c.Web, "[]"), defaultWebPort
+	} else if _, err := awa.ParsePort(port); err != nil && port != "0" {
+		return "", err
 	}
-	if host != "" {
+	if !strings.HasPrefix(c.Web, ":") {
 		if err := awa.CheckHost(host); err != nil {
 			return "", err
 		}
