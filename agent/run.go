@@ -35,6 +35,7 @@ type runCmd struct {
 	Insecure    bool          `env:"AWA_INSECURE" help:"Without a key, allow to listen on other addresses than loopback: everybody who reaches the port may then edit the list. With one, allow a key file that others can read."`
 	Watch       time.Duration `placeholder:"TIME" default:"5s" env:"AWA_WATCH" help:"Time between sweeps in the background (${default})."`
 	PingTimeout time.Duration `placeholder:"TIME" default:"1s" env:"AWA_PING_TIMEOUT" help:"How long a node may take to answer (${default})."`
+	Web         string        `placeholder:"ADDR[:PORT]" env:"AWA_WEB" help:"Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever reaches it can read: 127.0.0.1, or :25484 for every address; port 25484 by default. None unless given."`
 	LogFormat   string        `enum:"text,json" default:"text" env:"AWA_LOG_FORMAT" help:"Format of the log on stderr: text or json (${default})."`
 	LogLevel    string        `enum:"debug,info,warn,error" default:"info" env:"AWA_LOG_LEVEL" help:"What is logged: debug, info, warn or error (${default})."`
 }
@@ -93,7 +94,7 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 	cfg := daemon.Config{
 		Name: c.MyName, Host: c.MyHost, Listen: c.Listen, DataDir: c.DataDir,
 		First: c.First, Join: c.Join, KeyFile: c.path(), Insecure: c.Insecure,
-		Watch: c.Watch, PingTimeout: c.PingTimeout, Log: log,
+		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, Log: log,
 	}
 	host, err := os.Hostname()
 	if err != nil && (cfg.Name == "" || cfg.Host == "") {

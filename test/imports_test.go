@@ -26,8 +26,9 @@ var allowed = map[string][]string{
 	"pkg/replica":           {"pkg/awa"},
 	"pkg/watch":             {"pkg/awa"},
 	"pkg/report":            {"pkg/awa"},
+	"pkg/metrics":           {"pkg/awa"},
 	"pkg/trust":             {"pkg/awa"},
-	"pkg/daemon":            {"pkg/awa", "pkg/store", "pkg/api", "pkg/api/server", "pkg/replica", "pkg/watch", "pkg/trust"},
+	"pkg/daemon":            {"pkg/awa", "pkg/store", "pkg/api", "pkg/api/server", "pkg/replica", "pkg/watch", "pkg/trust", "pkg/metrics"},
 	"agent":                 {"pkg/awa", "pkg/store", "pkg/api", "pkg/replica", "pkg/watch", "pkg/daemon", "pkg/trust"},
 	"check":                 {"pkg/awa", "pkg/api", "pkg/report", "pkg/trust"},
 }
@@ -36,10 +37,12 @@ var allowed = map[string][]string{
 // library is a language of its own: command lines and JSON.
 var owner = map[string][]string{
 	"github.com/alecthomas/kong":             {"agent", "check"},
-	"github.com/goccy/go-json":               {"pkg/store", "pkg/api", "pkg/api/internal/wire", "pkg/api/server", "pkg/replica", "pkg/report", "agent"},
+	"github.com/goccy/go-json":               {"pkg/store", "pkg/api", "pkg/api/internal/wire", "pkg/api/server", "pkg/replica", "pkg/report", "pkg/metrics", "agent"},
 	"github.com/hashicorp/go-hclog":          {"pkg/replica"},
 	"github.com/hashicorp/raft":              {"pkg/replica"},
 	"github.com/influxdata/line-protocol/v2": {"pkg/report"},
+	"github.com/prometheus/client_golang":    {"pkg/metrics"},
+	"github.com/prometheus/common":           {"pkg/metrics"},
 	"github.com/valyala/fasthttp":            {"pkg/api/server"},
 	"go.etcd.io/bbolt":                       {"pkg/store"},
 	"golang.org/x/sync":                      {"pkg/replica", "pkg/daemon", "pkg/watch"},

@@ -82,6 +82,13 @@ func TestStart_refused(t *testing.T) {
 		"a join that is no address":   {args: usual("--join", "h,a b"), code: 2, text: `join: "a b" is no host: give a DNS name or an IP address`},
 		"a short watch":               {args: usual("--watch", "1ms"), code: 2, text: "watch: 1ms is too short: use 100ms or more"},
 		"a long ping":                 {args: usual("--ping-timeout", "1m"), code: 2, text: "ping_timeout: use 10ms to 10s, not 1m0s"},
+		"a web port alone":            {args: usual("--first", "--web", "25484"), code: 2, text: "web: 25484 is a port without an address: write 127.0.0.1:25484 for this machine only, or :25484 for every address"},
+		"a web port that is none":     {args: usual("--first"), env: "AWA_WEB=127.0.0.1:http", code: 2, text: `web: "http"` + noPort},
+		"a web port that is missing":  {args: usual("--first", "--web", "127.0.0.1:"), code: 2, text: `web: ""` + noPort},
+		"a web host that is none":     {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"web":"a b"}`, code: 2, text: `web: "a b" is no host: give a DNS name or an IP address`},
+		"a web host that is missing":  {args: usual("--first", "--web", "[]"), code: 2, text: "web: the host is empty: give a DNS name or an IP address"},
+		"a web address of nobody's":   {args: usual("--first", "--web", "192.0.2.1:0"), code: 1, text: "open the port for Prometheus: listen tcp 192.0.2.1:0: bind: cannot assign requested address"},
+		"web of a wrong type":         {args: []string{"run"}, file: `{"web":25484}`, code: 2, text: "cluster_info.json: web must be a string, not 25484" + help},
 		"an unknown flag":             {args: usual("--fast"), code: 2, text: `unknown flag --fast, did you mean "--first"?` + help},
 		"an argument":                 {args: usual("now"), code: 2, text: "unexpected argument now" + help},
 		"a flag without a value":      {args: []string{"run", "--my-name"}, code: 2, text: `--my-name: expected string value but got "EOL" (<EOL>)` + help},
@@ -153,6 +160,13 @@ func TestStart_inUse(t *testing.T) {
 	t.Run("the port", func(t *testing.T) {
 		r := run(t, "awa-agent", "run", "--first", "--my-host", "127.0.0.1", "--listen", a.addr(), "--data-dir", filepath.Join(t.TempDir(), "data"))
 		want := "awa-agent: open the port: listen tcp " + a.addr() + ": bind: address already in use\n"
+		if r.code != 1 || r.errors != want {
+			t.Errorf("exit code %d with\n%swant\n%s", r.code, r.errors, want)
+		}
+	})
+	t.Run("the port for Prometheus", func(t *testing.T) {
+		r := run(t, "awa-agent", "run", "--first", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--web", a.addr(), "--data-dir", filepath.Join(t.TempDir(), "data"))
+		want := "awa-agent: open the port for Prometheus: listen tcp " + a.addr() + ": bind: address already in use\n"
 		if r.code != 1 || r.errors != want {
 			t.Errorf("exit code %d with\n%swant\n%s", r.code, r.errors, want)
 		}
@@ -270,7 +284,7 @@ func TestStart_originalsFile(t *testing.T) {
 		"my_port is a string": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": "PORT", "first": true, "data_dir": "data", "log_format": "json"}`,
 		"my_port is a number": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": PORT, "first": true, "data_dir": "data", "log_format": "json"}`,
 		"with all flags": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": "PORT", "listen": "127.0.0.1:PORT", "data_dir": "data", "first": true, "join": [],
-			"insecure": false, "watch": "1s", "ping_timeout": "500ms", "log_format": "json", "log_level": "info"}`,
+			"insecure": false, "watch": "1s", "ping_timeout": "500ms", "web": "127.0.0.1:0", "log_format": "json", "log_level": "info"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -44,6 +44,10 @@ const (
 	// ErrForbidden: the caller's key is not enough for the call, or is not
 	// accepted any more.
 	ErrForbidden Code = "forbidden"
+	// ErrNoNodes: the list holds no node.
+	ErrNoNodes Code = "no_nodes"
+	// ErrStarting: the agent has not looked around yet since it was started.
+	ErrStarting Code = "starting"
 	// ErrStopping: the agent is shutting down.
 	ErrStopping Code = "stopping"
 )

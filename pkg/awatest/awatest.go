@@ -185,6 +185,13 @@ func (c *Cluster) Name(i int) string { return c.agent(i).name }
 // Addr is the address of an agent.
 func (c *Cluster) Addr(i int) string { return c.net.addr(i) }
 
+// WebAddr is where Prometheus asks an agent that runs; "" when Config.Web is.
+func (c *Cluster) WebAddr(i int) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.agents[i].daemon.WebAddr()
+}
+
 // Dir is the data folder of an agent.
 func (c *Cluster) Dir(i int) string { return c.agent(i).dir }
 

@@ -90,11 +90,9 @@ func (a *agent) stranger(from awa.Caller, own string) {
 
 // Status implements server.Agent.
 func (a *agent) Status(_ context.Context, cached bool) (awa.ClusterStatus, error) {
-	m := a.store.Meta()
-	if m.Cluster == "" {
-		return awa.ClusterStatus{}, &awa.Fault{Code: awa.ErrNotJoined, Text: "agent " + a.cfg.Name + " holds no list yet: ask another one, or wait until it has joined"}
+	if err := a.hasList(); err != nil {
+		return awa.ClusterStatus{}, err
 	}
-	s := awa.ClusterStatus{Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID), Insecure: a.cfg.insecure()}
 	var look watch.Look
 	if cached {
 		look = a.watch.Last()
@@ -102,19 +100,35 @@ func (a *agent) Status(_ context.Context, cached bool) (awa.ClusterStatus, error
 	if look.At.IsZero() {
 		look = a.watch.Shared(a.store.State())
 	}
-	s.SweptAt, s.Took, s.Nodes, s.Isolated = look.At, look.Took, look.Nodes, look.Isolated
+	return a.status(look), nil
+}
+
+// hasList says that this agent has none yet.
+func (a *agent) hasList() error {
+	if a.store.Meta().Cluster != "" {
+		return nil
+	}
+	return &awa.Fault{Code: awa.ErrNotJoined, Text: "agent " + a.cfg.Name + " holds no list yet: ask another one, or wait until it has joined"}
+}
+
+// status is what a sweep saw, with what this agent knows besides.
+func (a *agent) status(look watch.Look) awa.ClusterStatus {
+	m := a.store.Meta()
+	s := awa.ClusterStatus{
+		Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID), State: a.store.State(), Insecure: a.cfg.insecure(),
+		Isolated: look.Isolated, SweptAt: look.At, Took: look.Took, Nodes: look.Nodes,
+	}
 	names := map[string]string{}
 	for _, n := range a.store.Nodes() {
 		names[n.UID] = n.Name
 	}
-	s.State = a.store.State()
 	s.Leader = names[a.replica.Leader()]
 	for _, uid := range a.replica.Voters() {
 		if name, ok := names[uid]; ok {
 			s.Voters = append(s.Voters, name)
 		}
 	}
-	return s, nil
+	return s
 }
 
 // Changes implements server.Agent.

@@ -56,6 +56,11 @@ type Config struct {
 	Watch time.Duration
 	// PingTimeout is the time of one ping, 1 s when 0.
 	PingTimeout time.Duration
+	// Web is the address of a second port, ADDR, ADDR:PORT or :PORT, where
+	// Prometheus reads /metrics and /sd over plain HTTP: whoever reaches it can
+	// read, and nobody edit. "" is none. Without an address it is every one;
+	// without a port it is 25484; port 0 is any free one.
+	Web string
 	// Clock is this agent's clock, as it tells it to others and compares theirs
 	// with it; nil is time.Now. No order of anything hangs on it.
 	Clock func() time.Time
@@ -102,6 +107,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := c.listenAddr(); err != nil {
 		return bad("listen: %v", err)
+	}
+	if _, err := c.webAddr(); err != nil {
+		return bad("web: %v", err)
 	}
 	return nil
 }
@@ -171,6 +179,7 @@ type Daemon struct {
 	replica *replica.Replica
 	watch   *watch.Watcher
 	agent   *agent
+	web     *web // nil without one
 	close   func() error
 }
 
@@ -205,6 +214,9 @@ func Open(cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the port: %w", err), st.Close())
 	}
+	if err := d.openWeb(); err != nil {
+		return nil, errors.Join(err, d.ln.Close(), st.Close())
+	}
 	if d.cfg.Port == 0 {
 		d.cfg.Port = awa.Port(d.ln.Addr().(*net.TCPAddr).Port)
 	}
@@ -215,6 +227,7 @@ func Open(cfg Config) (*Daemon, error) {
 	d.close = sync.OnceValue(func() error {
 		d.client.Close()
 		d.ln.Close()
+		d.closeWeb()
 		return st.Close()
 	})
 	return d, nil
@@ -261,6 +274,9 @@ func (d *Daemon) wire() {
 	})
 	d.replica = replica.New(d.replicaConfig())
 	d.server = server.NewServer(d.serverConfig())
+	if d.web != nil {
+		d.web.server = server.NewWebServer(newPages(d.agent), d.log)
+	}
 }
 
 func (d *Daemon) replicaConfig() replica.Config {
@@ -299,14 +315,21 @@ func (d *Daemon) Run(ctx context.Context) error {
 	parts, stopParts := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopParts()
 	group, failed := errgroup.WithContext(parts)
-	group.Go(func() error {
-		err := d.server.Serve(d.ln)
-		if parts.Err() != nil || ctx.Err() != nil {
-			return nil
-		}
-		return err
-	})
+	serve := func(s *server.Server, ln net.Listener) {
+		group.Go(func() error {
+			err := s.Serve(ln)
+			if parts.Err() != nil || ctx.Err() != nil {
+				return nil
+			}
+			return err
+		})
+	}
+	serve(d.server, d.ln)
 	d.log.Info("listening", "addr", d.Addr(), "name", d.cfg.Name, "version", awa.Version, "keys", d.keyIDs())
+	if d.web != nil {
+		serve(d.web.server, d.web.ln)
+		d.log.Info("listening for Prometheus", "addr", d.WebAddr())
+	}
 	group.Go(func() error {
 		live, stop := context.WithCancel(failed)
 		defer stop()
@@ -327,11 +350,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 }
 
 // stopServing ends what clients see of the agent, in an order that fails no
-// request under way: first the leadership goes, then the port.
+// request under way: first the leadership goes, then the ports.
 func (d *Daemon) stopServing() {
 	d.replica.HandOver()
 	ctx, cancel := context.WithTimeout(context.Background(), 1200*time.Millisecond)
 	defer cancel()
+	var web sync.WaitGroup
+	defer web.Wait()
+	web.Go(func() { d.stopWeb(ctx) })
 	if err := d.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		d.log.Info("some requests did not finish in time", "error", err)
 	}

@@ -135,6 +135,8 @@ func TestHandler_refusals(t *testing.T) {
 		"no majority":      {&awa.Fault{Code: awa.ErrNoMajority, Text: "so it is"}, 503, `{"error":"so it is","code":"no_majority"}`},
 		"unknown outcome":  {&awa.Fault{Code: awa.ErrUnknownOutcome, Text: "so it is"}, 503, `{"error":"so it is","code":"unknown_outcome"}`},
 		"not joined":       {&awa.Fault{Code: awa.ErrNotJoined, Text: "so it is"}, 503, `{"error":"so it is","code":"not_joined"}`},
+		"no nodes":         {&awa.Fault{Code: awa.ErrNoNodes, Text: "so it is"}, 503, `{"error":"so it is","code":"no_nodes"}`},
+		"starting":         {&awa.Fault{Code: awa.ErrStarting, Text: "so it is"}, 503, `{"error":"so it is","code":"starting"}`},
 		"stopping":         {&awa.Fault{Code: awa.ErrStopping, Text: "so it is"}, 503, `{"error":"so it is","code":"stopping"}`},
 		"wrapped":          {fmt.Errorf("do it: %w", &awa.Fault{Code: awa.ErrConflict, Text: "so it is"}), 409, `{"error":"do it: so it is","code":"conflict"}`},
 		"the lists differ": {&awa.Fault{Code: awa.ErrDamaged, Text: "so it is"}, 500, `{"error":"so it is","code":"damaged"}`},

@@ -90,7 +90,7 @@ func (g *guard) admit(conn net.Conn) (*guarded, bool) {
 	}
 	g.mu.Unlock()
 	if oldest != nil {
-		g.log.line(slog.LevelWarn, "pending", "too many connections have not asked anything yet, the oldest are closed", "of", oldest.at.String())
+		g.log.line(slog.LevelWarn, "pending", "too many connections of strangers are open, the oldest are closed", "of", oldest.at.String())
 		oldest.Conn.Close()
 	}
 	if full {

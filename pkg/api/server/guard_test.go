@@ -65,7 +65,7 @@ func TestGuard_pending(t *testing.T) {
 	if !third.closed || fourth.closed || other.closed {
 		t.Error("the oldest pending one of all should be closed, and no other")
 	}
-	if !strings.Contains(d.log.String(), "have not asked anything") {
+	if !strings.Contains(d.log.String(), "connections of strangers") {
 		t.Errorf("logged: %s", d.log)
 	}
 	d.closePending()

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -47,8 +45,8 @@ type Agent interface {
 
 // handler answers requests out of an Agent.
 type handler struct {
+	refuser
 	agent Agent
-	log   *slog.Logger
 	role  func(tls.ConnectionState) (awa.Role, bool) // nil: everybody may do everything
 }
 
@@ -79,12 +77,7 @@ func routes() []route {
 
 // serve finds the call and answers it.
 func (h *handler) serve(ctx *fasthttp.RequestCtx) {
-	defer func() {
-		if p := recover(); p != nil {
-			h.log.Error("panic in a request", "path", string(ctx.Path()), "panic", p)
-			h.refuse(ctx, wire.Faultf(wire.CodeInternal, "the agent failed at this request: see its log"))
-		}
-	}()
+	defer h.rescue(ctx)
 	r, role, err := h.admit(ctx)
 	var from awa.Caller
 	if err == nil && role == awa.RoleMember { // whoever can only read is no agent, whatever it says
@@ -99,6 +92,16 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 	if err != nil {
 		h.refuse(ctx, err)
 	}
+}
+
+// broken answers a request that could not be read. Whoever has no role is told
+// that alone.
+func (h *handler) broken(ctx *fasthttp.RequestCtx, err error) {
+	if _, nobody := h.roleOf(ctx); nobody != nil {
+		h.refuse(ctx, nobody)
+		return
+	}
+	h.unreadable(ctx, err)
 }
 
 // find finds a call; a HEAD is a GET.
@@ -120,49 +123,6 @@ func find(path, method string, ctx *fasthttp.RequestCtx) (route, error) {
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
 	return route{}, wire.Faultf(wire.CodeMethod, "%s does not take %s: use %s", path, clip(method), allow)
-}
-
-// refuse answers with an error.
-func (h *handler) refuse(ctx *fasthttp.RequestCtx, err error) {
-	status := statusOf(err)
-	body := wire.ErrorBody{Error: err.Error(), Code: wire.CodeInternal}
-	if !errors.As(err, &body.Code) { // not for a client to read
-		body.Error = "the agent failed at this request: see its log"
-	}
-	if status == fasthttp.StatusInternalServerError {
-		h.log.Error("request failed", "method", string(ctx.Method()), "path", string(ctx.Path()), "error", err)
-	}
-	b, _ := wire.Encode(body)
-	ctx.Response.SetBodyRaw(b)
-	ctx.SetContentType("application/json")
-	ctx.SetStatusCode(status)
-}
-
-// statusOf maps an error's code to the HTTP status that fits it.
-func statusOf(err error) int {
-	var code awa.Code
-	if !errors.As(err, &code) {
-		return fasthttp.StatusInternalServerError
-	}
-	switch code {
-	case awa.ErrBadInput:
-		return fasthttp.StatusBadRequest
-	case awa.ErrForbidden:
-		return fasthttp.StatusForbidden
-	case awa.ErrUnknownNode, wire.CodeNotFound:
-		return fasthttp.StatusNotFound
-	case wire.CodeMethod:
-		return fasthttp.StatusMethodNotAllowed
-	case wire.CodeTooLarge:
-		return fasthttp.StatusRequestEntityTooLarge
-	case awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrConflict, awa.ErrGap, awa.ErrOtherCluster, awa.ErrOtherHistory:
-		return fasthttp.StatusConflict
-	case awa.ErrOtherAgent:
-		return fasthttp.StatusMisdirectedRequest
-	case awa.ErrNoMajority, awa.ErrUnknownOutcome, awa.ErrNotJoined, awa.ErrStopping:
-		return fasthttp.StatusServiceUnavailable
-	}
-	return fasthttp.StatusInternalServerError
 }
 
 // answer sends v as JSON.

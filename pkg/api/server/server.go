@@ -17,7 +17,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"are-we-alive/pkg/api/internal/wire"
 	"are-we-alive/pkg/awa"
 )
 
@@ -46,8 +45,8 @@ type Config struct {
 	Role func(tls.ConnectionState) (awa.Role, bool)
 }
 
-// Server answers the agent's calls on one listener. The zero value is not
-// usable: see NewServer.
+// Server answers requests on one listener: see NewServer for the agent's calls,
+// and NewWebServer for the pages that Prometheus reads.
 type Server struct {
 	http   *fasthttp.Server
 	log    *slog.Logger
@@ -61,11 +60,18 @@ type Server struct {
 
 // NewServer makes a server for an agent; it starts nothing.
 func NewServer(cfg Config) *Server {
-	h := &handler{agent: cfg.Agent, log: cfg.Log, role: cfg.Role}
-	r := &ration{log: cfg.Log}
-	return &Server{log: cfg.Log, secure: cfg.Secure, ration: r, limits: standardLimits(), http: &fasthttp.Server{
-		Handler:               h.serve,
-		ErrorHandler:          h.broken,
+	h := &handler{refuser: refuser{cfg.Log, maxBody}, agent: cfg.Agent, role: cfg.Role}
+	s := newServer(cfg.Log, h.serve, h.broken, maxBody)
+	s.secure, s.limits = cfg.Secure, standardLimits()
+	return s
+}
+
+// newServer makes a server of one kind, without its limits on connections.
+func newServer(log *slog.Logger, serve fasthttp.RequestHandler, broken func(*fasthttp.RequestCtx, error), maxBody int) *Server {
+	r := &ration{log: log}
+	return &Server{log: log, ration: r, http: &fasthttp.Server{
+		Handler:               serve,
+		ErrorHandler:          broken,
 		ReadTimeout:           readTimeout,
 		WriteTimeout:          writeTimeout,
 		IdleTimeout:           idleTimeout,
@@ -168,30 +174,3 @@ type lazy struct {
 
 // LogValue implements slog.LogValuer.
 func (l lazy) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf(l.format, l.args...)) }
-
-// broken answers a request that could not be read.
-func (h *handler) broken(ctx *fasthttp.RequestCtx, err error) {
-	var small *fasthttp.ErrSmallBuffer
-	_, nobody := h.roleOf(ctx)
-	switch {
-	case nobody != nil:
-		h.refuse(ctx, nobody)
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		h.refuse(ctx, wire.Faultf(wire.CodeTooLarge, "the body is larger than %d bytes: nothing was changed", maxBody))
-	case errors.As(err, &small):
-		h.refuse(ctx, wire.Faultf(wire.CodeTooLarge, "the request's head is larger than %d bytes", maxHeader))
-		ctx.SetStatusCode(fasthttp.StatusRequestHeaderFieldsTooLarge)
-	case isTimeout(err):
-		h.refuse(ctx, wire.Faultf(awa.ErrBadInput, "the request did not arrive whole within %s", readTimeout))
-		ctx.SetStatusCode(fasthttp.StatusRequestTimeout)
-	default:
-		h.refuse(ctx, wire.Faultf(awa.ErrBadInput, "this is no HTTP request that can be read: nothing was changed"))
-	}
-}
-
-// isTimeout tells whether a time was over; fasthttp's own such error is no
-// net.Error.
-func isTimeout(err error) bool {
-	var late interface{ Timeout() bool }
-	return errors.As(err, &late) && late.Timeout()
-}

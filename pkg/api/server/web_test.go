@@ -1,0 +1,163 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
+)
+
+// fakeWeb is what a web server shows.
+type fakeWeb struct {
+	metrics, targets func() ([]byte, error)
+}
+
+func (f *fakeWeb) Metrics() ([]byte, string, error) {
+	b, err := f.metrics()
+	return b, "text/metrics", err
+}
+
+func (f *fakeWeb) Targets() ([]byte, error) { return f.targets() }
+
+func text(s string) func() ([]byte, error) {
+	return func() ([]byte, error) { return []byte(s), nil }
+}
+
+func failing(err error) func() ([]byte, error) {
+	return func() ([]byte, error) { return nil, err }
+}
+
+// openWeb answers for a Web on a free port until the test ends.
+func openWeb(t *testing.T, pages Web) (addr string, log *testaid.Log) {
+	t.Helper()
+	log = &testaid.Log{}
+	return testaid.Serve(t, NewWebServer(pages, slog.New(slog.NewTextHandler(log, nil)))), log
+}
+
+func TestWeb(t *testing.T) {
+	const index = "An agent of are-we-alive.\n/metrics  for Prometheus to scrape\n/sd       the nodes as targets, for http_sd_configs\n"
+	const jsonType, failed = "application/json", `{"error":"the agent failed at this request: see its log","code":"internal"}`
+	empty := &awa.Fault{Code: awa.ErrNoNodes, Text: "no node"}
+	ok := &fakeWeb{text("awa_x 1\n"), text("[]")}
+	for name, c := range map[string]struct {
+		pages  *fakeWeb
+		send   string
+		status int
+		media  string
+		body   string
+		logged string
+	}{
+		"metrics":                  {ok, message("GET", "/metrics", ""), 200, "text/metrics", "awa_x 1\n", ""},
+		"with a parameter":         {ok, message("GET", "/metrics?name[]=x", ""), 200, "text/metrics", "awa_x 1\n", ""},
+		"targets":                  {ok, message("GET", "/sd", ""), 200, jsonType, "[]", ""},
+		"what there is":            {ok, message("GET", "/", ""), 200, "text/plain; charset=utf-8", index, ""},
+		"HEAD":                     {ok, message("HEAD", "/sd", ""), 200, jsonType, "", ""},
+		"a body that nobody wants": {ok, message("GET", "/sd", "x"), 200, jsonType, "[]", ""},
+
+		"another path":           {ok, message("GET", "/v1/status", ""), 404, jsonType, `{"error":"there is no /v1/status here: this port has /metrics and /sd","code":"not_found"}`, ""},
+		"another path, edited":   {ok, message("POST", "/v1/changes", "{}"), 404, jsonType, `{"error":"there is no /v1/changes here: this port has /metrics and /sd","code":"not_found"}`, ""},
+		"POST":                   {ok, message("POST", "/sd", "[]"), 405, jsonType, `{"error":"/sd does not take POST: use GET","code":"method_not_allowed"}`, ""},
+		"DELETE":                 {ok, message("DELETE", "/metrics", ""), 405, jsonType, `{"error":"/metrics does not take DELETE: use GET","code":"method_not_allowed"}`, ""},
+		"OPTIONS":                {ok, message("OPTIONS", "/", ""), 405, jsonType, `{"error":"/ does not take OPTIONS: use GET","code":"method_not_allowed"}`, ""},
+		"a body that is too big": {ok, message("POST", "/sd", strings.Repeat("x", maxWebBody+1)), 413, jsonType, `{"error":"the body is larger than 4096 bytes: nothing was changed","code":"too_large"}`, ""},
+		"a head that is too big": {ok, message("GET", "/sd", "", "X: "+strings.Repeat("x", maxHeader)), 431, jsonType, `{"error":"the request's head is larger than 8192 bytes","code":"too_large"}`, ""},
+		"no HTTP":                {ok, "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400, jsonType, `{"error":"this is no HTTP request that can be read: nothing was changed","code":"bad_input"}`, ""},
+
+		"no nodes":           {&fakeWeb{targets: failing(empty)}, message("GET", "/sd", ""), 503, jsonType, `{"error":"no node","code":"no_nodes"}`, ""},
+		"just started":       {&fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrStarting, Text: "wait"})}, message("GET", "/sd", ""), 503, jsonType, `{"error":"wait","code":"starting"}`, ""},
+		"no list":            {&fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list"})}, message("GET", "/sd", ""), 503, jsonType, `{"error":"no list","code":"not_joined"}`, ""},
+		"an unknown failure": {&fakeWeb{metrics: failing(errors.New("secret"))}, message("GET", "/metrics", ""), 500, jsonType, failed, "secret"},
+		"a panic":            {&fakeWeb{metrics: func() ([]byte, error) { panic("secret") }}, message("GET", "/metrics", ""), 500, jsonType, failed, "secret"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr, log := openWeb(t, c.pages)
+			method, _, _ := strings.Cut(c.send, " ")
+			r := talk(t, addr, c.send, false, method)[0]
+			if r.StatusCode != c.status || r.Header.Get("Content-Type") != c.media || bodyOf(r) != c.body {
+				t.Errorf("%s, %s\n%s\nwant %d, %s\n%s", r.Status, r.Header.Get("Content-Type"), bodyOf(r), c.status, c.media, c.body)
+			}
+			if allow := r.Header.Get("Allow"); (allow == "GET, HEAD") != (c.status == http.StatusMethodNotAllowed) {
+				t.Errorf("Allow: %q", allow)
+			}
+			if method == http.MethodHead && r.ContentLength != 2 {
+				t.Errorf("the length of what GET gives is %d", r.ContentLength)
+			}
+			if c.logged != "" && !strings.Contains(log.String(), c.logged) || c.logged == "" && log.String() != "" {
+				t.Errorf("logged: %s", log)
+			}
+		})
+	}
+}
+
+// TestWeb_crowd has strangers hold as many connections as they like, with and
+// without a request on them: Prometheus gets through.
+func TestWeb_crowd(t *testing.T) {
+	addr, log := openWeb(t, &fakeWeb{metrics: text("awa_x 1\n")})
+	var crowd []net.Conn
+	for i := range 3 * webLimits().pendingPerAddr {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if i%2 == 0 {
+			io.WriteString(c, message("GET", "/metrics", "")) // fails when it was closed meanwhile
+		}
+		crowd = append(crowd, c)
+	}
+	if r := talk(t, addr, message("GET", "/metrics", ""), false, "GET")[0]; r.StatusCode != 200 || bodyOf(r) != "awa_x 1\n" {
+		t.Errorf("%s", r.Status)
+	}
+	for i, c := range crowd[:2*webLimits().pendingPerAddr] {
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.Copy(io.Discard, c); isTimeout(err) {
+			t.Fatalf("connection %d of the crowd is still open", i)
+		}
+	}
+	if !strings.Contains(log.String(), "too many connections of strangers") {
+		t.Errorf("logged: %s", log)
+	}
+}
+
+// TestWeb_Shutdown ends with its context, whoever doesn't read what it asked for.
+func TestWeb_Shutdown(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered := make(chan struct{}, 1)
+	s := NewWebServer(&fakeWeb{metrics: func() ([]byte, error) {
+		entered <- struct{}{}
+		return make([]byte, 64<<20), nil
+	}}, slog.New(slog.DiscardHandler))
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ln) }()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, message("GET", "/metrics", ""))
+	<-entered
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
+		t.Error("the connection is still open")
+	}
+}

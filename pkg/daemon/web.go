@@ -1,0 +1,119 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"are-we-alive/pkg/api/server"
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/metrics"
+)
+
+// defaultWebPort is the port of Config.Web when it names none: the one after
+// awa.DefaultPort.
+const defaultWebPort = "25484"
+
+// webAddr is the address that Prometheus asks; "" for none.
+func (c Config) webAddr() (string, error) {
+	if c.Web == "" {
+		return "", nil
+	}
+	if strings.Trim(c.Web, "0123456789") == "" {
+		return "", fmt.Errorf("%s is a port without an address: write 127.0.0.1:%[1]s for this machine only, or :%[1]s for every address", c.Web)
+	}
+	host, port, err := net.SplitHostPort(c.Web)
+	if err != nil {
+		host, port = strings.Trim(c.Web, "[]"), defaultWebPort
+	} else if _, err := awa.ParsePort(port); err != nil && port != "0" {
+		return "", err
+	}
+	if !strings.HasPrefix(c.Web, ":") {
+		if err := awa.CheckHost(host); err != nil {
+			return "", err
+		}
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// web is the agent's second port, which Prometheus asks.
+type web struct {
+	ln     net.Listener
+	server *server.Server
+}
+
+// openWeb opens the second port, if there shall be one.
+func (d *Daemon) openWeb() error {
+	addr, err := d.cfg.webAddr()
+	if err != nil || addr == "" {
+		return err
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("open the port for Prometheus: %w", err)
+	}
+	if at := ln.Addr().(*net.TCPAddr); !at.IP.IsLoopback() {
+		d.log.Warn("everybody who reaches the port for Prometheus can read what this agent knows of the cluster: --web 127.0.0.1 keeps it to this machine", "addr", at.String())
+	}
+	d.web = &web{ln: ln}
+	return nil
+}
+
+// stopWeb lets the requests under way at the second port finish until ctx
+// ends, and closes it and its connections.
+func (d *Daemon) stopWeb(ctx context.Context) {
+	if d.web == nil {
+		return
+	}
+	if err := d.web.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		d.log.Info("some requests at the port for Prometheus did not finish in time", "error", err)
+	}
+	d.closeWeb() // when Serve had not begun
+}
+
+// closeWeb closes the second port; it is safe to call it twice.
+func (d *Daemon) closeWeb() {
+	if d.web != nil {
+		d.web.ln.Close()
+	}
+}
+
+// WebAddr is the address that Prometheus asks, "" when there is none.
+func (d *Daemon) WebAddr() string {
+	if d.web == nil {
+		return ""
+	}
+	return d.web.ln.Addr().String()
+}
+
+var _ server.Web = (*pages)(nil)
+
+// pages are what Prometheus reads. They never cause a sweep.
+type pages struct {
+	agent    *agent
+	exporter *metrics.Exporter
+}
+
+func newPages(a *agent) *pages {
+	return &pages{a, metrics.New(func() awa.ClusterStatus { return a.status(a.watch.Last()) }, a.cfg.Clock)}
+}
+
+// Metrics implements server.Web.
+func (p *pages) Metrics() (body []byte, mediaType string, err error) {
+	body, err = p.exporter.Text()
+	return body, metrics.ContentType, err
+}
+
+// Targets implements server.Web. Before the first sweep the list may lack what
+// was changed while this agent was down: the sweep finds out who has more.
+func (p *pages) Targets() ([]byte, error) {
+	if err := p.agent.hasList(); err != nil {
+		return nil, err
+	}
+	if p.agent.watch.Last().At.IsZero() {
+		return nil, &awa.Fault{Code: awa.ErrStarting, Text: "agent " + p.agent.cfg.Name + " was just started and compares its list with the other agents first: ask again in a few seconds"}
+	}
+	return metrics.Targets(p.agent.store.Meta().Cluster, p.agent.store.Nodes(), p.agent.cfg.Clock())
+}
