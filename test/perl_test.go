@@ -3,10 +3,8 @@
 package test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -14,9 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/awatest/testaid"
 	"are-we-alive/pkg/report"
 )
@@ -81,17 +77,15 @@ func askPerl(t *testing.T, questions []perlQuestion) []perlAnswer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answers []perlAnswer
-	lines := bufio.NewScanner(bytes.NewReader(out))
-	for lines.Scan() {
-		var a perlAnswer
-		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
-			t.Fatalf("%v: %s", err, lines.Bytes())
+	answers := make([]perlAnswer, len(questions))
+	read := json.NewDecoder(bytes.NewReader(out))
+	for i := range answers {
+		if err := read.Decode(&answers[i]); err != nil {
+			t.Fatalf("answer %d of %d: %v", i+1, len(answers), err)
 		}
-		answers = append(answers, a)
 	}
-	if len(answers) != len(questions) || lines.Err() != nil {
-		t.Fatalf("%d answers to %d questions, %v", len(answers), len(questions), lines.Err())
+	if read.More() {
+		t.Fatal("Perl gave more answers than it was asked for")
 	}
 	return answers
 }
@@ -284,144 +278,4 @@ func TestPerl_percent(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestPerl_state holds the state of a check against what Perl's module gives
-// for the same ranges and the same number of dead nodes.
-func TestPerl_state(t *testing.T) {
-	t.Parallel()
-	r := newGenerator(t)
-	var states []report.State
-	var questions []perlQuestion
-	for len(states) < perlCases {
-		warning, critical := spec(r), spec(r)
-		rules, err := rulesOf(warning, critical)
-		if err != nil {
-			continue
-		}
-		n := 1 + r.IntN(40)
-		dead := r.IntN(n + 1)
-		st := awa.ClusterStatus{Nodes: make([]awa.NodeStatus, n)}
-		for i := range st.Nodes {
-			st.Nodes[i].Verdict = awa.Online
-			if i < dead {
-				st.Nodes[i].Verdict = pick(r, awa.Offline, awa.Mismatch)
-			}
-		}
-		states = append(states, report.Evaluate(st, rules, time.Now()).State)
-		questions = append(questions, perlQuestion{Warning: &warning, Critical: &critical, Values: []string{strconv.Itoa(dead)}})
-	}
-	seen := map[report.State]int{}
-	for i, perl := range askPerl(t, questions) {
-		seen[states[i]]++
-		if q := questions[i]; perl.Codes[0] != states[i].ExitCode() {
-			t.Errorf("-w %q -c %q and %s dead nodes: %v, and in Perl %d", *q.Warning, *q.Critical, q.Values[0], states[i], perl.Codes[0])
-		}
-	}
-	for s := report.OK; s <= report.Critical; s++ {
-		if seen[s] < perlCases/20 {
-			t.Errorf("only %d cases came to %v", seen[s], s)
-		}
-	}
-}
-
-func rulesOf(warning, critical string) (rules report.Rules, err error) {
-	if rules.Warning, err = report.ParseThreshold(warning); err == nil {
-		rules.Critical, err = report.ParseThreshold(critical)
-	}
-	return rules, err
-}
-
-// TestPerl_perfdata reads the perfdata of generated results with Perl's
-// module: all values come through as they were meant.
-func TestPerl_perfdata(t *testing.T) {
-	t.Parallel()
-	r := newGenerator(t)
-	var meant [][]perfValue
-	var questions []perlQuestion
-	for len(meant) < perlCases {
-		warning, critical := spec(r), spec(r)
-		rules, err := rulesOf(warning, critical)
-		if err != nil {
-			continue
-		}
-		st := generatedStatus(r)
-		result := report.Evaluate(st, rules, time.Now())
-		result.Took = time.Duration(1+r.IntN(10_000_000)) * time.Microsecond
-		var b bytes.Buffer
-		if err := report.Nagios(&b, result); err != nil {
-			t.Fatal(err)
-		}
-		_, perf, found := strings.Cut(strings.TrimSpace(b.String()), " | ")
-		if !found {
-			t.Fatalf("no perfdata in %q", b.String())
-		}
-		questions = append(questions, perlQuestion{Perfdata: &perf})
-		meant = append(meant, meantPerfdata(st, rules, result))
-	}
-	for i, perl := range askPerl(t, questions) {
-		want := meant[i]
-		for k := range want {
-			want[k] = readByPerl(want[k])
-		}
-		if got := fmt.Sprintf("%q", perl.Perfdata); got != fmt.Sprintf("%q", want) {
-			t.Errorf("of %q Perl reads\n%s, which was meant as\n%q", *questions[i].Perfdata, got, want)
-		}
-	}
-}
-
-// generatedStatus has nodes of all kinds, or of few.
-func generatedStatus(r *rand.Rand) awa.ClusterStatus {
-	verdicts := [][]awa.Verdict{{awa.Online}, {awa.Offline, awa.Mismatch}, {awa.Online, awa.Offline, awa.Unreachable, awa.Mismatch}}[r.IntN(3)]
-	st := awa.ClusterStatus{Nodes: make([]awa.NodeStatus, 1+r.IntN(pick(r, 3, 50, 1000)))}
-	for i := range st.Nodes {
-		n := &st.Nodes[i]
-		n.Node = awa.Node{ID: uint64(i + 1), Name: fmt.Sprint("n", i+1), Host: "10.0.0.1", Port: awa.DefaultPort}
-		if n.Verdict = verdicts[r.IntN(len(verdicts))]; n.Verdict == awa.Online {
-			n.RTT = time.Duration(r.IntN(pick(r, 10, 1000, 1_000_000))) * time.Microsecond
-		}
-		if r.IntN(5) == 0 {
-			n.Node.Maintenance = time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
-		}
-	}
-	return st
-}
-
-// meantPerfdata is what the perfdata of a result is to say.
-func meantPerfdata(st awa.ClusterStatus, rules report.Rules, result report.Result) []perfValue {
-	counts := map[awa.Verdict]int{}
-	var rtt time.Duration
-	for _, n := range st.Nodes {
-		if n.Verdict == awa.Online || n.Node.Maintenance == "" {
-			counts[n.Verdict]++
-		}
-		rtt = max(rtt, n.RTT)
-	}
-	whole := strconv.Itoa(len(st.Nodes))
-	count := func(label string, n int) perfValue {
-		return perfValue{Label: label, Value: strconv.Itoa(n), Min: "0", Max: whole}
-	}
-	seconds := func(label string, d time.Duration) perfValue {
-		return perfValue{Label: label, Value: strconv.FormatFloat(float64(d.Microseconds())/1e6, 'g', -1, 64), UOM: "s", Min: "0"}
-	}
-	dead := count("offline", counts[awa.Offline]+counts[awa.Mismatch])
-	dead.Warning, dead.Critical = rules.Warning.Absolute(len(st.Nodes)), rules.Critical.Absolute(len(st.Nodes))
-	all := []perfValue{count("online", counts[awa.Online]), dead, count("unreachable", counts[awa.Unreachable])}
-	if counts[awa.Online] > 0 {
-		all = append(all, seconds("rtt_max", rtt))
-	}
-	return append(all, seconds("time", result.Took),
-		perfValue{Label: "state", Value: strconv.Itoa(result.State.ExitCode()), Min: "0", Max: "3"})
-}
-
-// readByPerl is what Perl's module reads of a value. It knows no @, although
-// the guidelines do: it stops at the first one, and leaves out the rest.
-func readByPerl(v perfValue) perfValue {
-	switch {
-	case strings.HasPrefix(v.Warning, "@"):
-		v.Warning, v.Critical, v.Min, v.Max = "", "", "", ""
-	case strings.HasPrefix(v.Critical, "@"):
-		v.Critical, v.Min, v.Max = "", "", ""
-	}
-	return v
 }
