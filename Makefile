@@ -23,7 +23,7 @@ test: lint ## What must hold before a commit: lint, and the quick tests with the
 	@[ -n "$(RACE)" ] || [ -z "$$AWA_TEST_NO_SKIP" ]
 	$(GO) test $(RACE) -timeout 10m ./...
 
-system-test: ## Tests with programs from Debian, which this installs (root).
+system-test: ## Tests with programs from Debian, which this installs (root), and with Telegraf, which they build.
 	test/install-debian.sh
 	$(GO) test -tags system -timeout 20m -count 1 ./test
 

@@ -1,11 +1,19 @@
 #!/bin/sh
-# Installs, from Debian, what our programs are run against: ruby and
-# ruby-sqlite3 by `make system-test` (a client of the original program's kind),
-# monitoring-plugins-basic by `make bench` (check_http, check_awa's yardstick).
+# Installs, from Debian, what our programs are run against: by `make
+# system-test` ruby and ruby-sqlite3 (a client of the original program's kind),
+# libmonitoring-plugin-perl (another reader of ranges and perfdata)
+# and the monitoring systems that run check_awa, each under its package's name;
+# by `make bench` monitoring-plugins-basic (check_http, check_awa's yardstick).
 # `make fault-test` names its own packages as arguments.
 set -eu
 
-packages="${*:-ruby ruby-sqlite3 monitoring-plugins-basic}"
+packages="${*:-
+	libmonitoring-plugin-perl
+	monitoring-plugins-basic
+	prometheus
+	ruby
+	ruby-sqlite3
+}"
 
 missing=""
 for package in $packages; do
@@ -14,7 +22,7 @@ for package in $packages; do
 	fi
 done
 if [ -z "$missing" ]; then
-	echo "== All that is needed from Debian is installed: $packages"
+	echo "== All that is needed from Debian is installed:" $packages
 	exit 0
 fi
 if ! command -v apt-get >/dev/null; then
