@@ -9,6 +9,7 @@ set -eu
 
 packages="${*:-
 	libmonitoring-plugin-perl
+	icinga2-bin
 	monitoring-plugins-basic
 	prometheus
 	ruby
