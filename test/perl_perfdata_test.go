@@ -41,7 +41,7 @@ func TestPerl_state(t *testing.T) {
 	for i, perl := range askPerl(t, questions) {
 		seen[states[i]]++
 		if q := questions[i]; perl.Codes[0] != states[i].ExitCode() {
-			t.Errorf("-w %q -c %q and %s dead nodes: %v, and in Perl %d", *q.Warning, *q.Critical, q.Values[0], states[i], perl.Codes[0])
+			t.Fatalf("-w %q -c %q and %s dead nodes: %v, and in Perl %d", *q.Warning, *q.Critical, q.Values[0], states[i], perl.Codes[0])
 		}
 	}
 	for s := report.OK; s <= report.Critical; s++ {
@@ -105,7 +105,7 @@ func TestPerl_perfdata(t *testing.T) {
 			want[k] = readByPerl(want[k])
 		}
 		if got := fmt.Sprintf("%q", perl.Perfdata); got != fmt.Sprintf("%q", want) {
-			t.Errorf("of %q Perl reads\n%s, which was meant as\n%q", *questions[i].Perfdata, got, want)
+			t.Fatalf("of %q Perl reads\n%s, which was meant as\n%q", *questions[i].Perfdata, got, want)
 		}
 	}
 }

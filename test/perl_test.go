@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -203,12 +204,12 @@ func TestPerl_ranges(t *testing.T) {
 		if why := strictReason(s); why != "" {
 			stricter++
 			if err == nil {
-				t.Errorf("%q is taken for %v, although %s", s, ours, why)
+				t.Fatalf("%q is taken for %v, although %s", s, ours, why)
 			}
 			continue
 		}
 		if (err == nil) != perl.Taken {
-			t.Errorf("%q: our error is %v, and Perl takes it: %v", s, err, perl.Taken)
+			t.Fatalf("%q: our error is %v, and Perl takes it: %v", s, err, perl.Taken)
 		}
 		if err != nil {
 			refused++
@@ -217,7 +218,7 @@ func TestPerl_ranges(t *testing.T) {
 		taken++
 		for k, v := range values[i] {
 			if got := ours.Alerts(v, 0); got != perl.Alerts[k] {
-				t.Errorf("%q alerts at %v: %v, and in Perl %v", s, v, got, perl.Alerts[k])
+				t.Fatalf("%q alerts at %v: %v, and in Perl %v", s, v, got, perl.Alerts[k])
 			}
 		}
 	}
@@ -228,54 +229,72 @@ func TestPerl_ranges(t *testing.T) {
 }
 
 // TestPerl_percent holds ranges with percentages, which Perl's module refuses,
-// against it as what they become in perfdata.
+// against the numbers that they come to, and these against what stands in
+// perfdata.
 func TestPerl_percent(t *testing.T) {
 	t.Parallel()
 	r := newGenerator(t)
-	percent := func() string { return strings.TrimLeft(bound(r), "+-") + "%" }
-	var specs, absolute []string
-	var wholes []int
-	var values [][]float64
+	var cases []percentCase
 	var questions []perlQuestion
-	for len(specs) < perlCases {
-		s := pick(r, "", "@") + pick(r, percent(), percent()+":", "~:"+percent(), percent()+":"+percent())
-		th, err := report.ParseThreshold(s)
+	for len(cases) < perlCases {
+		c, numbers := generatedPercent(r)
+		th, err := report.ParseThreshold(c.spec)
 		if err != nil {
 			continue // its start is above its end
 		}
-		whole := 1 + r.IntN(2000)
-		abs := th.Absolute(whole)
-		if abs == "" {
-			continue // no number of nodes can leave it
+		c.ours, c.perfdata = th, th.Absolute(c.whole)
+		for _, v := range around(r, numbers) {
+			c.values = append(c.values, math.Abs(math.Round(v))) // numbers of nodes
 		}
-		// The numbers of nodes around its bounds, of which none is negative.
-		var vs []float64
-		for _, v := range around(r, abs) {
-			vs = append(vs, math.Abs(math.Round(v)))
-		}
-		specs, absolute, wholes, values = append(specs, s), append(absolute, abs), append(wholes, whole), append(values, vs)
-	}
-	for i := range specs {
-		questions = append(questions, perlQuestion{Range: &specs[i]}, perlQuestion{Range: &absolute[i], Values: texts(values[i])})
+		cases = append(cases, c)
+		values := texts(c.values)
+		questions = append(questions, perlQuestion{Range: &c.spec}, perlQuestion{Range: &numbers, Values: values}, perlQuestion{Range: &c.perfdata, Values: values})
 	}
 	answers := askPerl(t, questions)
-	for i, s := range specs {
-		if answers[2*i].Taken {
-			t.Errorf("Perl takes %q: compare it as it is", s)
+	for i, c := range cases {
+		asIs, numbers, perfdata := answers[3*i], answers[3*i+1], answers[3*i+2]
+		if asIs.Taken {
+			t.Fatalf("Perl takes %q: compare it as it is", c.spec)
 		}
-		perl := answers[2*i+1]
-		if !perl.Taken {
-			t.Errorf("%q of %d nodes is %q in perfdata, which Perl refuses", s, wholes[i], absolute[i])
-			continue
+		if !perfdata.Taken && c.perfdata != "" {
+			t.Fatalf("%q of %d nodes is %q in perfdata, which Perl refuses", c.spec, c.whole, c.perfdata)
 		}
-		th, err := report.ParseThreshold(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k, v := range values[i] {
-			if got := th.Alerts(v, wholes[i]); got != perl.Alerts[k] {
-				t.Errorf("%q of %d nodes alerts at %v: %v, and in Perl, of %q, %v", s, wholes[i], v, got, absolute[i], perl.Alerts[k])
+		for k, v := range c.values {
+			got := c.ours.Alerts(v, c.whole)
+			if want := numbers.Alerts[k]; got != want {
+				t.Fatalf("%q of %d nodes alerts at %v: %v, and in Perl, of %s, %v", c.spec, c.whole, v, got, *questions[3*i+1].Range, want)
+			}
+			if want := c.perfdata != "" && perfdata.Alerts[k]; got != want {
+				t.Fatalf("%q of %d nodes alerts at %v: %v, and in Perl, of %q in perfdata, %v", c.spec, c.whole, v, got, c.perfdata, want)
 			}
 		}
 	}
+}
+
+// percentCase is a range with percentages of whole.
+type percentCase struct {
+	spec     string
+	whole    int
+	ours     report.Threshold
+	perfdata string // "" when no number of nodes can leave the range
+	values   []float64
+}
+
+// generatedPercent makes a range with percentages, and the same range with
+// their numbers of nodes. They have at most four digits behind the point, so
+// that six are all that the numbers have.
+func generatedPercent(r *rand.Rand) (c percentCase, numbers string) {
+	c.whole = 1 + r.IntN(2000)
+	bound := func() (percent, number string) {
+		percent = strconv.FormatFloat(r.Float64()*pick(r, 1., 20, 120), 'f', r.IntN(5), 64)
+		exact, _ := new(big.Rat).SetString(percent)
+		exact.Mul(exact, big.NewRat(int64(c.whole), 100))
+		return percent + "%", exact.FloatString(6)
+	}
+	lo, loNumber := bound()
+	hi, hiNumber := bound()
+	form := pick(r, "", "@") + pick(r, "HI", "LO:", "~:HI", "LO:HI")
+	fill := func(lo, hi string) string { return strings.NewReplacer("LO", lo, "HI", hi).Replace(form) }
+	c.spec = fill(lo, hi)
+	return c, fill(loNumber, hiNumber)
 }
