@@ -23,6 +23,7 @@ for package in $packages; do
 	fi
 done
 if [ -z "$missing" ]; then
+	# shellcheck disable=SC2086 # a list of packages, here on one line
 	echo "== All that is needed from Debian is installed:" $packages
 	exit 0
 fi
