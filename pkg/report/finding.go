@@ -53,7 +53,7 @@ func (r Result) find() []finding {
 	}
 	if len(r.DeadVoters) > 0 && r.rules.NoMajority != OK {
 		f := finding{state: r.rules.NoMajority, tail: ")", total: len(r.DeadVoters)}
-		f.head = fmt.Sprintf("no majority for edits, %d of %d voters not alive (", len(r.DeadVoters), r.voters)
+		f.head = fmt.Sprintf("no majority for edits, %d of %s not alive (", len(r.DeadVoters), countText(r.voters, "voter"))
 		for _, name := range r.DeadVoters[:min(len(r.DeadVoters), maxNamed)] {
 			f.items = append(f.items, nodeName(name))
 		}
@@ -116,7 +116,7 @@ func (r Result) measures() []measure {
 	behind := measure{
 		limits: r.rules.Behind,
 		of:     func(n awa.NodeStatus) (float64, bool) { return float64(n.Behind), true },
-		tell:   changesText,
+		tell:   func(n awa.NodeStatus) string { return countText(n.Behind, "change") },
 		one:    [2]string{"", " lacks "},
 		many:   " nodes lack changes: ",
 	}
@@ -191,13 +191,6 @@ func (l Limits) text(state State) string {
 		return " (the critical range is " + l.Critical.String() + ")"
 	}
 	return " (the warning range is " + l.Warning.String() + ")"
-}
-
-func changesText(n awa.NodeStatus) string {
-	if n.Behind == 1 {
-		return "1 change"
-	}
-	return strconv.FormatUint(n.Behind, 10) + " changes"
 }
 
 func skewText(n awa.NodeStatus) string {

@@ -116,7 +116,7 @@ func NodePerfdata(w io.Writer, r Result) error {
 	if len(values) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "round trips of %s | %s\n", nodesWord(len(values)), strings.Join(values, " "))
+	_, err := fmt.Fprintf(w, "round trips of %s | %s\n", countText(len(values), "node"), strings.Join(values, " "))
 	return err
 }
 

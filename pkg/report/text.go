@@ -89,7 +89,7 @@ func (r Result) leadText() string {
 	if n, ok := r.onlyNode(); ok {
 		return r.nodeText(n)
 	}
-	text := fmt.Sprintf("%d of %s online", r.Counts.Online, nodesWord(r.Counts.Nodes))
+	text := fmt.Sprintf("%d of %s online", r.Counts.Online, countText(r.Counts.Nodes, "node"))
 	if r.Counts.Maintenance > 0 {
 		text += fmt.Sprintf(" (%d under maintenance)", r.Counts.Maintenance)
 	}
@@ -106,9 +106,9 @@ func (r Result) withHead(f finding, first bool) finding {
 	case !first:
 		f.head = fmt.Sprintf("%d %s: ", f.total, f.head)
 	case r.Counts.Maintenance > 0:
-		f.head = fmt.Sprintf("%d of %s %s (%d more under maintenance): ", f.total, nodesWord(r.Counts.Nodes), f.head, r.Counts.Maintenance)
+		f.head = fmt.Sprintf("%d of %s %s (%d more under maintenance): ", f.total, countText(r.Counts.Nodes, "node"), f.head, r.Counts.Maintenance)
 	default:
-		f.head = fmt.Sprintf("%d of %s %s: ", f.total, nodesWord(r.Counts.Nodes), f.head)
+		f.head = fmt.Sprintf("%d of %s %s: ", f.total, countText(r.Counts.Nodes, "node"), f.head)
 	}
 	return f
 }
@@ -137,11 +137,12 @@ func (r Result) nodeText(n awa.NodeStatus) string {
 	return nodeName(n.Node.Name) + " is online, " + spanText(n.RTT) + until
 }
 
-func nodesWord(n int) string {
+// countText gives "1 node" or "3 nodes".
+func countText[N int | uint64](n N, thing string) string {
 	if n == 1 {
-		return "1 node"
+		return "1 " + thing
 	}
-	return fmt.Sprintf("%d nodes", n)
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // failuresText names the agents that gave no status.
