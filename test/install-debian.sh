@@ -5,12 +5,18 @@
 # and the monitoring systems that run check_awa, each under its package's name;
 # by `make bench` monitoring-plugins-basic (check_http, check_awa's yardstick).
 # `make fault-test` names its own packages as arguments.
+#
+# No service is started: the tests start their own.
 set -eu
 
 packages="${*:-
-	libmonitoring-plugin-perl
 	icinga2-bin
+	iproute2
+	libmonitoring-plugin-perl
 	monitoring-plugins-basic
+	nagios-nrpe-plugin
+	nagios-nrpe-server
+	nagios4-core
 	prometheus
 	ruby
 	ruby-sqlite3
@@ -36,8 +42,16 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 echo "== Installing from Debian, on this machine:$missing"
+# What a package asks before it starts its service; 101 says no (invoke-rc.d(8)).
+policy=/usr/sbin/policy-rc.d
+if ! [ -e "$policy" ]; then
+	trap 'rm -f "$policy"' EXIT
+	trap 'exit 1' INT TERM
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # shellcheck disable=SC2086 # a list of packages
-apt-get install -y --no-install-recommends $missing
+apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 $missing
 echo "== Installed:$missing"
