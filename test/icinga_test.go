@@ -5,6 +5,7 @@ package test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -132,7 +133,9 @@ func startIcinga(t *testing.T, agents []*agent, key string) *icinga {
 	ic.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "monitor"},
 		DisableKeepAlives: true,
-		Dial:              func(network, _ string) (net.Conn, error) { return net.Dial(network, "127.0.0.1:"+port) },
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+port)
+		},
 	}}
 	var addrs []string
 	for _, a := range agents {
