@@ -47,7 +47,7 @@ func TestIcinga(t *testing.T) {
 	const well = `AWA OK - 3 of 3 nodes online`
 	up := map[string]float64{"a1": 0, "a2": 0, "a3": 0}
 	ic.await(0, well, up)
-	ic.graph.await(t, map[string]string{
+	ic.awaitGraph(map[string]string{
 		"online.value": "3", "online.min": "0", "online.max": "3",
 		"offline.value": "0", "offline.warn": "0", "offline.crit": "1.500000", "offline.max": "3",
 		"mismatch.value": "0", "unreachable.value": "0", "unreachable.warn": "0",
@@ -56,7 +56,7 @@ func TestIcinga(t *testing.T) {
 
 	agents[2].kill()
 	ic.await(1, `AWA WARNING - 1 of 3 nodes offline: a3 \(connect: connection refused.*`, map[string]float64{"a1": 0, "a2": 0, "a3": 1})
-	ic.graph.await(t, map[string]string{"online.value": "2", "offline.value": "1", "state.value": "1"})
+	ic.awaitGraph(map[string]string{"online.value": "2", "offline.value": "1", "state.value": "1"})
 	agents[1].kill()
 	agents[0].kill()
 	ic.await(2, `AWA CRITICAL - no agent answers: .*`, map[string]float64{"a1": 1, "a2": 1, "a3": 1})
@@ -64,7 +64,7 @@ func TestIcinga(t *testing.T) {
 		a.start()
 	}
 	ic.await(0, well, up)
-	ic.graph.await(t, map[string]string{"online.value": "3", "offline.value": "0", "state.value": "0"})
+	ic.awaitGraph(map[string]string{"online.value": "3", "offline.value": "0", "state.value": "0"})
 }
 
 // TestIcinga_files has Icinga check all shipped files as they are.
@@ -256,20 +256,29 @@ func (ic *icinga) ask(method, path, body string, results any) error {
 	return json.Unmarshal(text, &struct{ Results any }{results})
 }
 
+// check has Icinga check everything now, once a second at most, instead of in
+// a minute.
+func (ic *icinga) check() error {
+	if time.Since(ic.forced) < time.Second {
+		return nil
+	}
+	ic.forced = time.Now()
+	for _, kind := range []string{"Host", "Service"} {
+		if err := ic.ask(http.MethodPost, "actions/reschedule-check", `{"type":"`+kind+`","filter":"true","force":true}`, new([]any)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // await waits until Icinga has the service in a state with such a first line
-// and the hosts of the nodes in theirs (0 UP, 1 DOWN). It asks for checks every
-// second instead of waiting a minute for them.
+// and the hosts of the nodes in theirs (0 UP, 1 DOWN).
 func (ic *icinga) await(state float64, line string, hosts map[string]float64) {
 	ic.t.Helper()
 	expected := regexp.MustCompile(`\A` + line)
 	testaid.Await(ic.t, time.Minute, func() error {
-		if time.Since(ic.forced) > time.Second {
-			for _, kind := range []string{"Host", "Service"} {
-				if err := ic.ask(http.MethodPost, "actions/reschedule-check", `{"type":"`+kind+`","filter":"true","force":true}`, new([]any)); err != nil {
-					return err
-				}
-			}
-			ic.forced = time.Now()
+		if err := ic.check(); err != nil {
+			return err
 		}
 		var services, nodes []checkable
 		if err := ic.ask(http.MethodGet, "objects/services", "", &services); err != nil {
@@ -343,14 +352,18 @@ func (g *graphite) newest() map[string]string {
 	return all
 }
 
-// await waits until the newest values are those.
-func (g *graphite) await(t *testing.T, want map[string]string) {
-	t.Helper()
-	testaid.Await(t, 30*time.Second, func() error {
-		got := g.newest()
+// awaitGraph waits until the newest values that Icinga sent are those. It drops
+// what it has to send as long as it is not connected.
+func (ic *icinga) awaitGraph(want map[string]string) {
+	ic.t.Helper()
+	testaid.Await(ic.t, time.Minute, func() error {
+		if err := ic.check(); err != nil {
+			return err
+		}
+		got := ic.graph.newest()
 		for name, value := range want {
 			if got[name] != value {
-				return fmt.Errorf("%s is %q, not %q, in\n%s", name, got[name], value, g.log)
+				return fmt.Errorf("%s is %q, not %q, in\n%s", name, got[name], value, ic.graph.log)
 			}
 		}
 		return nil
