@@ -180,6 +180,7 @@ type Daemon struct {
 	watch   *watch.Watcher
 	agent   *agent
 	web     *web // nil without one
+	listed  chan struct{} // closed once the list is there
 	close   func() error
 }
 
@@ -200,7 +201,7 @@ func Open(cfg Config) (*Daemon, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Log, store: st}
+	d := &Daemon{cfg: cfg, log: cfg.Log, store: st, listed: make(chan struct{})}
 	if err = d.openKeys(); err == nil {
 		err = d.told()
 	}
@@ -338,6 +339,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		if err != nil || live.Err() != nil {
 			return ignoreCancel(err)
 		}
+		close(d.listed)
 		return d.takePart(ctx, failed)
 	})
 	select {
