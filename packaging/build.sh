@@ -65,7 +65,7 @@ documents() {
 	  packager: $PACKAGE_MAINTAINER
 	  deb: { urgency: medium, distributions: [stable] }
 	  changes:
-	    - note: "Version $PACKAGE_VERSION: see /usr/share/doc/are-we-alive/changelog.gz"
+	    - note: "New version; what it changes stands in changelog.gz beside this file."
 	EOF
 }
 
