@@ -101,7 +101,7 @@ func (s *supervisor) run(ctx context.Context) {
 			s.reloadKeys()
 			continue
 		case <-ready:
-			ready, mayStart = nil, true
+			ready, patience, mayStart = nil, nil, true
 		case <-patience:
 			mayStart = true
 		case <-look:
@@ -141,7 +141,7 @@ func (s *supervisor) look(ctx context.Context, mayStart bool) {
 // reloadKeys reads the key file again. What comes of it stands in the log too.
 func (s *supervisor) reloadKeys() {
 	if s.started {
-		s.tell([]string{systemd.SdNotifyReloading, systemd.SdNotifyMonotonicUsec()})
+		s.tell([]string{systemd.SdNotifyReloading})
 	}
 	s.reload = ""
 	if err := s.agent.Reload(); err != nil {

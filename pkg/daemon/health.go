@@ -44,8 +44,8 @@ func (d *Daemon) Summary() string {
 		return "no node list yet, joining " + strings.Join(d.cfg.Join, ", ")
 	}
 	look := d.watch.Last()
-	if look.At.IsZero() {
-		return fmt.Sprintf("%d nodes, the first look at them is under way", len(d.store.Nodes()))
+	if len(look.Nodes) == 0 {
+		return fmt.Sprintf("the list holds %d nodes, not looked at yet", len(d.store.Nodes()))
 	}
 	online := 0
 	for _, n := range look.Nodes {
