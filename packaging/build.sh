@@ -72,7 +72,7 @@ documents() {
 PACKAGE_VERSION=${PACKAGE_VERSION:-$(version)}
 PACKAGE_MAINTAINER=${PACKAGE_MAINTAINER:-are-we-alive maintainers <maintainers@are-we-alive.example>}
 export PACKAGE_VERSION PACKAGE_MAINTAINER
-rm -rf $build
+rm -rf $build dist/are-we-alive[-_]*
 mkdir -p $build
 documents
 for PACKAGE_ARCH in ${PACKAGE_ARCHS:-amd64 arm64}; do
