@@ -21,8 +21,8 @@ type supervised interface {
 }
 
 const (
-	// joinPatience is how long systemd is left waiting for an agent that joins
-	// a cluster. Then it counts as started, and its status tells what it lacks:
+	// joinPatience is how long systemd is left waiting for an agent that is not
+	// ready, since it has to join a cluster first. Then it counts as started, and its status tells what it lacks:
 	// the other servers may be down, or boot at the same time.
 	joinPatience = 10 * time.Second
 	// checkEvery is the time between two looks of an agent at itself, at most.

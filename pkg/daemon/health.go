@@ -9,9 +9,24 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// Ready is closed once Run serves and holds the cluster's list. That of an
-// agent that joins a cluster takes until another one answers.
+// Ready is closed once Run holds the cluster's list and this agent stands on
+// it. That of a new agent takes until others answer, and a majority of the
+// voters has agreed.
 func (d *Daemon) Ready() <-chan struct{} { return d.listed }
+
+// awaitListed has Ready closed in time; it returns early when ctx ends.
+func (d *Daemon) awaitListed(ctx context.Context) error {
+	for {
+		state := d.store.State()
+		if _, ok := d.store.Agent(d.store.Meta().UID); ok {
+			close(d.listed)
+			return nil
+		}
+		if err := d.store.Wait(ctx, state+1); err != nil {
+			return err
+		}
+	}
+}
 
 // overdue is how late a background sweep may be. Not the plight of a busy
 // machine is looked for, but what stands still.

@@ -19,6 +19,9 @@ import (
 // bootMost is how long a machine may take to boot or to end.
 const bootMost = time.Minute
 
+// hosts names the servers, in place of DNS.
+const hosts = "127.0.0.1 localhost\n127.0.0.11 web1\n127.0.0.12 web2\n"
+
 // machine is a Debian of its own, booted in a container without a network but
 // for loopback.
 type machine struct {
@@ -47,6 +50,7 @@ func boot(t *testing.T, name string, beside *machine) *machine {
 	t.Helper()
 	m := &machine{t: t, name: name, dir: copyTree(t, name), ended: make(chan struct{})}
 	m.write("/etc/hostname", name+"\n")
+	m.write("/etc/hosts", hosts)
 	network := "--private-network"
 	if beside != nil {
 		network = "--network-namespace-path=/proc/" + beside.init + "/ns/net"
@@ -159,7 +163,7 @@ func (m *machine) install(path string) string {
 	name := "/root/" + filepath.Base(path)
 	must(m.t, "cp", path, m.path(name))
 	defer os.Remove(m.path(name))
-	return m.sh("apt-get -o APT::Sandbox::User=root install -y " + name + " 2>&1")
+	return m.sh("apt-get -o APT::Sandbox::User=root install -y --reinstall " + name + " 2>&1")
 }
 
 // property gives one of the service's.
@@ -171,6 +175,7 @@ func (m *machine) property(name string) string {
 // status is systemctl status with the newest lines of the journal.
 func (m *machine) status() string {
 	m.t.Helper()
+	m.must("journalctl", "--sync")
 	return m.run("systemctl", "status", "--no-pager", "--full", "awa-agent").all()
 }
 

@@ -110,7 +110,7 @@ func bootstrap(tree string) error {
 	for line := range strings.Lines(targets) {
 		mirror, codename, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if codename == strings.TrimSpace(release) {
-			_, err := command("", "debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv,libnss-myhostname", codename, tree, mirror)
+			_, err := command("", "debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv", codename, tree, mirror)
 			return err
 		}
 	}
