@@ -109,10 +109,12 @@ func installed(t *testing.T, m *machine) {
 
 // misconfigured: wrong configuration ends the service once, with a sentence.
 func misconfigured(t *testing.T, m *machine) {
+	m.sh("awa-agent key new /etc/are-we-alive/other.key") // only the usual one is given to the service
 	for text, want := range map[string]string{
 		`my_name = web1`: "/etc/are-we-alive/cluster_info.json is no JSON object",
-		`{"first": true, "my_host": "192.0.2.1"}`: "make the cluster's key with awa-agent key new, or copy it from another server",
-		`{"my_host": "127.0.0.1"}`:                "in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"]",
+		`{"first": true, "my_host": "192.0.2.1"}`:                    "make the cluster's key with awa-agent key new, or copy it from another server",
+		`{"first": true, "key_file": "/etc/are-we-alive/other.key"}`: "key file: open /etc/are-we-alive/other.key: permission denied: this runs as _awa-agent, so give the file to that user with chown",
+		`{"my_host": "127.0.0.1"}`:                                   "in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"]",
 	} {
 		m.write("/etc/are-we-alive/cluster_info.json", text)
 		if r := m.run("systemctl", "start", "awa-agent"); r.code == 0 {

@@ -3,7 +3,9 @@
 package packages
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -54,8 +56,13 @@ func TestRPM_life(t *testing.T) {
 }
 
 func TestRPM_scripts(t *testing.T) {
+	sysusers, err := os.ReadFile("../../packaging/systemd/awa-agent.sysusers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, user, _ := strings.Cut(string(sysusers), "\n") // below the comment
 	for _, kind := range kinds[2:] {
 		out := must(t, "rpm", "-qp", "--scripts", file(t, theStage.first, kind))
-		wantText(t, "rpm -qp --scripts", out, "preinstall scriptlet (using /bin/sh)", "postinstall scriptlet", "preuninstall scriptlet", "postuninstall scriptlet", "systemd-sysusers", "try-restart awa-agent.service")
+		wantText(t, "rpm -qp --scripts", out, "preinstall scriptlet (using /bin/sh)", "postinstall scriptlet", "preuninstall scriptlet", "postuninstall scriptlet", strings.TrimSpace(user), "try-restart awa-agent.service")
 	}
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // TestDebian_two_servers types what the README says, on two fresh servers, until
-// check_awa -v; then the leader is upgraded, and hands over. The servers share
-// one loopback network, so each is told the address to listen on besides.
+// check_awa -v. The servers share one loopback network, so each is told the
+// address to listen on besides.
 func TestDebian_two_servers(t *testing.T) {
 	first := boot(t, "web1", nil)
 	second := boot(t, "web2", first)
