@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // kinds are the ends of the packages' names: what `make package` makes.
@@ -99,7 +101,7 @@ func runVersion(t *testing.T, path string, machine elf.Machine) {
 	if machine == elf.EM_AARCH64 {
 		qemu, err := exec.LookPath("qemu-aarch64-static")
 		if err != nil {
-			skip(t, "a program for arm64 does not run here without qemu-user-static")
+			testaid.Skip(t, "a program for arm64 does not run here without qemu-user-static")
 		}
 		args = append([]string{qemu}, args...)
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // TestDebian_life is a server's whole life with the package, step by step: each
@@ -22,7 +24,7 @@ func TestDebian_life(t *testing.T) {
 	}{
 		{"install", installed}, {"wrong configuration", misconfigured}, {"set up", setUp}, {"the key's owner", keyOwner},
 		{"monitoring host", monitored}, {"restart and reload", restarted}, {"killed", killed}, {"watchdog", watched},
-		{"upgrade", upgraded}, {"upgrade of a stopped one", upgradedStopped}, {"remove", removed}, {"purge", purged},
+		{"restore", restored}, {"upgrade", upgraded}, {"upgrade of a stopped one", upgradedStopped}, {"remove", removed}, {"purge", purged},
 	}
 	for _, s := range steps {
 		ok := t.Run(s.name, func(t *testing.T) {
@@ -139,7 +141,7 @@ func setUp(t *testing.T, m *machine) {
 			t.Errorf("the service has %s=%s, want %s", property, got, want)
 		}
 	}
-	await(t, bootMost, func() error {
+	testaid.Await(t, bootMost, func() error {
 		if text := m.property("StatusText"); text != "1 of 1 nodes online, leader web1" {
 			return fmt.Errorf("the service says %q", text)
 		}
@@ -166,7 +168,7 @@ func keyOwner(t *testing.T, m *machine) {
 
 	m.sh("chmod 644 " + key)
 	m.must("systemctl", "reload", "awa-agent")
-	await(t, bootMost, func() error {
+	testaid.Await(t, bootMost, func() error {
 		if text := m.property("StatusText"); !strings.Contains(text, "the last reload changed nothing: key file "+key+": other users may read it (its mode is 0644): run chmod 600 on it") {
 			return fmt.Errorf("the service says %q", text)
 		}
@@ -175,7 +177,7 @@ func keyOwner(t *testing.T, m *machine) {
 	m.sh("chmod 600 " + key)
 	m.awaitOK(1) // it works on with the key it had
 	m.must("systemctl", "reload", "awa-agent")
-	await(t, bootMost, func() error {
+	testaid.Await(t, bootMost, func() error {
 		if text := m.property("StatusText"); strings.Contains(text, "reload") {
 			return fmt.Errorf("the service says %q", text)
 		}
@@ -186,7 +188,7 @@ func keyOwner(t *testing.T, m *machine) {
 // awaitJournal waits for a line of the service.
 func (m *machine) awaitJournal(text string) {
 	m.t.Helper()
-	await(m.t, bootMost, func() error {
+	testaid.Await(m.t, bootMost, func() error {
 		if !strings.Contains(m.journal(), text) {
 			return fmt.Errorf("the journal has no %q", text)
 		}
@@ -240,6 +242,17 @@ func watched(t *testing.T, m *machine) {
 	wantText(t, "the journal", m.journal(), "Watchdog timeout", "Scheduled restart job", "goroutine ")
 	m.sh("rm -r /etc/systemd/system/awa-agent.service.d && systemctl daemon-reload && systemctl restart awa-agent")
 	m.awaitOK(1)
+}
+
+// restored: root puts a backup back, and the service can read what root wrote.
+func restored(t *testing.T, m *machine) {
+	before := m.must("awa-agent", "node", "list")
+	m.sh("awa-agent backup /root/list.json && systemctl stop awa-agent && rm -r /var/lib/are-we-alive/*")
+	m.sh("awa-agent restore /root/list.json && systemctl start awa-agent")
+	m.awaitOK(1)
+	if after := m.must("awa-agent", "node", "list"); after != before {
+		t.Errorf("the list is\n%s\nit was\n%s", after, before)
+	}
 }
 
 // upgraded: data, configuration and what was edited stay, and the new program

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // bootMost is how long a machine may take to boot or to end.
@@ -67,7 +69,7 @@ func boot(t *testing.T, name string, beside *machine) *machine {
 		close(m.ended)
 	}()
 	t.Cleanup(m.stop)
-	await(t, bootMost, m.up)
+	testaid.Await(t, bootMost, m.up)
 	return m
 }
 
@@ -190,7 +192,7 @@ func (m *machine) journal() string {
 func (m *machine) awaitOK(nodes int) {
 	m.t.Helper()
 	want := fmt.Sprintf("AWA OK - %d of %d node", nodes, nodes)
-	await(m.t, bootMost, func() error {
+	testaid.Await(m.t, bootMost, func() error {
 		if r := m.run("check_awa"); r.code != 0 || !strings.HasPrefix(r.out, want) {
 			return fmt.Errorf("check_awa on %s says, with exit code %d: %s", m.name, r.code, r.all())
 		}
@@ -203,7 +205,7 @@ func (m *machine) awaitOK(nodes int) {
 func (m *machine) awaitRestart(before string) string {
 	m.t.Helper()
 	var pid string
-	await(m.t, bootMost, func() error {
+	testaid.Await(m.t, bootMost, func() error {
 		pid = m.property("MainPID")
 		if state := m.property("ActiveState"); pid == before || pid == "0" || state != "active" {
 			return fmt.Errorf("the service is %s with the main process %s:\n%s", state, pid, m.status())

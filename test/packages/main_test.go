@@ -19,7 +19,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -165,33 +164,6 @@ func file(t *testing.T, dist, suffix string) string {
 		t.Fatalf("%s holds %q instead of one package %s (%v)", dist, found, suffix, err)
 	}
 	return found[0]
-}
-
-// skip leaves a test out, loudly, and fails it where nothing may be left out.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	text := "NOT TESTED: " + why
-	if os.Getenv(envNoSkip) != "" {
-		t.Fatal(text)
-	}
-	fmt.Fprintf(os.Stderr, "*** %s: %s\n", t.Name(), text)
-	t.Skip(text)
-}
-
-// await waits until f has no error any more.
-func await(t *testing.T, most time.Duration, f func() error) {
-	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for over := time.Now().Add(most); ; <-tick.C {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(over) {
-			t.Fatalf("after %v still: %v", most, err)
-		}
-	}
 }
 
 // exists tells whether there is a file, however it is of use.

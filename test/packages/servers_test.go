@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // TestDebian_two_servers types what the README says, on two fresh servers, until
@@ -44,7 +46,7 @@ func TestDebian_two_servers(t *testing.T) {
 		t.Errorf("the service says %q", text)
 	}
 	first.must("systemctl", "start", "awa-agent")
-	await(t, bootMost, func() error {
+	testaid.Await(t, bootMost, func() error {
 		if r := second.run("check_awa", "-H", "web2"); !strings.HasPrefix(r.out, "AWA OK - 2 of 2") {
 			return fmt.Errorf("check_awa says %s", r.all())
 		}
