@@ -179,7 +179,7 @@ type Daemon struct {
 	replica *replica.Replica
 	watch   *watch.Watcher
 	agent   *agent
-	web     *web // nil without one
+	web     *web          // nil without one
 	listed  chan struct{} // closed once this agent holds the list and stands on it
 	close   func() error
 }
