@@ -6,7 +6,7 @@ SOAK ?= 2m
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc}),-race)
 
-.PHONY: help demo build test lint bench system-test fault-test fuzz clean
+.PHONY: help demo build test lint bench system-test fault-test package package-test fuzz clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,13 @@ fault-test: ## Agents on five hosts of their own, which are broken in every way;
 	test/install-debian.sh iproute2 iptables serf
 	AWA_TEST_SOAK=$(SOAK) $(GO) test -tags system -timeout 60m -count 1 -v ./test/faults
 
+package: ## A .deb and an .rpm each for amd64 and arm64, in dist/.
+	packaging/build.sh
+
+package-test: ## The packages in the hands of Debian, systemd, lintian, rpm and rpmlint (root).
+	test/install-debian.sh debootstrap systemd-container lintian rpm rpmlint qemu-user-static shellcheck
+	$(GO) test -tags system -timeout 20m -count 1 -v ./test/packages
+
 fuzz: ## Every fuzz test for FUZZTIME (1m).
 	@set -e; for package in $$($(GO) list ./...); do \
 		for name in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
@@ -48,4 +55,4 @@ bench: build ## Times of edits, sweeps and check_awa beside yardsticks; some min
 	$(GO) run ./test/bench
 
 clean: ## Remove what was built.
-	rm -rf bin
+	rm -rf bin dist

@@ -8,10 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -57,26 +54,8 @@ func (c *runCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	defer reloadOnHangup(d)()
+	defer supervise(ctx, d, log)()
 	return errors.Join(d.Run(ctx), d.Close())
-}
-
-// reloadOnHangup has an agent read its key file again at each SIGHUP, until
-// the returned function is called. What comes of it stands in the log.
-func reloadOnHangup(d *daemon.Daemon) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		for range hangups {
-			d.Reload()
-		}
-	})
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-		ended.Wait()
-	}
 }
 
 func (c *runCmd) logger(w io.Writer) *slog.Logger {

@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 // library is a language of its own: command lines and JSON.
 var owner = map[string][]string{
 	"github.com/alecthomas/kong":             {"agent", "check"},
+	"github.com/coreos/go-systemd/v22":       {"agent"},
 	"github.com/goccy/go-json":               {"pkg/store", "pkg/api", "pkg/api/internal/wire", "pkg/api/server", "pkg/replica", "pkg/report", "pkg/metrics", "agent"},
 	"github.com/hashicorp/go-hclog":          {"pkg/replica"},
 	"github.com/hashicorp/raft":              {"pkg/replica"},

@@ -4,7 +4,7 @@
 # libmonitoring-plugin-perl (another reader of ranges and perfdata)
 # and the monitoring systems that run check_awa, each under its package's name;
 # by `make bench` monitoring-plugins-basic (check_http, check_awa's yardstick).
-# `make fault-test` names its own packages as arguments.
+# `make fault-test` and `make package-test` name theirs as arguments.
 #
 # No service is started: the tests start their own.
 set -eu

@@ -21,7 +21,7 @@ import (
 func TestStart_refused(t *testing.T) {
 	t.Parallel()
 	const (
-		loopback = "not a loopback address, and without a key every stranger who reaches it could edit the node list: give the cluster's key with --key-file, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
+		loopback = "not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
 		help     = " (awa-agent --help tells what there is)"
 		noObject = ` is no JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` + help
 		noPort   = " is no port: use a number from 1 to 65535"
@@ -39,7 +39,7 @@ func TestStart_refused(t *testing.T) {
 		text string
 	}{
 		"no list, and nobody to ask": {args: usual(), code: 2,
-			text: "DIR/data holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs"},
+			text: "DIR/data holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs (in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"])"},
 		"another address":                    {args: usual("--first", "--listen", "0.0.0.0"), code: 2, text: "listen: 0.0.0.0 is " + loopback},
 		"another address, v6":                {args: usual("--first", "--listen", "[::]:0"), code: 2, text: "listen: :: is " + loopback},
 		"an address of nobody's, by my_host": {args: []string{"run", "--first", "--data-dir", "DIR/data", "--my-host", "192.0.2.1"}, code: 2, text: "listen: 192.0.2.1 is " + loopback},

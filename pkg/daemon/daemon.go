@@ -134,7 +134,7 @@ func (c Config) listenAddr() (string, error) {
 		host = c.Host
 	}
 	if !isLoopback(host) {
-		return "", fmt.Errorf("%s is not a loopback address, and without a key every stranger who reaches it could edit the node list: give the cluster's key with --key-file, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust", describe(host))
+		return "", fmt.Errorf("%s is not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust", describe(host))
 	}
 	return net.JoinHostPort(host, number), nil
 }
@@ -179,7 +179,8 @@ type Daemon struct {
 	replica *replica.Replica
 	watch   *watch.Watcher
 	agent   *agent
-	web     *web // nil without one
+	web     *web          // nil without one
+	listed  chan struct{} // closed once this agent holds the list and stands on it
 	close   func() error
 }
 
@@ -200,7 +201,7 @@ func Open(cfg Config) (*Daemon, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Log, store: st}
+	d := &Daemon{cfg: cfg, log: cfg.Log, store: st, listed: make(chan struct{})}
 	if err = d.openKeys(); err == nil {
 		err = d.told()
 	}
@@ -239,7 +240,7 @@ func (d *Daemon) told() error {
 		return nil
 	}
 	if d.cfg.Ask == nil {
-		return &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("%s holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs", d.cfg.DataDir)}
+		return &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("%s holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs (in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"])", d.cfg.DataDir)}
 	}
 	first, join, err := d.cfg.Ask()
 	if err != nil {
@@ -392,6 +393,7 @@ func (d *Daemon) takePart(quit, ctx context.Context) error {
 	defer context.AfterFunc(quit, stop)()
 	group.Go(func() error { return d.replica.Run(ctx) })
 	group.Go(func() error { return d.watch.Run(starting) })
+	group.Go(func() error { return ignoreCancel(d.awaitListed(starting)) })
 	group.Go(func() error { return ignoreCancel(d.followName(starting)) })
 	group.Go(func() error { return ignoreCancel(d.replica.Meet(starting)) })
 	group.Go(func() error { return ignoreCancel(d.replica.Register(starting, d.Node())) })

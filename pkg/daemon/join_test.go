@@ -285,7 +285,7 @@ func TestOpen_ErrorsSayWhatToDo(t *testing.T) {
 		"first and join": {func(c *daemon.Config) { c.Join = []string{"a"} }, `first and join exclude each other: a node either begins a cluster or joins one`},
 		"watch":          {func(c *daemon.Config) { c.Watch = time.Millisecond }, `watch: 1ms is too short: use 100ms or more`},
 		"ping timeout":   {func(c *daemon.Config) { c.PingTimeout = time.Minute }, `ping_timeout: use 10ms to 10s, not 1m0s`},
-		"open to all":    {func(c *daemon.Config) { c.Listen = "0.0.0.0" }, `listen: 0.0.0.0 is not a loopback address, and without a key every stranger who reaches it could edit the node list: give the cluster's key with --key-file, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust`},
+		"open to all":    {func(c *daemon.Config) { c.Listen = "0.0.0.0" }, `listen: 0.0.0.0 is not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust`},
 		"listen":         {func(c *daemon.Config) { c.Listen = "127.0.0.1:http" }, `listen: "http" is no port: use a number from 1 to 65535`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"are-we-alive/pkg/api/server"
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/trust"
 )
 
@@ -23,7 +24,7 @@ func (d *Daemon) openKeys() error {
 	}
 	keys, err := trust.ReadFile(d.cfg.KeyFile, d.cfg.Insecure)
 	if err != nil {
-		return err
+		return keyFileError{err}
 	}
 	uid := d.store.Meta().UID
 	if d.keys, err = trust.NewAgent(keys, uid, d.name(uid)); err != nil {
@@ -31,6 +32,13 @@ func (d *Daemon) openKeys() error {
 	}
 	return nil
 }
+
+// keyFileError says why a key file can't be read. It is awa.ErrBadInput too: to
+// start again changes nothing before somebody has put it right.
+type keyFileError struct{ error }
+
+// Unwrap gives the cause and the code.
+func (e keyFileError) Unwrap() []error { return []error{e.error, awa.ErrBadInput} }
 
 // Reload reads the key file again, as after SIGHUP. An error, which is logged
 // too, leaves all as it was. Requests under way end well: only idle connections

@@ -9,8 +9,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -36,7 +38,7 @@ func ReadFile(path string, insecure bool) ([]Key, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("key file: %w: make a cluster key with awa-agent key new, or copy the file from another server of the cluster", err)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("key file: %w: run this as the owner of the file, or as root", err)
+		return nil, fmt.Errorf("key file: %w: this runs as %s, so give the file to that user with chown, or run this as its owner or as root", err, ownUser())
 	case err != nil:
 		return nil, fmt.Errorf("key file: %w", err)
 	}
@@ -53,6 +55,15 @@ func ReadFile(path string, insecure bool) ([]Key, error) {
 		return nil, fmt.Errorf("key file: %w", err)
 	}
 	return ParseKeys(path, text)
+}
+
+// ownUser names the user that this process runs as.
+func ownUser() string {
+	uid := strconv.Itoa(os.Geteuid())
+	if u, err := user.LookupId(uid); err == nil {
+		return u.Username
+	}
+	return "user " + uid
 }
 
 // checkFile says what is wrong with a key file before it is read.

@@ -2,6 +2,8 @@ package watch_test
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,5 +140,46 @@ func TestWatcher_Last(t *testing.T) {
 		}
 		<-ctx.Done()
 		synctest.Wait()
+	})
+}
+
+// A sweep that never ends is what a supervisor wants to know of.
+func TestWatcher_Overdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := nodes(2)
+		net := newNetwork(list)
+		stuck := make(chan struct{})
+		var stick atomic.Bool
+		w := newWatcher(net, list, func(c *watch.Config) {
+			c.Nodes = func() []awa.Node {
+				if stick.Load() {
+					<-stuck
+				}
+				return list
+			}
+		})
+		if late := w.Overdue(); late != 0 {
+			t.Errorf("before Run it is %s late", late)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var over sync.WaitGroup
+		over.Go(func() { w.Run(ctx) })
+		for range 600 {
+			time.Sleep(100 * ms)
+			if late := w.Overdue(); late != 0 {
+				t.Fatalf("while it sweeps it is %s late", late)
+			}
+		}
+		stick.Store(true)
+		time.Sleep(time.Minute)
+		if late := w.Overdue(); late < 40*time.Second || late > time.Minute {
+			t.Errorf("after a minute in one sweep it is %s late", late)
+		}
+		close(stuck)
+		cancel()
+		over.Wait()
+		if late := w.Overdue(); late != 0 {
+			t.Errorf("after Run it is %s late", late)
+		}
 	})
 }

@@ -126,6 +126,7 @@ type Watcher struct {
 	sightings map[uint64]*sighting // by node id
 	unkept    unkept
 	last      Look
+	due       time.Time // when a background sweep will be over; zero while none is meant to run
 }
 
 // New makes a Watcher and starts nothing.
@@ -240,8 +241,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var keeper sync.WaitGroup
 	keeper.Go(func() { w.keep(ctx) })
 	defer keeper.Wait()
+	defer w.expect(time.Time{})
 	for {
 		began := time.Now()
+		w.expect(began)
 		l := w.look(ctx, w.knownOpinion)
 		if ctx.Err() != nil {
 			return nil
@@ -251,12 +254,35 @@ func (w *Watcher) Run(ctx context.Context) error {
 		w.mu.Unlock()
 
 		next := began.Add(interval(w.cfg.Every, len(l.Nodes), w.cfg.Kept, rand.Float64()))
+		w.expect(next)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(time.Until(next)):
 		}
 	}
+}
+
+// expect notes when a background sweep begins; the zero time is never.
+func (w *Watcher) expect(began time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.due = began
+	if !began.IsZero() {
+		w.due = began.Add(5 * w.cfg.Timeout) // see Sweep
+	}
+}
+
+// Overdue tells for how long a background sweep should have been over, 0 when
+// none is late. A machine that stood still, or is too busy, makes them late;
+// one that stays so has come to a standstill itself.
+func (w *Watcher) Overdue() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.due.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(w.due))
 }
 
 // Last gives what the last background sweep saw, the zero Look before the end

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+)
+
+// supervised is the agent as its supervisor needs it.
+type supervised interface {
+	Ready() <-chan struct{}
+	Check(context.Context) error
+	Summary() string
+	Reload() error
+}
+
+const (
+	// joinPatience is how long systemd is left waiting for an agent that is not
+	// ready, since it has to join a cluster first. Then it counts as started, and its status tells what it lacks:
+	// the other servers may be down, or boot at the same time.
+	joinPatience = 10 * time.Second
+	// checkEvery is the time between two looks of an agent at itself, at most.
+	checkEvery = 5 * time.Second
+)
+
+// supervisor does what is asked from outside while an agent runs: it reads the
+// key file again at SIGHUP, and tells systemd, when that has started it, how
+// the agent is (sd_notify(3)). A keep-alive is only sent for an agent that does
+// its work, so that systemd ends and starts one that has come to a standstill.
+type supervisor struct {
+	agent supervised
+	log   *slog.Logger
+	// send tells systemd something; nil when nobody listens.
+	send func(state string) error
+	// every is the time between two looks at the agent.
+	every time.Duration
+	// hangups are the requests to read the key file again.
+	hangups <-chan os.Signal
+
+	started bool   // systemd was told that it has
+	status  string // what systemd was told last
+	trouble string // the last check's
+	reload  string // the last reload's trouble
+}
+
+// supervise runs a supervisor until ctx ends, which it tells systemd, or the
+// returned function is called.
+func supervise(ctx context.Context, d supervised, log *slog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	s := &supervisor{agent: d, log: log, every: checkEvery, hangups: hangups}
+	if os.Getenv("NOTIFY_SOCKET") != "" {
+		s.send = func(state string) error {
+			_, err := systemd.SdNotify(false, state)
+			return err
+		}
+	}
+	limit, err := systemd.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("the watchdog's time can't be read", "error", err)
+	} else if limit > 0 {
+		s.every = min(s.every, limit/3)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.run(ctx)
+	}()
+	return func() {
+		signal.Stop(hangups)
+		cancel()
+		<-ended
+	}
+}
+
+// run supervises until ctx ends.
+func (s *supervisor) run(ctx context.Context) {
+	var look <-chan time.Time
+	ready, patience := s.agent.Ready(), (<-chan time.Time)(nil)
+	if s.send != nil {
+		ticker := time.NewTicker(s.every)
+		defer ticker.Stop()
+		look, patience = ticker.C, time.After(joinPatience)
+	}
+	mayStart := false
+	for {
+		select {
+		case <-ctx.Done():
+			if s.send != nil {
+				s.tell([]string{systemd.SdNotifyStopping})
+			}
+			return
+		case <-s.hangups:
+			s.reloadKeys()
+			continue
+		case <-ready:
+			ready, patience, mayStart = nil, nil, true
+		case <-patience:
+			mayStart = true
+		case <-look:
+		}
+		s.look(ctx, mayStart)
+	}
+}
+
+// look tells systemd how the agent is; when it is well and may count as
+// started, that too.
+func (s *supervisor) look(ctx context.Context, mayStart bool) {
+	if s.send == nil {
+		return
+	}
+	within, cancel := context.WithTimeout(ctx, s.every)
+	defer cancel()
+	var state []string
+	trouble := ""
+	if err := s.agent.Check(within); ctx.Err() != nil {
+		return
+	} else if err != nil {
+		trouble = err.Error()
+	} else {
+		state = append(state, systemd.SdNotifyWatchdog)
+		if mayStart && !s.started {
+			s.started = true
+			state = append(state, systemd.SdNotifyReady)
+		}
+	}
+	if trouble != s.trouble && trouble != "" {
+		s.log.Warn("this agent is not well; systemd starts it again when that lasts", "error", trouble)
+	}
+	s.trouble = trouble
+	s.tell(state)
+}
+
+// reloadKeys reads the key file again. What comes of it stands in the log too.
+func (s *supervisor) reloadKeys() {
+	if s.started {
+		s.tell([]string{systemd.SdNotifyReloading})
+	}
+	s.reload = ""
+	if err := s.agent.Reload(); err != nil {
+		s.reload = err.Error()
+	}
+	if s.started {
+		s.tell([]string{systemd.SdNotifyReady})
+	}
+}
+
+// tell sends systemd the state, and the line of systemctl status when that
+// has changed.
+func (s *supervisor) tell(state []string) {
+	status := s.agent.Summary()
+	if s.trouble != "" {
+		status = "not well: " + s.trouble
+	}
+	if s.reload != "" {
+		status += "; the last reload changed nothing: " + s.reload
+	}
+	if status != s.status {
+		s.status = status
+		state = append(state, "STATUS="+strings.ReplaceAll(status, "\n", " "))
+	}
+	if len(state) == 0 {
+		return
+	}
+	if err := s.send(strings.Join(state, "\n")); err != nil {
+		s.log.Warn("systemd can't be told how this agent is", "error", err)
+	}
+}

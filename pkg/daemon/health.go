@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// Ready is closed once Run holds the cluster's list and this agent stands on
+// it. That of a new agent takes until others answer, and a majority of the
+// voters has agreed.
+func (d *Daemon) Ready() <-chan struct{} { return d.listed }
+
+// awaitListed has Ready closed in time; it returns early when ctx ends.
+func (d *Daemon) awaitListed(ctx context.Context) error {
+	for {
+		state := d.store.State()
+		if _, ok := d.store.Agent(d.store.Meta().UID); ok {
+			close(d.listed)
+			return nil
+		}
+		if err := d.store.Wait(ctx, state+1); err != nil {
+			return err
+		}
+	}
+}
+
+// overdue is how late a background sweep may be. Not the plight of a busy
+// machine is looked for, but what stands still.
+const overdue = 10 * time.Second
+
+// Check tells whether a running agent does its work: the list can be read from
+// the disk, the port answers as it answers everybody, and the background sweeps
+// go on. It waits for the port until ctx ends, and for a disk as long as that
+// takes.
+func (d *Daemon) Check(ctx context.Context) error {
+	if _, _, err := d.store.LogBounds(); err != nil {
+		return err
+	}
+	if _, err := d.client.Ping(ctx, d.Addr(), false); err != nil {
+		return fmt.Errorf("this agent does not answer itself at %s: %w", d.Addr(), err)
+	}
+	if late := d.watch.Overdue(); late > overdue {
+		return fmt.Errorf("the background sweep should have been over %s ago", late.Round(time.Second))
+	}
+	return nil
+}
+
+// Summary is how this agent sees the cluster, out of its last background
+// sweep, in one short line for a person.
+func (d *Daemon) Summary() string {
+	if d.store.Meta().Cluster == "" {
+		if len(d.cfg.Join) == 0 {
+			return "no node list yet"
+		}
+		return "no node list yet, joining " + strings.Join(d.cfg.Join, ", ")
+	}
+	look := d.watch.Last()
+	if len(look.Nodes) == 0 {
+		return fmt.Sprintf("the list holds %d nodes, not looked at yet", len(d.store.Nodes()))
+	}
+	online := 0
+	for _, n := range look.Nodes {
+		if n.Verdict == awa.Online {
+			online++
+		}
+	}
+	text := fmt.Sprintf("%d of %d nodes online", online, len(look.Nodes))
+	if look.Isolated {
+		text += ", this agent reaches no other one"
+	}
+	if uid := d.replica.Leader(); uid == "" {
+		text += ", no leader: the list can't be edited"
+	} else if n, ok := d.store.Agent(uid); ok {
+		text += ", leader " + n.Name
+	}
+	return text
+}

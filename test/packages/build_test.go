@@ -1,0 +1,155 @@
+//go:build system
+
+package packages
+
+import (
+	"bytes"
+	"debug/elf"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"are-we-alive/pkg/awatest/testaid"
+)
+
+// kinds are the ends of the packages' names: what `make package` makes.
+var kinds = []string{"_amd64.deb", "_arm64.deb", ".x86_64.rpm", ".aarch64.rpm"}
+
+func TestBuild_reproducible(t *testing.T) {
+	for _, kind := range kinds {
+		one, another := file(t, theStage.first, kind), file(t, theStage.again, kind)
+		a, err := os.ReadFile(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(another)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Base(one) != filepath.Base(another) || !bytes.Equal(a, b) {
+			t.Errorf("%s and %s are not the same", one, another)
+		}
+	}
+}
+
+// A build of a commit comes before its release and after the release before,
+// for both kinds of packages.
+func TestBuild_version(t *testing.T) {
+	version := strings.TrimSpace(must(t, "dpkg-deb", "-f", file(t, theStage.first, kinds[0]), "Version"))
+	rpm := strings.TrimSpace(must(t, "rpm", "-qp", "--qf", "%{VERSION}-%{RELEASE}", file(t, theStage.first, kinds[2])))
+	if version != rpm {
+		t.Errorf("the .deb is %s, the .rpm %s", version, rpm)
+	}
+	release, _, found := strings.Cut(strings.TrimSuffix(version, "-1"), "~git")
+	if !found {
+		t.Logf("%s is a release", version)
+	}
+	for _, order := range [][2]string{
+		{"0.0.9-1", version}, {version, newVersion + "-1"},
+		{release + "~git20200101000000.fffffff-1", release + "~git20200101000001.0000000-1"}, {release + "~git20200101000000.fffffff-1", release + "-1"},
+	} {
+		must(t, "dpkg", "--compare-versions", order[0], "lt", order[1])
+		if got := must(t, "rpm", "--eval", `%{lua: print(rpm.vercmp("`+order[0]+`", "`+order[1]+`"))}`); strings.TrimSpace(got) != "-1" {
+			t.Errorf("rpm compares %s with %s as %s, want -1", order[0], order[1], got)
+		}
+	}
+}
+
+// unpack unpacks a package into a folder.
+func unpack(t *testing.T, path string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if strings.HasSuffix(path, ".deb") {
+		must(t, "dpkg-deb", "-x", path, dir)
+	} else {
+		must(t, "sh", "-c", `rpm2archive - <"$0" | tar -xzC "$1"`, path, dir)
+	}
+	return dir
+}
+
+func TestBuild_architectures(t *testing.T) {
+	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "x86_64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "aarch64": elf.EM_AARCH64}
+	name := regexp.MustCompile(`[._](amd64|arm64|x86_64|aarch64)\.`)
+	for _, kind := range kinds {
+		arch := name.FindStringSubmatch(kind)[1]
+		t.Run(kind, func(t *testing.T) {
+			dir := unpack(t, file(t, theStage.first, kind))
+			for _, program := range []string{"usr/bin/awa-agent", "usr/bin/check_awa"} { // the second is a link
+				path := filepath.Join(dir, program)
+				f, err := elf.Open(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				if f.Machine != machines[arch] || f.Type != elf.ET_EXEC || f.Section(".interp") != nil {
+					t.Errorf("%s: %v, %v, .interp %v; want a static program for %s", program, f.Machine, f.Type, f.Section(".interp"), arch)
+				}
+				runVersion(t, path, f.Machine)
+			}
+		})
+	}
+}
+
+// runVersion runs a program for the sake of its version, by QEMU if need be.
+func runVersion(t *testing.T, path string, machine elf.Machine) {
+	t.Helper()
+	args := []string{path, "--version"}
+	if machine == elf.EM_AARCH64 {
+		qemu, err := exec.LookPath("qemu-aarch64-static")
+		if err != nil {
+			testaid.Skip(t, "a program for arm64 does not run here without qemu-user-static")
+		}
+		args = append([]string{qemu}, args...)
+	}
+	out, err := exec.Command(args[0], args[1:]...).Output()
+	if len(out) == 0 || !strings.HasPrefix(string(out), filepath.Base(path)+" ") {
+		t.Errorf("%v says %q (%v)", args, out, err)
+	}
+}
+
+func TestBuild_scripts(t *testing.T) {
+	scripts, err := filepath.Glob("../../packaging/scripts/*/*")
+	if err != nil || len(scripts) != 7 {
+		t.Fatalf("there are %d scripts (%v)", len(scripts), err)
+	}
+	must(t, "shellcheck", append(scripts, "../../packaging/build.sh", "../../test/install-debian.sh")...)
+}
+
+func TestBuild_lintian(t *testing.T) {
+	for _, kind := range kinds[:2] {
+		out, err := command("", "lintian", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0", file(t, theStage.first, kind))
+		if err != nil || strings.TrimSpace(out) != "" {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+}
+
+func TestBuild_rpmlint(t *testing.T) {
+	for _, kind := range kinds[2:] {
+		out, err := command("", "rpmlint", "-c", "../../packaging/rpmlint/are-we-alive.toml", file(t, theStage.first, kind))
+		if err != nil || !strings.Contains(out, " 0 errors, 0 warnings,") || !strings.Contains(out, "1 packages") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+}
+
+// mostExposure is by the scale of systemd-analyze, 0 to 10, where 10 is worst.
+const mostExposure = 1.3
+
+func TestBuild_unit(t *testing.T) {
+	root := unpack(t, file(t, theStage.first, kinds[0]))
+	unit := filepath.Join(root, "lib/systemd/system/awa-agent.service")
+	out := must(t, "systemd-analyze", "security", "--offline=yes", "--no-pager", unit)
+	found := regexp.MustCompile(`Overall exposure level for awa-agent.service: ([0-9.]+)`).FindStringSubmatch(out)
+	if found == nil {
+		t.Fatal(out)
+	}
+	if exposure, err := strconv.ParseFloat(found[1], 64); err != nil || exposure > mostExposure {
+		t.Errorf("the exposure is %s, want at most %v:\n%s", found[1], mostExposure, out)
+	}
+	t.Logf("the exposure is %s", found[1])
+}

@@ -1,0 +1,216 @@
+//go:build system
+
+package packages
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
+)
+
+// bootMost is how long a machine may take to boot or to end.
+const bootMost = time.Minute
+
+// hosts names the servers, in place of DNS.
+const hosts = "127.0.0.1 localhost\n127.0.0.11 web1\n127.0.0.12 web2\n"
+
+// machine is a Debian of its own, booted in a container without a network but
+// for loopback.
+type machine struct {
+	t    *testing.T
+	name string
+	dir  string // its files, as seen from outside
+
+	cmd    *exec.Cmd // systemd-nspawn
+	ended  chan struct{}
+	init   string // the process id of its systemd
+	screen bytes.Buffer
+}
+
+// copyTree gives a folder with a minimal Debian of the test's own.
+func copyTree(t *testing.T, name string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	must(t, "cp", "-a", theStage.tree, dir)
+	return dir
+}
+
+// boot starts a machine and waits until it is up. It is gone when the test has
+// ended, and dies with the test's process. A machine joins the network of
+// another one, unless that is nil.
+func boot(t *testing.T, name string, beside *machine) *machine {
+	t.Helper()
+	m := &machine{t: t, name: name, dir: copyTree(t, name), ended: make(chan struct{})}
+	m.write("/etc/hostname", name+"\n")
+	m.write("/etc/hosts", hosts)
+	network := "--private-network"
+	if beside != nil {
+		network = "--network-namespace-path=/proc/" + beside.init + "/ns/net"
+	}
+	m.cmd = exec.Command("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", network,
+		"--kill-signal=SIGRTMIN+4", "--console=pipe", "--machine=awa-"+name, "--directory="+m.dir)
+	m.cmd.Stdout, m.cmd.Stderr = &m.screen, &m.screen
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := m.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		m.cmd.Wait() // what it says is in screen
+		close(m.ended)
+	}()
+	t.Cleanup(m.stop)
+	testaid.Await(t, bootMost, m.up)
+	return m
+}
+
+// up says what the machine lacks to be up.
+func (m *machine) up() error {
+	select {
+	case <-m.ended:
+		m.t.Fatalf("the machine has ended:\n%s", &m.screen)
+	default:
+	}
+	pid := strconv.Itoa(m.cmd.Process.Pid)
+	children, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	if err != nil || len(strings.Fields(string(children))) == 0 {
+		return fmt.Errorf("it has not begun to boot (%v)", err)
+	}
+	m.init = strings.Fields(string(children))[0]
+	if r := m.run("systemctl", "is-system-running"); r.out != "running\n" {
+		return errors.New("it is " + r.out + r.errors)
+	}
+	return nil
+}
+
+// stop turns the machine off, and kills it when it takes too long.
+func (m *machine) stop() {
+	if m.t.Failed() {
+		m.t.Logf("the journal of %s:\n%s", m.name, m.run("journalctl", "--no-pager", "-n", "100", "-u", "awa-agent").out)
+	}
+	m.cmd.Process.Signal(syscall.SIGTERM) // fails when it has ended
+	select {
+	case <-m.ended:
+		return
+	case <-time.After(bootMost):
+		m.t.Error("the machine does not turn off, killing it")
+	}
+	m.cmd.Process.Kill()
+	<-m.ended
+}
+
+// result is what a command has come to.
+type result struct {
+	code        int
+	out, errors string
+}
+
+// all is both outputs.
+func (r result) all() string { return r.out + r.errors }
+
+// run runs a command on the machine, as root.
+func (m *machine) run(args ...string) result {
+	m.t.Helper()
+	cmd := exec.Command("nsenter", append([]string{"--target", m.init, "--all", "--wdns=/root",
+		"env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		m.t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// must runs a command on the machine that must succeed, and gives its stdout.
+func (m *machine) must(args ...string) string {
+	m.t.Helper()
+	r := m.run(args...)
+	if r.code != 0 {
+		m.t.Fatalf("%v on %s: exit code %d\n%s", args, m.name, r.code, r.all())
+	}
+	return r.out
+}
+
+// sh runs a line of shell on the machine, as an administrator types it.
+func (m *machine) sh(line string) string { m.t.Helper(); return m.must("sh", "-c", line) }
+
+// path is where a file of the machine is, seen from outside.
+func (m *machine) path(name string) string { return filepath.Join(m.dir, name) }
+
+func (m *machine) write(name, text string) {
+	m.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(m.path(name)), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(m.path(name), []byte(text), 0o644); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// install has apt install a package from outside.
+func (m *machine) install(path string) string {
+	m.t.Helper()
+	name := "/root/" + filepath.Base(path)
+	must(m.t, "cp", path, m.path(name))
+	defer os.Remove(m.path(name))
+	return m.sh("apt-get -o APT::Sandbox::User=root install -y --reinstall " + name + " 2>&1")
+}
+
+// property gives one of the service's.
+func (m *machine) property(name string) string {
+	m.t.Helper()
+	return strings.TrimSpace(m.must("systemctl", "show", "--value", "-p", name, "awa-agent"))
+}
+
+// status is systemctl status with the newest lines of the journal.
+func (m *machine) status() string {
+	m.t.Helper()
+	m.must("journalctl", "--sync")
+	return m.run("systemctl", "status", "--no-pager", "--full", "awa-agent").all()
+}
+
+// journal holds all that the service has said.
+func (m *machine) journal() string {
+	m.t.Helper()
+	m.must("journalctl", "--sync")
+	return m.must("journalctl", "--no-pager", "-u", "awa-agent", "-o", "cat")
+}
+
+// awaitOK waits until check_awa says OK of a number of nodes.
+func (m *machine) awaitOK(nodes int) {
+	m.t.Helper()
+	want := fmt.Sprintf("AWA OK - %d of %d node", nodes, nodes)
+	testaid.Await(m.t, bootMost, func() error {
+		if r := m.run("check_awa"); r.code != 0 || !strings.HasPrefix(r.out, want) {
+			return fmt.Errorf("check_awa on %s says, with exit code %d: %s", m.name, r.code, r.all())
+		}
+		return nil
+	})
+}
+
+// awaitRestart waits until another main process than the one given runs, and
+// gives its id.
+func (m *machine) awaitRestart(before string) string {
+	m.t.Helper()
+	var pid string
+	testaid.Await(m.t, bootMost, func() error {
+		pid = m.property("MainPID")
+		if state := m.property("ActiveState"); pid == before || pid == "0" || state != "active" {
+			return fmt.Errorf("the service is %s with the main process %s:\n%s", state, pid, m.status())
+		}
+		return nil
+	})
+	return pid
+}
