@@ -6,7 +6,7 @@ SOAK ?= 2m
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc}),-race)
 
-.PHONY: help demo build test lint bench system-test fault-test package package-test fuzz clean
+.PHONY: help demo build test lint bench manual system-test fault-test package package-test fuzz clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ lint: ## gofmt, go vet, staticcheck.
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt wants: $$unformatted"; exit 1; }
 	$(GO) vet -tags system ./...
 	$(GO) tool staticcheck -tags system ./...
+
+manual: ## The man pages and the shells' completions, anew from the flags of the programs.
+	$(GO) test -count 1 -run '^TestManual$$' ./agent ./check -update
 
 bench: build ## Times of edits, sweeps and check_awa beside yardsticks; some minutes.
 	$(GO) run ./test/bench

@@ -113,14 +113,18 @@ func configValue(f *kong.Flag, value json.RawMessage) (string, error) {
 			return strings.Join(parts, ","), nil
 		}
 	}
-	want := "a string"
+	return "", fmt.Errorf("must be %s, not %s", keyType(f), value)
+}
+
+// keyType says what the value of a flag's key may be.
+func keyType(f *kong.Flag) string {
 	switch {
 	case f.Target.Kind() == reflect.Bool:
-		want = "true or false"
+		return "true or false"
 	case f.Target.Kind() == reflect.Slice:
-		want = "a string or an array of strings"
+		return "a string or an array of strings"
 	case f.Name == "my-port":
-		want = "a number or a string"
+		return "a number or a string"
 	}
-	return "", fmt.Errorf("must be %s, not %s", want, value)
+	return "a string"
 }

@@ -56,22 +56,12 @@ func (e usageError) Unwrap() error { return e.error }
 // run is main with all that it touches handed in; it gives the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	code, exited := exitOK, false
-	var c cli
-	parser, err := kong.New(&c,
-		kong.Name("awa-agent"),
-		kong.Description("The agent of are-we-alive: it keeps the list of a cluster's nodes and tells which of them are alive."),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	parsed, err := newParser(
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(n int) { code, exited = n, true }),
-		kong.Vars{"version": "awa-agent " + awa.Version},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(streams{stdin, stdout, stderr}),
-	)
-	if err != nil {
-		panic(err) // a mistake in the struct tags
-	}
-	parsed, err := parser.Parse(args)
+	).Parse(args)
 	if exited { // --help, --version
 		return code
 	}
@@ -91,4 +81,19 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	fmt.Fprintf(stderr, "awa-agent: %v\n", err)
 	return code
+}
+
+// newParser knows the command line; the options say where it reads and writes.
+func newParser(options ...kong.Option) *kong.Kong {
+	parser, err := kong.New(&cli{}, append(options,
+		kong.Name("awa-agent"),
+		kong.Description("The agent of are-we-alive: it keeps the list of a cluster's nodes and tells which of them are alive."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"version": "awa-agent " + awa.Version},
+	)...)
+	if err != nil {
+		panic(err) // a mistake in the struct tags
+	}
+	return parser
 }

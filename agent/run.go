@@ -25,7 +25,7 @@ type runCmd struct {
 	MyName      string        `placeholder:"NAME" env:"AWA_MY_NAME" help:"Name of this node; the host's name by default."`
 	MyHost      string        `placeholder:"HOST" env:"AWA_MY_HOST" help:"DNS name or IP address under which others reach this node; the host's name by default."`
 	MyPort      string        `placeholder:"PORT" env:"AWA_MY_PORT" help:"Port under which others reach this node; that of --listen by default, else 25483."`
-	Listen      string        `placeholder:"ADDR[:PORT]" env:"AWA_LISTEN" help:"Address to listen on; my_host by default, every address with --insecure."`
+	Listen      string        `placeholder:"ADDR[:PORT]" env:"AWA_LISTEN" help:"Address to listen on; by default every address with a key or --insecure, and my_host with neither."`
 	DataDir     string        `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Folder of the node list (${default})."`
 	First       bool          `env:"AWA_FIRST" help:"Begin a new cluster with this node, unless the data folder holds a list."`
 	Join        []string      `placeholder:"HOST[:PORT],…" env:"AWA_JOIN" help:"Agents of the cluster to join; one that answers is enough."`

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs, from Debian, what our programs are run against: by `make
 # system-test` ruby and ruby-sqlite3 (a client of the original program's kind),
-# libmonitoring-plugin-perl (another reader of ranges and perfdata)
+# libmonitoring-plugin-perl (another reader of ranges and perfdata), shells
+# (completions), groff, man-db and mandoc (man pages)
 # and the monitoring systems that run check_awa, each under its package's name;
 # by `make bench` monitoring-plugins-basic (check_http, check_awa's yardstick).
 # `make fault-test` and `make package-test` name theirs as arguments.
@@ -10,9 +11,14 @@
 set -eu
 
 packages="${*:-
+	bash
+	fish
+	groff
 	icinga2-bin
 	iproute2
 	libmonitoring-plugin-perl
+	man-db
+	mandoc
 	monitoring-plugins-basic
 	nagios-nrpe-plugin
 	nagios-nrpe-server
@@ -20,6 +26,7 @@ packages="${*:-
 	prometheus
 	ruby
 	ruby-sqlite3
+	zsh
 }"
 
 missing=""

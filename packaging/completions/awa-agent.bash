@@ -1,0 +1,107 @@
+# bash completion for awa-agent, made from its command line
+_awa_agent() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    COMPREPLY=()
+    # bash makes words of the = and the : in --flag=value and HOST:PORT.
+    if [[ $prev == : || $cur == : ]]; then
+        return
+    elif [[ $cur == = ]]; then
+        cur=
+    elif [[ $prev == = ]]; then
+        prev=${COMP_WORDS[COMP_CWORD-2]}
+    fi
+
+    case $prev in
+        --key-file|--config)
+            compopt -o default
+            return ;;
+        --my-name|--my-port|--listen|--watch|--ping-timeout|--web|--label|--name|--port|--for|--since)
+            return ;;
+        --my-host|--join|--agent|--host)
+            mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
+            return ;;
+        --data-dir|--out)
+            compopt -o dirnames
+            return ;;
+        --log-format)
+            mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur")
+            return ;;
+        --log-level)
+            mapfile -t COMPREPLY < <(compgen -W 'debug info warn error' -- "$cur")
+            return ;;
+        --role)
+            mapfile -t COMPREPLY < <(compgen -W 'check member' -- "$cur")
+            return ;;
+        -o|--output)
+            mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$cur")
+            return ;;
+    esac
+
+    # The command so far, and how many arguments follow it.
+    local path='' count=0 skip='' i word
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if [[ $word == [=:] ]]; then
+            skip=1
+        elif [[ $skip ]]; then
+            skip=
+        else
+            case $word in
+                --key-file|--config|--my-name|--my-port|--listen|--watch|--ping-timeout|--web|--label|--name|--port|--for|--since|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output) skip=1 ;;
+                -*) ;;
+                *)
+                    case "${path:+$path }$word" in
+                        'run') path='run' ;;
+                        'key') path='key' ;;
+                        'key new') path='key new' ;;
+                        'key check') path='key check' ;;
+                        'key cert') path='key cert' ;;
+                        'node') path='node' ;;
+                        'node list') path='node list' ;;
+                        'node add') path='node add' ;;
+                        'node set') path='node set' ;;
+                        'node remove') path='node remove' ;;
+                        'node maintain') path='node maintain' ;;
+                        'changes') path='changes' ;;
+                        'backup') path='backup' ;;
+                        'restore') path='restore' ;;
+                        *) ((count += 1)) ;;
+                    esac ;;
+            esac
+        fi
+    done
+
+    local words=''
+    if [[ $cur == -* ]]; then
+        case $path in
+            '') words='-h --help -V --version' ;;
+            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --listen --data-dir --first --join --insecure --watch --ping-timeout --web --log-format --log-level' ;;
+            'key') words='-h --help -V --version' ;;
+            'key new') words='-h --help -V --version' ;;
+            'key check') words='-h --help -V --version --key-file' ;;
+            'key cert') words='-h --help -V --version --key-file --role --out' ;;
+            'node') words='-h --help -V --version' ;;
+            'node list') words='-h --help -V --version --key-file --agent -o --output' ;;
+            'node add') words='-h --help -V --version --key-file --agent -o --output --label' ;;
+            'node set') words='-h --help -V --version --key-file --agent -o --output --name --host --port --label' ;;
+            'node remove') words='-h --help -V --version --key-file --agent -o --output' ;;
+            'node maintain') words='-h --help -V --version --key-file --agent -o --output --for --off' ;;
+            'changes') words='-h --help -V --version --key-file --agent -o --output --since -f --follow' ;;
+            'backup') words='-h --help -V --version --key-file --agent' ;;
+            'restore') words='-h --help -V --version --data-dir' ;;
+        esac
+    else
+        case $path:$count in
+            '':0) words='run key node changes backup restore' ;;
+            'key':0) words='new check cert' ;;
+            'key new':0) compopt -o default; return ;;
+            'key check':0) compopt -o default; return ;;
+            'node':0) words='list add set remove maintain' ;;
+            'node add':1) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur"); return ;;
+            'backup':0) compopt -o default; return ;;
+            'restore':0) compopt -o default; return ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+complete -F _awa_agent awa-agent

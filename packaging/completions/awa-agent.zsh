@@ -1,0 +1,220 @@
+#compdef awa-agent
+# zsh completion for awa-agent, made from its command line
+
+_awa-agent() {
+    local curcontext="$curcontext" state line
+    local -A opt_args
+    local -a commands=(
+        'run:Run the agent of this server'
+        'key:Make the key of a cluster, and what is derived from it'
+        'node:Read and edit the node list'
+        'changes:Show who changed the node list, and when'
+        'backup:Save the node list of a running agent to a file'
+        'restore:Begin anew with the node list of a backup, on a stopped agent'
+    )
+    _arguments -s -S -C \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '1: :->command' \
+        '*:: :->rest'
+    case $state in
+        command) _describe command commands ;;
+        rest)
+            curcontext="${curcontext%:*}-$line[1]:"
+            case $line[1] in
+                run) _awa-agent_run ;;
+                key) _awa-agent_key ;;
+                node) _awa-agent_node ;;
+                changes) _awa-agent_changes ;;
+                backup) _awa-agent_backup ;;
+                restore) _awa-agent_restore ;;
+            esac ;;
+    esac
+}
+
+_awa-agent_run() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--config=[Configuration file]:FILE:_files' \
+        '--my-name=[Name of this node]:NAME: ' \
+        '--my-host=[DNS name or IP address under which others reach this node]:HOST:_hosts' \
+        '--my-port=[Port under which others reach this node]:PORT: ' \
+        '--listen=[Address to listen on]:ADDR[\:PORT]: ' \
+        '--data-dir=[Folder of the node list (/var/lib/are-we-alive)]:DIR:_files -/' \
+        '--first[Begin a new cluster with this node, unless the data folder holds a list]' \
+        '*--join=[Agents of the cluster to join]:HOST[\:PORT],…:_hosts' \
+        '--insecure[Without a key, allow to listen on other addresses than loopback]' \
+        '--watch=[Time between sweeps in the background (5s)]:TIME: ' \
+        '--ping-timeout=[How long a node may take to answer (1s)]:TIME: ' \
+        '--web=[Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever reaches it can read]:ADDR[\:PORT]: ' \
+        '--log-format=[Format of the log on stderr]:text|json:(text json)' \
+        '--log-level=[What is logged]:debug|info|warn|error:(debug info warn error)'
+}
+
+_awa-agent_key() {
+    local curcontext="$curcontext" state line
+    local -A opt_args
+    local -a commands=(
+        'new:Make the key of a cluster'
+        'check:Derive the check key, which can only read, for monitoring hosts'
+        'cert:Make a certificate as PEM files, for curl, Prometheus and the like'
+    )
+    _arguments -s -S -C \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '1: :->command' \
+        '*:: :->rest'
+    case $state in
+        command) _describe command commands ;;
+        rest)
+            curcontext="${curcontext%:*}-$line[1]:"
+            case $line[1] in
+                new) _awa-agent_key_new ;;
+                check) _awa-agent_key_check ;;
+                cert) _awa-agent_key_cert ;;
+            esac ;;
+    esac
+}
+
+_awa-agent_key_new() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '1::FILE:_files'
+}
+
+_awa-agent_key_check() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '1::FILE:_files'
+}
+
+_awa-agent_key_cert() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--role=[What its holder may do]:ROLE:(check member)' \
+        '--out=[Folder for cert.pem, key.pem and ca.pem, none of which may exist]:DIR:_files -/'
+}
+
+_awa-agent_node() {
+    local curcontext="$curcontext" state line
+    local -A opt_args
+    local -a commands=(
+        'list:Show the node list'
+        'add:Add a node'
+        'set:Change a node'
+        'remove:Remove a node from the list'
+        'maintain:Put a node under maintenance for a time'
+    )
+    _arguments -s -S -C \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '1: :->command' \
+        '*:: :->rest'
+    case $state in
+        command) _describe command commands ;;
+        rest)
+            curcontext="${curcontext%:*}-$line[1]:"
+            case $line[1] in
+                list) _awa-agent_node_list ;;
+                add) _awa-agent_node_add ;;
+                set) _awa-agent_node_set ;;
+                remove) _awa-agent_node_remove ;;
+                maintain) _awa-agent_node_maintain ;;
+            esac ;;
+    esac
+}
+
+_awa-agent_node_list() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)'
+}
+
+_awa-agent_node_add() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
+        '*--label=[Label of the node]:K=V: ' \
+        '1::NAME:( )' \
+        '2::HOST:_hosts' \
+        '3::PORT:( )'
+}
+
+_awa-agent_node_set() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
+        '--name=[New name]:NAME: ' \
+        '--host=[New DNS name or IP address]:HOST:_hosts' \
+        '--port=[New port]:PORT: ' \
+        '*--label=[Label to set]:K=V: ' \
+        '1::NAME:( )'
+}
+
+_awa-agent_node_remove() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
+        '1::NAME:( )'
+}
+
+_awa-agent_node_maintain() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
+        '--for=[How long from now, such as 30m or 2h]:TIME: ' \
+        '--off[End it now]' \
+        '1::NAME:( )'
+}
+
+_awa-agent_changes() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
+        '--since=[Only the changes after the one with this id]:N: ' \
+        '(-f --follow)'{-f,--follow}'[Wait for further changes, until interrupted]'
+}
+
+_awa-agent_backup() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '1::FILE:_files'
+}
+
+_awa-agent_restore() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--data-dir=[Empty data folder of a stopped agent (/var/lib/are-we-alive)]:DIR:_files -/' \
+        '1::FILE:_files'
+}
+
+_awa-agent "$@"
