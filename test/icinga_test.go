@@ -24,65 +24,68 @@ import (
 	"are-we-alive/pkg/awatest/testaid"
 )
 
-// TestIcinga has Icinga 2 watch a cluster with a key with the shipped commands,
-// templates and rules: as one service, as a service for some of the nodes, and
-// each node as the check of its host. The agent that is asked first dies, then
-// all do, and they come back.
+// The folders of Debian's Icinga 2.
+const (
+	icingaConf  = "/etc/icinga2"
+	icingaState = "/var/lib/icinga2"
+	icingaCache = "/var/cache/icinga2"
+)
+
+// TestIcinga has Icinga 2 watch a cluster with the files of packaging/icinga2,
+// all of them as they are: as one service, as a service for some of the nodes,
+// and each node as the check of its host. An agent dies, then all do, and they
+// come back.
 func TestIcinga(t *testing.T) {
 	t.Parallel()
-	agents, key := keyedCluster(t)
-	i := startIcinga(t, icingaSite(agents, key))
+	if !ownHost(t, []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}, "icinga2") {
+		return
+	}
+	s := newSite(t, siteNode{"web1", "10.0.0.1", "role=web"}, siteNode{"web2", "10.0.0.2", "role=web"}, siteNode{"db1", "10.0.0.3", "role=db"})
+	i := startIcinga(t, s)
 
-	// In its first seconds a1 is the only voter.
-	const offline = `a1 \(connect: connection refused, 1 other does not see it either\)(?:, and no majority for edits, 1 of 1 voter not alive \(a1\))?`
+	up := func(name string) icingaWant {
+		return icingaWant{"hosts", name, 0, `AWA OK - ` + name + ` is online.*`, "", icingaValues("1", "0", "null", "0", "1")}
+	}
 	well := []icingaWant{
-		{"services", "web-cluster!awa", 0, `AWA OK - 3 of 3 nodes online`, icingaTable("Online", "Online", "Online"), icingaValues("3", "0", "null", "0", "3")},
-		{"services", "web-cluster!awa web servers", 0, `AWA OK - 1 of 1 node online`, "", icingaValues("1", "0", "0", "1", "1")},
-		{"hosts", "web1.example.org", 0, `AWA OK - a1 .*`, "", icingaValues("1", "0", "null", "0", "1")},
-		{"hosts", "a2", 0, `AWA OK - a2 .*`, "", icingaValues("1", "0", "null", "0", "1")},
-		{"hosts", "a3", 0, `AWA OK - a3 .*`, "", icingaValues("1", "0", "null", "0", "1")},
-		{"hosts", "web-cluster", 0, `A cluster`, "", nil},
+		{"services", "web-cluster!awa", 0, `AWA OK - 3 of 3 nodes online`, icingaTable("Online"), icingaValues("3", "0", "null", "0", "3")},
+		{"services", "web-cluster!awa databases", 0, `AWA OK - 1 of 1 node online`, icingaTable("Online"), icingaValues("1", "0", "0", "0.5", "1")},
+		up("web1"), up("web2"), up("db1"),
+		{"hosts", "web-cluster", 0, `a cluster is as its service says`, "", nil},
+		{"hosts", "db1.example.org", 0, `AWA OK - db1 is online.*`, "", icingaValues("1", "0", "null", "0", "1")},
+		{"hosts", "web2.example.org", 0, `AWA OK - web2 is online.*`, "", icingaValues("1", "0", "null", "0", "1")},
 	}
 	i.await(well)
 	i.checkEveryOption()
-	agents[0].kill()
+	s.agents["db1"].kill()
+	const offline = `connect: connection refused, 1 other does not see it either`
+	down := icingaValues("0", "1", "null", "0", "1")
 	i.await([]icingaWant{
 		{
-			"services", "web-cluster!awa", 2, `AWA CRITICAL - 1 of 3 nodes offline: ` + offline,
-			icingaTable(`Offline \(.*\)`, "Online", "Online") + `\n127\.0\.0\.1:\d+ gave no status: connect: connection refused`,
-			icingaValues("2", "1", "null", "0", "3"),
+			"services", "web-cluster!awa", 2, `AWA CRITICAL - 1 of 3 nodes offline: db1 \(` + offline + `\)`,
+			icingaTable(`Offline \(` + offline + `\)`), icingaValues("2", "1", "null", "0", "3"),
 		},
-		{"services", "web-cluster!awa web servers", 1, `AWA WARNING - 1 of 1 node offline: ` + offline, "", icingaValues("0", "1", "0", "1", "1")},
-		{"hosts", "web1.example.org", 1, `AWA CRITICAL - a1 .*connection refused.*`, "", icingaValues("0", "1", "null", "0", "1")},
-		{"hosts", "a2", 0, `AWA OK - a2 .*`, "", nil},
-		{"hosts", "a3", 0, `AWA OK - a3 .*`, "", nil},
-		{"hosts", "web-cluster", 0, `A cluster`, "", nil},
+		{
+			"services", "web-cluster!awa databases", 2, `AWA CRITICAL - 1 of 1 node offline: db1 \(` + offline + `\)`,
+			icingaTable(`Offline \(` + offline + `\)`), icingaValues("0", "1", "0", "0.5", "1"),
+		},
+		up("web1"), up("web2"),
+		{"hosts", "db1", 1, `AWA CRITICAL - db1 is offline: ` + offline, "", down},
+		{"hosts", "db1.example.org", 1, `AWA CRITICAL - db1 is offline: ` + offline, "", down},
 	})
-	agents[1].kill()
-	agents[2].kill()
+	s.agents["web1"].kill()
+	s.agents["web2"].kill()
 	const nobody = `AWA CRITICAL - no agent answers: .*`
 	i.await([]icingaWant{
 		{"services", "web-cluster!awa", 2, nobody, "", nil},
-		{"hosts", "web1.example.org", 1, nobody, "", nil},
-		{"hosts", "a2", 1, nobody, "", nil},
-		{"hosts", "a3", 1, nobody, "", nil},
+		{"hosts", "web1", 1, nobody, "", nil},
+		{"hosts", "web2", 1, nobody, "", nil},
+		{"hosts", "db1", 1, nobody, "", nil},
+		{"hosts", "web2.example.org", 1, `AWA CRITICAL - no agent answers: 10\.0\.0\.2:25483 \(connect: connection refused\)`, "", nil},
 	})
-	for _, a := range agents {
+	for _, a := range s.agents {
 		a.start()
 	}
 	i.await(well)
-}
-
-// TestIcinga_example has Icinga check all shipped files as they are.
-func TestIcinga_example(t *testing.T) {
-	t.Parallel()
-	d := newIcingaDaemon(t, icingaShipped(t, "are-we-alive-example.conf"))
-	out := d.run("daemon", "-C", "-c", d.conf)
-	for _, want := range []string{"Instantiated 4 Hosts.", "Instantiated 2 Services."} {
-		if !strings.Contains(out, want) || strings.Contains(out, "warning/") {
-			t.Errorf("not %s:\n%s", want, out)
-		}
-	}
 }
 
 // everyOption has each variable of the command "awa" but for those that every
@@ -106,7 +109,7 @@ var everyOption = [][2]string{
 	{`awa_rtt_warning = 3`, `--rtt-warning 3`},
 	{`awa_rtt_critical = 4`, `--rtt-critical 4`},
 	{`awa_no_majority_state = "ok"`, `--no-majority-state ok`},
-	{`awa_nodes = [ "a1", "A2" ]`, `--node a1 --node A2`},
+	{`awa_nodes = [ "web1", "DB1" ]`, `--node web1 --node DB1`},
 	{`awa_labels = [ "role=web" ]`, `--label role=web`},
 	{`awa_exclude = [ "test*", "*.old" ]`, `--exclude test* --exclude *.old`},
 }
@@ -117,7 +120,7 @@ var everyOption = [][2]string{
 func (i *icinga) checkEveryOption() {
 	i.t.Helper()
 	const name = "web-cluster!awa every option"
-	i.await([]icingaWant{{"services", name, 0, `AWA OK - a1 is online.*`, `(?s:.*)`, nil}})
+	i.await([]icingaWant{{"services", name, 0, `AWA OK - web1 is online.*`, `(?s:.*)`, nil}})
 	found, err := i.record("services", name)
 	if err != nil {
 		i.t.Fatal(err)
@@ -140,61 +143,32 @@ func (i *icinga) checkEveryOption() {
 	}
 }
 
-// icingaSite is the configuration of an administrator who has made a cluster
-// and its nodes with the shipped templates.
-func icingaSite(agents []*agent, key string) string {
-	var all []string
-	for _, a := range agents {
-		all = append(all, fmt.Sprintf("%q", a.addr()))
-	}
+// icingaSite is what an administrator might have beside the example.
+func icingaSite() string {
 	var options strings.Builder
 	for _, o := range everyOption {
 		options.WriteString("  vars." + o[0] + "\n")
 	}
 	return fmt.Sprintf(`
-const Agents = [ %s ]
-const Key = %q
-object Host "web-cluster" {
-  check_command = "dummy"
-  vars.dummy_text = "A cluster"
-  vars.awa_cluster = true
-  vars.awa_agents = Agents
-  vars.awa_key_file = Key
-  vars.awa_verbose = true
-}
-object Service "awa web servers" {
-  host_name = "web-cluster"
-  import "awa-service"
-  vars.awa_verbose = false
-  vars.awa_labels = "role=web"
-  vars.awa_warning = 0
-  vars.awa_critical = "100%%"
-}
 object Service "awa every option" {
   host_name = "web-cluster"
   import "awa-service"
 %s}
-template Host "web-cluster-node" {
+object Host "db1.example.org" {
   import "awa-node-host"
-  address = "127.0.0.1"
-  vars.awa_key_file = Key
-  vars.awa_agents = Agents
-  vars.awa_critical = 1 // is for services
+  address = "10.0.0.3"
+  vars.awa_node = "db1"
+  vars.awa_agents = [ "10.0.0.1", "10.0.0.2", "$address$" ]
+  // These are for services. A host is down when its node is.
+  vars.awa_critical = 1
+  vars.awa_exclude = "db*"
 }
-object Host "web1.example.org" {
-  import "web-cluster-node"
-  vars.awa_node = "a1"
+object Host "web2.example.org" { // it is asked itself
+  import "awa-node-host"
+  address = "10.0.0.2"
+  vars.awa_node = "web2"
 }
-object Host "a2" {
-  import "web-cluster-node"
-  vars.awa_agents = Agents + [ "$address$" ]
-}
-object Host "a3" {
-  import "web-cluster-node"
-  vars.remove("awa_agents") // the address of the host then
-  vars.awa_port = %s
-}
-`, strings.Join(all, ", "), key, options.String(), agents[2].port())
+`, options.String())
 }
 
 // icingaWant is what Icinga shall say of a service or host (kind) in the end:
@@ -207,13 +181,10 @@ type icingaWant struct {
 	perfdata   map[string]string // by label; nil: not compared
 }
 
-// icingaTable is the table of -v: what it tells of a1, a2 and a3.
-func icingaTable(status ...string) string {
-	table := `\nName +Host +Port +Status`
-	for n, s := range status {
-		table += fmt.Sprintf(`\na%d +127\.0\.0\.1 +\d+ +%s`, n+1, s)
-	}
-	return table
+// icingaTable is the table of -v, all of it or the part for databases, with
+// what it tells of db1.
+func icingaTable(db1 string) string {
+	return `\nName +Host +Port +Status(?:\nweb1 +10\.0\.0\.1 +25483 +Online\nweb2 +10\.0\.0\.2 +25483 +Online)?\ndb1 +10\.0\.0\.3 +25483 +` + db1
 }
 
 // icingaValues gives perfdata as Icinga understands them, value warn crit min
@@ -235,154 +206,77 @@ func icingaValues(online, offline, warning, critical, nodes string) map[string]s
 	return values
 }
 
-// icingaDaemon is Icinga 2 with a configuration, and with all that it writes in
-// a folder of the test's.
-type icingaDaemon struct {
-	t         *testing.T
-	path      string // of the program
-	dir, conf string
-	defines   []string
-	authority []byte // its certificate, in PEM
-}
-
-// The user of Icinga's API.
-const icingaUser, icingaPassword = "awa", "test"
-
-// newIcingaDaemon prepares Icinga with a checker and an API, the shipped files
-// that are not to be changed, and a site's configuration.
-func newIcingaDaemon(t *testing.T, site string) *icingaDaemon {
-	t.Helper()
-	d := &icingaDaemon{t: t, path: testaid.Tool(t, "icinga2"), dir: t.TempDir()}
-	if os.Geteuid() != 0 {
-		testaid.Skip(t, "Icinga's processes end with the test for root only: run  sudo make system-test")
-	}
-	d.defines = []string{"-DConfiguration.RunAsUser=root", "-DConfiguration.RunAsGroup=root"}
-	for _, name := range []string{"Data", "Log", "Cache", "Spool", "InitRun"} {
-		path := filepath.Join(d.dir, name)
-		if err := os.Mkdir(path, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		d.defines = append(d.defines, "-DConfiguration."+name+"Dir="+path)
-	}
-	d.certify()
-	d.conf = filepath.Join(d.dir, "icinga2.conf")
-	write(t, d.conf, fmt.Sprintf(`
-include <itl>
-include <plugins>
-const PluginDir = %q
-const NodeName = "localhost"
-const ZoneName = NodeName
-object Endpoint NodeName { }
-object Zone ZoneName { endpoints = [ NodeName ] }
-object CheckerComponent "checker" { }
-object ApiListener "api" {
-  bind_host = "127.0.0.1"
-  bind_port = 0
-}
-object ApiUser %q {
-  password = %q
-  permissions = [ "objects/query/*", "actions/reschedule-check", "console" ]
-}
-`, os.Getenv(envBin), icingaUser, icingaPassword)+icingaShipped(t, "are-we-alive-commands.conf", "are-we-alive-apply.conf")+site)
-	return d
-}
-
-// icingaShipped includes shipped files.
-func icingaShipped(t *testing.T, files ...string) (lines string) {
-	t.Helper()
-	dir, err := filepath.Abs("../packaging/icinga2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		lines += fmt.Sprintf("include %q\n", filepath.Join(dir, f))
-	}
-	return lines
-}
-
-// run runs icinga2 to its end and gives what it prints.
-func (d *icingaDaemon) run(args ...string) string {
-	d.t.Helper()
-	out, err := exec.CommandContext(d.t.Context(), d.path, append(args, d.defines...)...).CombinedOutput()
-	if err != nil {
-		d.t.Fatalf("icinga2 %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-// certify makes an authority and a certificate for the API.
-func (d *icingaDaemon) certify() {
-	d.t.Helper()
-	data := filepath.Join(d.dir, "Data")
-	certs := filepath.Join(data, "certs")
-	if err := os.Mkdir(certs, 0o700); err != nil {
-		d.t.Fatal(err)
-	}
-	own := filepath.Join(certs, "localhost")
-	d.run("pki", "new-ca")
-	d.run("pki", "new-cert", "--cn", "localhost", "--key", own+".key", "--csr", own+".csr")
-	d.run("pki", "sign-csr", "--csr", own+".csr", "--cert", own+".crt")
-	var err error
-	if d.authority, err = os.ReadFile(filepath.Join(data, "ca", "ca.crt")); err != nil {
-		d.t.Fatal(err)
-	}
-	write(d.t, filepath.Join(certs, "ca.crt"), string(d.authority))
-}
-
 // icinga is a running Icinga 2.
 type icinga struct {
-	t      *testing.T
-	client *http.Client
-	url    string    // of its API
-	forced time.Time // when checks were last asked for
+	t        *testing.T
+	client   *http.Client
+	password string    // of the API's user root
+	forced   time.Time // when checks were last asked for
 }
 
-// startIcinga has Icinga check a site's configuration, and starts it.
-func startIcinga(t *testing.T, site string) *icinga {
+// startIcinga starts Debian's Icinga 2 as it is configured there, with an API
+// and with the shipped files and icingaSite, but without Debian's example of a
+// host and what is applied to it. It runs as the user nagios.
+func startIcinga(t *testing.T, s *site) *icinga {
 	t.Helper()
-	d := newIcingaDaemon(t, site)
-	if out := d.run("daemon", "-C", "-c", d.conf); strings.Contains(out, "warning/") {
+	ownFolder(t, "/etc", nagiosPlugins, icingaState, icingaCache, "/var/log/icinga2", "/var/spool/icinga2")
+	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
+		t.Fatal("mount /run: ", err)
+	}
+	install(t, program("check_awa"), filepath.Join(nagiosPlugins, "check_awa"), "root", 0o755)
+	installCheckKey(t, s, "nagios")
+	must(t, "/usr/lib/icinga2/prepare-dirs")
+	must(t, "icinga2", "api", "setup", "--cn", "localhost")
+	for _, name := range []string{"apt", "downtimes", "hosts", "notifications", "services"} {
+		must(t, "rm", icingaConf+"/conf.d/"+name+".conf")
+	}
+	for _, name := range []string{"are-we-alive-commands.conf", "are-we-alive-apply.conf", "are-we-alive-example.conf"} {
+		install(t, "../packaging/icinga2/"+name, icingaConf+"/conf.d/"+name, "root", 0o644)
+	}
+	if err := os.WriteFile(icingaConf+"/conf.d/site.conf", []byte(icingaSite()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := must(t, "icinga2", "daemon", "-C"); strings.Contains(out, "warning/") {
 		t.Fatalf("icinga2 daemon -C:\n%s", out)
 	}
-	cmd := exec.Command(d.path, append([]string{"daemon", "-x", "warning", "-c", d.conf}, d.defines...)...)
-	cmd.Env = environment()
-	// Icinga is several processes, of which none outlives the first one of a
-	// namespace.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+
+	cmd := exec.Command("icinga2", "daemon", "-x", "warning")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var log testaid.Log
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill() // fails when it has ended, which the log tells
-		cmd.Wait()
-		if text := log.String(); text != "" {
-			t.Errorf("Icinga complains:\n%s", text)
+		cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil || log.String() != "" {
+			t.Errorf("icinga2: %v\n%s", err, log.String())
 		}
 	})
-	i := &icinga{t: t, client: icingaClient(d.authority)}
-	testaid.Await(t, 30*time.Second, func() error {
-		var at struct{ Port int }
-		b, err := os.ReadFile(filepath.Join(d.dir, "Cache", "api-state.json"))
-		if err == nil {
-			err = json.Unmarshal(b, &at)
-		}
-		i.url = fmt.Sprintf("https://127.0.0.1:%d/v1/", at.Port)
-		return err
-	})
+	i := &icinga{t: t}
+	i.login()
 	return i
 }
 
-// icingaClient is for single questions to an API with a certificate of this
-// authority; each has 5 s.
-func icingaClient(authority []byte) *http.Client {
+// login waits until the API is there, and reads what it takes to ask it.
+func (i *icinga) login() {
+	i.t.Helper()
+	users, err := os.ReadFile(icingaConf + "/conf.d/api-users.conf")
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	password := regexp.MustCompile(`password = "(\w+)"`).FindSubmatch(users)
+	authority, err := os.ReadFile(icingaState + "/certs/ca.crt")
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(authority)
-	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	if err != nil || password == nil || !roots.AppendCertsFromPEM(authority) {
+		i.t.Fatalf("icinga2 api setup has left: %v\n%s\n%s", err, users, authority)
+	}
+	i.password = string(password[1])
+	i.client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "localhost"},
+		TLSClientConfig:   &tls.Config{RootCAs: roots},
 	}}
+	testaid.Await(i.t, 30*time.Second, func() error { return i.ask("status/ApiListener", "", new([]any)) })
 }
 
 // ask asks Icinga's API, with a body by POST, and reads its results.
@@ -391,11 +285,11 @@ func (i *icinga) ask(path, body string, results any) error {
 	if body != "" {
 		method = http.MethodPost
 	}
-	req, err := http.NewRequestWithContext(i.t.Context(), method, i.url+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(i.t.Context(), method, "https://localhost:5665/v1/"+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	req.SetBasicAuth(icingaUser, icingaPassword)
+	req.SetBasicAuth("root", i.password)
 	req.Header.Set("Accept", "application/json")
 	resp, err := i.client.Do(req)
 	if err != nil {
