@@ -3,26 +3,19 @@
 package test
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,341 +24,390 @@ import (
 	"are-we-alive/pkg/awatest/testaid"
 )
 
-// icingaFiles holds the shipped files.
-const icingaFiles = "../packaging/icinga2"
+// The folders of Debian's Icinga 2.
+const (
+	icingaConf  = "/etc/icinga2"
+	icingaState = "/var/lib/icinga2"
+	icingaCache = "/var/cache/icinga2"
+)
 
-// TestIcinga runs Icinga 2 on the shipped commands, templates and rules,
-// against a cluster with a key of which an agent dies and comes back. Its own
-// record is read: the states through its API, and the performance data as it
-// understood them from what it sends to Graphite.
+// TestIcinga has Icinga 2 watch a cluster with the files of packaging/icinga2,
+// all of them as they are: as one service, as a service for some of the nodes,
+// and each node as the check of its host. An agent dies, then all do, and they
+// come back.
 func TestIcinga(t *testing.T) {
 	t.Parallel()
-	testaid.Tool(t, "icinga2")
-	agents, key := keyedCluster(t)
-	ic := startIcinga(t, agents, key)
+	if !ownHost(t, []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}, "icinga2") {
+		return
+	}
+	s := newSite(t, siteNode{"web1", "10.0.0.1", "role=web"}, siteNode{"web2", "10.0.0.2", "role=web"}, siteNode{"db1", "10.0.0.3", "role=db"})
+	i := startIcinga(t, s)
 
-	const well = `AWA OK - 3 of 3 nodes online`
-	up := map[string]float64{"a1": 0, "a2": 0, "a3": 0}
-	ic.await(0, well, up)
-	ic.awaitGraph(map[string]string{
-		"online.value": "3", "online.min": "0", "online.max": "3",
-		"offline.value": "0", "offline.warn": "0", "offline.crit": "1.500000", "offline.max": "3",
-		"mismatch.value": "0", "unreachable.value": "0", "unreachable.warn": "0",
-		"skew_max.warn": "5", "behind.value": "0", "state.value": "0", "time.min": "0", "rtt_max.min": "0",
+	up := func(name string) icingaWant {
+		return icingaWant{"hosts", name, 0, `AWA OK - ` + name + ` is online.*`, "", icingaValues("1", "0", "null", "0", "1")}
+	}
+	well := []icingaWant{
+		{"services", "web-cluster!awa", 0, `AWA OK - 3 of 3 nodes online`, icingaTable("Online"), icingaValues("3", "0", "null", "0", "3")},
+		{"services", "web-cluster!awa databases", 0, `AWA OK - 1 of 1 node online`, icingaTable("Online"), icingaValues("1", "0", "0", "0.5", "1")},
+		up("web1"), up("web2"), up("db1"),
+		{"hosts", "web-cluster", 0, `a cluster is as its service says`, "", nil},
+		{"hosts", "db1.example.org", 0, `AWA OK - db1 is online.*`, "", icingaValues("1", "0", "null", "0", "1")},
+		{"hosts", "web2.example.org", 0, `AWA OK - web2 is online.*`, "", icingaValues("1", "0", "null", "0", "1")},
+	}
+	i.await(well)
+	i.checkEveryOption()
+	s.agents["db1"].kill()
+	const offline = `connect: connection refused, 1 other does not see it either`
+	down := icingaValues("0", "1", "null", "0", "1")
+	i.await([]icingaWant{
+		{
+			"services", "web-cluster!awa", 2, `AWA CRITICAL - 1 of 3 nodes offline: db1 \(` + offline + `\)`,
+			icingaTable(`Offline \(` + offline + `\)`), icingaValues("2", "1", "null", "0", "3"),
+		},
+		{
+			"services", "web-cluster!awa databases", 2, `AWA CRITICAL - 1 of 1 node offline: db1 \(` + offline + `\)`,
+			icingaTable(`Offline \(` + offline + `\)`), icingaValues("0", "1", "0", "0.5", "1"),
+		},
+		up("web1"), up("web2"),
+		{"hosts", "db1", 1, `AWA CRITICAL - db1 is offline: ` + offline, "", down},
+		{"hosts", "db1.example.org", 1, `AWA CRITICAL - db1 is offline: ` + offline, "", down},
 	})
-
-	agents[2].kill()
-	ic.await(1, `AWA WARNING - 1 of 3 nodes offline: a3 \(connect: connection refused.*`, map[string]float64{"a1": 0, "a2": 0, "a3": 1})
-	ic.awaitGraph(map[string]string{"online.value": "2", "offline.value": "1", "state.value": "1"})
-	agents[1].kill()
-	agents[0].kill()
-	ic.await(2, `AWA CRITICAL - no agent answers: .*`, map[string]float64{"a1": 1, "a2": 1, "a3": 1})
-	for _, a := range agents {
+	s.agents["web1"].kill()
+	s.agents["web2"].kill()
+	const nobody = `AWA CRITICAL - no agent answers: .*`
+	i.await([]icingaWant{
+		{"services", "web-cluster!awa", 2, nobody, "", nil},
+		{"hosts", "web1", 1, nobody, "", nil},
+		{"hosts", "web2", 1, nobody, "", nil},
+		{"hosts", "db1", 1, nobody, "", nil},
+		{"hosts", "web2.example.org", 1, `AWA CRITICAL - no agent answers: 10\.0\.0\.2:25483 \(connect: connection refused\)`, "", nil},
+	})
+	for _, a := range s.agents {
 		a.start()
 	}
-	ic.await(0, well, up)
-	ic.awaitGraph(map[string]string{"online.value": "3", "offline.value": "0", "state.value": "0"})
+	i.await(well)
 }
 
-// TestIcinga_files has Icinga check all shipped files as they are.
-func TestIcinga_files(t *testing.T) {
-	t.Parallel()
-	testaid.Tool(t, "icinga2")
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "icinga2.conf"), icingaMain(t)+include(t, "are-we-alive-example.conf"))
-	out, err := icingaDaemon(dir, "-C").CombinedOutput()
-	if err != nil || regexp.MustCompile(`warning/|critical/`).Match(out) || !strings.Contains(string(out), "Instantiated 4 Hosts.") || !strings.Contains(string(out), "Instantiated 1 Service.") {
-		t.Errorf("icinga2 daemon -C: %v\n%s", err, out)
+// everyOption has each variable of the command "awa" but for those that every
+// service here has, in the words of Icinga's configuration, and what comes of it
+// on check_awa's command line.
+var everyOption = [][2]string{
+	{`awa_port = 25483`, `-p 25483`},
+	{`awa_timeout = 3.5`, `-t 3.500000`},
+	{`awa_no_answer_state = "unknown"`, `--no-answer-state unknown`},
+	{`awa_timeout_state = "critical"`, `--timeout-state critical`},
+	{`awa_perfdata = "nodes"`, `--perfdata nodes`},
+	{`awa_verbose = true`, `-v`},
+	{`awa_warning = 0`, `-w 0`},
+	{`awa_critical = "10%"`, `-c 10%`},
+	{`awa_unreachable_warning = "~:"`, `--unreachable-warning ~:`},
+	{`awa_unreachable_critical = "50%"`, `--unreachable-critical 50%`},
+	{`awa_behind_warning = 100`, `--behind-warning 100`},
+	{`awa_behind_critical = 200`, `--behind-critical 200`},
+	{`awa_skew_warning = 60`, `--skew-warning 60`},
+	{`awa_skew_critical = 61.5`, `--skew-critical 61.500000`},
+	{`awa_rtt_warning = 3`, `--rtt-warning 3`},
+	{`awa_rtt_critical = 4`, `--rtt-critical 4`},
+	{`awa_no_majority_state = "ok"`, `--no-majority-state ok`},
+	{`awa_nodes = [ "web1", "DB1" ]`, `--node web1 --node DB1`},
+	{`awa_labels = [ "role=web" ]`, `--label role=web`},
+	{`awa_exclude = [ "test*", "*.old" ]`, `--exclude test* --exclude *.old`},
+}
+
+// checkEveryOption wants all variables on the command line that Icinga has run,
+// and check_awa to know all of them. Of the flags that check_awa -h tells none
+// may be missing, but for those that are nothing for a plugin's command.
+func (i *icinga) checkEveryOption() {
+	i.t.Helper()
+	const name = "web-cluster!awa every option"
+	i.await([]icingaWant{{"services", name, 0, `AWA OK - web1 is online.*`, `(?s:.*)`, nil}})
+	found, err := i.record("services", name)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	line := strings.Trim(fmt.Sprint(found.Last.Command), "[]") + " "
+	for _, o := range everyOption {
+		if !strings.Contains(line, " "+o[1]+" ") {
+			i.t.Errorf("of %s comes not %s but %s", o[0], o[1], line)
+		}
+	}
+	flags := regexp.MustCompile(`(?m)^  (?:-\w|    --[\w-]+)`).FindAllString(run(i.t, "check_awa", "-h").out, -1)
+	for _, f := range flags {
+		f = strings.TrimSpace(f)
+		if !slices.Contains([]string{"-o", "-V", "-h"}, f) && !strings.Contains(line, " "+f+" ") {
+			i.t.Errorf("no variable sets %s: %s", f, line)
+		}
+	}
+	if len(flags) <= len(everyOption) {
+		i.t.Errorf("check_awa -h tells only of %q", flags)
 	}
 }
 
-// icingaMain is the beginning of a site's icinga2.conf, with the shipped files
-// that are not to be changed.
-func icingaMain(t *testing.T) string {
-	return fmt.Sprintf(`include <itl>
-include <plugins>
-const PluginDir = %q
-const NodeName = "monitor"
-object Endpoint NodeName {}
-object Zone NodeName { endpoints = [ NodeName ] }
-object CheckerComponent "checker" {}
-`, os.Getenv(envBin)) + include(t, "are-we-alive-commands.conf") + include(t, "are-we-alive-apply.conf")
+// icingaSite is what an administrator might have beside the example.
+func icingaSite() string {
+	var options strings.Builder
+	for _, o := range everyOption {
+		options.WriteString("  vars." + o[0] + "\n")
+	}
+	return fmt.Sprintf(`
+object Service "awa every option" {
+  host_name = "web-cluster"
+  import "awa-service"
+%s}
+object Host "db1.example.org" {
+  import "awa-node-host"
+  address = "10.0.0.3"
+  vars.awa_node = "db1"
+  vars.awa_agents = [ "10.0.0.1", "10.0.0.2", "$address$" ]
+  // These are for services. A host is down when its node is.
+  vars.awa_critical = 1
+  vars.awa_exclude = "db*"
+}
+object Host "web2.example.org" { // it is asked itself
+  import "awa-node-host"
+  address = "10.0.0.2"
+  vars.awa_node = "web2"
+}
+`, options.String())
 }
 
-func include(t *testing.T, file string) string {
+// icingaWant is what Icinga shall say of a service or host (kind) in the end:
+// in a hard state.
+type icingaWant struct {
+	kind, name string
+	state      int               // of a host, 0 is UP and 1 is DOWN
+	output     string            // a regular expression for the first line
+	table      string            // likewise, for the lines below it
+	perfdata   map[string]string // by label; nil: not compared
+}
+
+// icingaTable is the table of -v, all of it or the part for databases, with
+// what it tells of db1.
+func icingaTable(db1 string) string {
+	return `\nName +Host +Port +Status(?:\nweb1 +10\.0\.0\.1 +25483 +Online\nweb2 +10\.0\.0\.2 +25483 +Online)?\ndb1 +10\.0\.0\.3 +25483 +` + db1
+}
+
+// icingaValues gives perfdata as Icinga understands them, value warn crit min
+// max: every label of check_awa, with what differs.
+func icingaValues(online, offline, warning, critical, nodes string) map[string]string {
+	values := map[string]string{
+		"online":      online + ` null null 0 ` + nodes,
+		"offline":     offline + ` ` + warning + ` ` + critical + ` 0 ` + nodes,
+		"unreachable": `0 0 null 0 ` + nodes,
+		"mismatch":    `0 ` + warning + ` ` + critical + ` 0 ` + nodes,
+		"time":        `\d[^ ]* null null 0 null`,
+		"state":       `[0-3] null null 0 3`,
+	}
+	if online != "0" { // else nothing is known of these
+		values["behind"] = `\d+ null null 0 null`
+		values["rtt_max"] = `\d[^ ]* null null 0 null`
+		values["skew_max"] = `\d[^ ]* 5 null 0 null`
+	}
+	return values
+}
+
+// icinga is a running Icinga 2.
+type icinga struct {
+	t        *testing.T
+	client   *http.Client
+	password string    // of the API's user root
+	forced   time.Time // when checks were last asked for
+}
+
+// startIcinga starts Debian's Icinga 2 as it is configured there, with an API
+// and with the shipped files and icingaSite, but without Debian's example of a
+// host and what is applied to it. It runs as the user nagios.
+func startIcinga(t *testing.T, s *site) *icinga {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join(icingaFiles, file))
-	if err != nil {
+	ownFolder(t, "/etc", nagiosPlugins, icingaState, icingaCache, "/var/log/icinga2", "/var/spool/icinga2")
+	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
+		t.Fatal("mount /run: ", err)
+	}
+	install(t, program("check_awa"), filepath.Join(nagiosPlugins, "check_awa"), "root", 0o755)
+	installCheckKey(t, s, "nagios")
+	must(t, "/usr/lib/icinga2/prepare-dirs")
+	must(t, "icinga2", "api", "setup", "--cn", "localhost")
+	for _, name := range []string{"apt", "downtimes", "hosts", "notifications", "services"} {
+		must(t, "rm", icingaConf+"/conf.d/"+name+".conf")
+	}
+	for _, name := range []string{"are-we-alive-commands.conf", "are-we-alive-apply.conf", "are-we-alive-example.conf"} {
+		install(t, "../packaging/icinga2/"+name, icingaConf+"/conf.d/"+name, "root", 0o644)
+	}
+	if err := os.WriteFile(icingaConf+"/conf.d/site.conf", []byte(icingaSite()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("include %q\n", path)
-}
+	if out := must(t, "icinga2", "daemon", "-C"); strings.Contains(out, "warning/") {
+		t.Fatalf("icinga2 daemon -C:\n%s", out)
+	}
 
-// icingaDaemon is Icinga on the icinga2.conf of a folder, in which it keeps all
-// that it writes.
-func icingaDaemon(dir string, args ...string) *exec.Cmd {
-	args = append([]string{"daemon", "-c", filepath.Join(dir, "icinga2.conf"), "-DRunAsUser=root", "-DRunAsGroup=root"}, args...)
-	for _, name := range []string{"ConfigDir", "DataDir", "LogDir", "CacheDir", "InitRunDir", "SpoolDir"} {
-		args = append(args, "-D"+name+"="+dir)
-	}
-	cmd := exec.Command("icinga2", args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	return cmd
-}
-
-// icinga is a running Icinga.
-type icinga struct {
-	t      *testing.T
-	api    string
-	client *http.Client
-	graph  *graphite
-	log    *testaid.Log
-	forced time.Time // when the last checks were asked for
-}
-
-// startIcinga starts Icinga with a host for each agent and one for the cluster.
-func startIcinga(t *testing.T, agents []*agent, key string) *icinga {
-	t.Helper()
-	dir := t.TempDir()
-	roots := icingaCertificate(t, filepath.Join(dir, "certs"))
-	port := freePort(t)
-	ic := &icinga{t: t, api: "https://monitor:" + port, graph: newGraphite(t), log: &testaid.Log{}}
-	ic.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "monitor"},
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+port)
-		},
-	}}
-	var addrs []string
-	for _, a := range agents {
-		addrs = append(addrs, fmt.Sprintf("%q", a.addr()))
-	}
-	site := fmt.Sprintf("\tvars.awa_agents = [ %s ]\n\tvars.awa_key_file = %q\n", strings.Join(addrs, ", "), key)
-	conf := icingaMain(t) + fmt.Sprintf(`
-object ApiListener "api" { bind_host = "127.0.0.1", bind_port = %s }
-object ApiUser "test" { password = "test", permissions = [ "*" ] }
-object GraphiteWriter "graphite" { host = "127.0.0.1", port = %s, enable_send_thresholds = true }
-object Host "cluster" {
-	check_command = "dummy"
-	vars.dummy_state = 0
-	vars.awa_cluster = true
-	vars.awa_verbose = true
-	vars.awa_warning = "0"
-	vars.awa_critical = "50%%"
-%s}
-`, port, ic.graph.port, site)
-	for _, a := range agents {
-		conf += fmt.Sprintf("object Host %q {\n\timport \"awa-node-host\"\n%s}\n", a.name, site)
-	}
-	write(t, filepath.Join(dir, "icinga2.conf"), conf)
-	if out, err := icingaDaemon(dir, "-C").CombinedOutput(); err != nil || strings.Contains(string(out), "warning/") {
-		t.Fatalf("icinga2 daemon -C: %v\n%s", err, out)
-	}
-	cmd := icingaDaemon(dir)
-	cmd.Env = environment()
-	cmd.Stdout, cmd.Stderr = ic.log, ic.log
+	cmd := exec.Command("icinga2", "daemon", "-x", "warning")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var log testaid.Log
+	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it works in processes of its own
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("Icinga's log:\n%s", ic.log)
+		cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil || log.String() != "" {
+			t.Errorf("icinga2: %v\n%s", err, log.String())
 		}
 	})
-	return ic
+	i := &icinga{t: t}
+	i.login()
+	return i
 }
 
-// icingaCertificate makes what Icinga's API wants in a folder: an authority and
-// a certificate of it.
-func icingaCertificate(t *testing.T, dir string) *x509.CertPool {
-	t.Helper()
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Icinga CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "monitor"}, DNSNames: []string{"monitor"},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-	}
-	caKey, leafKey := ecdsaKey(t), ecdsaKey(t)
-	for _, made := range []struct {
-		name string
-		cert *x509.Certificate
-		key  *ecdsa.PrivateKey
-	}{{"ca", ca, caKey}, {"monitor", leaf, leafKey}} {
-		der, err := x509.CreateCertificate(rand.Reader, made.cert, ca, &made.key.PublicKey, caKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, err := x509.MarshalECPrivateKey(made.key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(dir, made.name+".crt"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-		write(t, filepath.Join(dir, made.name+".key"), string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key})))
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
-	pool := x509.NewCertPool()
-	if err != nil || !pool.AppendCertsFromPEM(text) {
-		t.Fatal("no certificate: ", err)
-	}
-	return pool
-}
-
-func ecdsaKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// login waits until the API is there, and reads what it takes to ask it.
+func (i *icinga) login() {
+	i.t.Helper()
+	users, err := os.ReadFile(icingaConf + "/conf.d/api-users.conf")
 	if err != nil {
-		t.Fatal(err)
+		i.t.Fatal(err)
 	}
-	return key
+	password := regexp.MustCompile(`password = "(\w+)"`).FindSubmatch(users)
+	authority, err := os.ReadFile(icingaState + "/certs/ca.crt")
+	roots := x509.NewCertPool()
+	if err != nil || password == nil || !roots.AppendCertsFromPEM(authority) {
+		i.t.Fatalf("icinga2 api setup has left: %v\n%s\n%s", err, users, authority)
+	}
+	i.password = string(password[1])
+	i.client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{RootCAs: roots},
+	}}
+	testaid.Await(i.t, 30*time.Second, func() error { return i.ask("status/ApiListener", "", new([]any)) })
 }
 
-// checkable is what is used here of a host or a service.
-type checkable struct {
-	Attrs struct {
-		Name   string `json:"__name"`
-		State  float64
-		Result struct{ Output string } `json:"last_check_result"`
+// ask asks Icinga's API, with a body by POST, and reads its results.
+func (i *icinga) ask(path, body string, results any) error {
+	method := http.MethodGet
+	if body != "" {
+		method = http.MethodPost
 	}
-}
-
-// ask asks Icinga's API.
-func (ic *icinga) ask(method, path, body string, results any) error {
-	req, err := http.NewRequestWithContext(ic.t.Context(), method, ic.api+"/v1/"+path, bytes.NewBufferString(body))
+	req, err := http.NewRequestWithContext(i.t.Context(), method, "https://localhost:5665/v1/"+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	req.SetBasicAuth("test", "test")
+	req.SetBasicAuth("root", i.password)
 	req.Header.Set("Accept", "application/json")
-	resp, err := ic.client.Do(req)
+	resp, err := i.client.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %v %d %s", method, path, err, resp.StatusCode, text)
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, b)
 	}
-	return json.Unmarshal(text, &struct{ Results any }{results})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, &struct{ Results any }{results})
 }
 
-// check has Icinga check everything now, once a second at most, instead of in
-// a minute.
-func (ic *icinga) check() error {
-	if time.Since(ic.forced) < time.Second {
+// icingaRecord is what is used here of Icinga's record of a service or host.
+type icingaRecord struct {
+	State     int `json:"state"`
+	StateType int `json:"state_type"` // 1: hard
+	Last      *struct {
+		Output  string
+		Command any // a list of words, if it is a plugin's
+	} `json:"last_check_result"`
+}
+
+// record gives Icinga's record; it is an error when there was no check yet.
+func (i *icinga) record(kind, name string) (icingaRecord, error) {
+	var found []struct{ Attrs icingaRecord }
+	err := i.ask("objects/"+kind+"/"+strings.ReplaceAll(name, " ", "%20"), "", &found)
+	switch {
+	case err != nil:
+		return icingaRecord{}, err
+	case len(found) != 1 || found[0].Attrs.Last == nil:
+		return icingaRecord{}, errors.New("it has not been checked")
+	}
+	return found[0].Attrs, nil
+}
+
+// perfdata gives the performance data of the last check as Icinga understands
+// them, by their labels: value, warn, crit, min, max.
+func (i *icinga) perfdata(name string) (map[string]string, error) {
+	object := fmt.Sprintf(`get_host(%q)`, name)
+	if host, service, ok := strings.Cut(name, "!"); ok {
+		object = fmt.Sprintf(`get_service(%q, %q)`, host, service)
+	}
+	script, err := json.Marshal(map[string]string{
+		"command": object + `.last_check_result.performance_data.map(x => parse_performance_data(x))`,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []struct {
+		Result []struct {
+			Label                       string
+			Value, Warn, Crit, Min, Max json.RawMessage
+		}
+	}
+	if err := i.ask("console/execute-script", string(script), &found); err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for _, f := range found {
+		for _, v := range f.Result {
+			values[v.Label] = string(bytes.Join([][]byte{v.Value, v.Warn, v.Crit, v.Min, v.Max}, []byte(" ")))
+		}
+	}
+	return values, nil
+}
+
+// await waits until Icinga says what it shall. It has it check every second,
+// and not once a minute.
+func (i *icinga) await(all []icingaWant) {
+	i.t.Helper()
+	testaid.Await(i.t, time.Minute, func() error {
+		if time.Since(i.forced) > time.Second {
+			for _, kind := range []string{"Host", "Service"} {
+				if err := i.ask("actions/reschedule-check", `{"type":"`+kind+`","filter":"true","force":true}`, new([]any)); err != nil {
+					return err
+				}
+			}
+			i.forced = time.Now()
+		}
+		for _, w := range all {
+			if err := i.compare(w); err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// compare tells how Icinga's record differs.
+func (i *icinga) compare(w icingaWant) error {
+	found, err := i.record(w.kind, w.name)
+	if err != nil {
+		return err
+	}
+	whole := regexp.MustCompile(`\A` + w.output + ` ?` + w.table + `\s*\z`) // a blank stands before the perfdata
+	switch {
+	case found.State != w.state || found.StateType != 1:
+		return fmt.Errorf("it is not in the hard state %d: %+v", w.state, *found.Last)
+	case !whole.MatchString(found.Last.Output):
+		return fmt.Errorf("its output is not %s but\n%s", whole, found.Last.Output)
+	case w.perfdata == nil:
 		return nil
 	}
-	ic.forced = time.Now()
-	for _, kind := range []string{"Host", "Service"} {
-		if err := ic.ask(http.MethodPost, "actions/reschedule-check", `{"type":"`+kind+`","filter":"true","force":true}`, new([]any)); err != nil {
-			return err
+	values, err := i.perfdata(w.name)
+	if err != nil {
+		return err
+	}
+	for label, form := range w.perfdata {
+		if !regexp.MustCompile(`\A(?:` + form + `)\z`).MatchString(values[label]) {
+			return fmt.Errorf("its perfdata hold %s %s, not %s", label, values[label], form)
 		}
+	}
+	if len(values) != len(w.perfdata) {
+		return fmt.Errorf("its perfdata have other labels than %v: %v", w.perfdata, values)
 	}
 	return nil
-}
-
-// await waits until Icinga has the service in a state with such a first line
-// and the hosts of the nodes in theirs (0 UP, 1 DOWN).
-func (ic *icinga) await(state float64, line string, hosts map[string]float64) {
-	ic.t.Helper()
-	expected := regexp.MustCompile(`\A` + line)
-	testaid.Await(ic.t, time.Minute, func() error {
-		if err := ic.check(); err != nil {
-			return err
-		}
-		var services, nodes []checkable
-		if err := ic.ask(http.MethodGet, "objects/services", "", &services); err != nil {
-			return err
-		}
-		if len(services) != 1 || services[0].Attrs.State != state || !expected.MatchString(services[0].Attrs.Result.Output) {
-			return fmt.Errorf("the services are %+v, not in state %v with %s", services, state, line)
-		}
-		if head, table, _ := strings.Cut(services[0].Attrs.Result.Output, "\n"); state == 0 && strings.Count(table, " Online") != 3 {
-			return fmt.Errorf("no table below %q: %q", head, table)
-		}
-		if err := ic.ask(http.MethodGet, "objects/hosts", "", &nodes); err != nil {
-			return err
-		}
-		if len(nodes) != len(hosts)+1 {
-			return fmt.Errorf("it knows %d hosts", len(nodes))
-		}
-		for _, n := range nodes {
-			if want, ok := hosts[n.Attrs.Name]; ok && n.Attrs.State != want {
-				return fmt.Errorf("host %s is in state %v, not %v: %s", n.Attrs.Name, n.Attrs.State, want, n.Attrs.Result.Output)
-			}
-		}
-		return nil
-	})
-}
-
-// graphite takes what Icinga sends to Graphite: the performance data as it
-// understood them.
-type graphite struct {
-	port string
-	log  *testaid.Log
-}
-
-func newGraphite(t *testing.T) *graphite {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &graphite{port, &testaid.Log{}}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			io.Copy(g.log, conn) // until Icinga ends
-			conn.Close()
-		}
-	}()
-	t.Cleanup(func() { ln.Close(); <-ended })
-	return g
-}
-
-// newest gives the newest value of each of the service's series.
-func (g *graphite) newest() map[string]string {
-	all := map[string]string{}
-	lines := bufio.NewScanner(strings.NewReader(g.log.String()))
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if name, ok := strings.CutPrefix(fields[0], "icinga2.cluster.services.awa.awa.perfdata."); ok && len(fields) == 3 {
-			all[name] = fields[1]
-		}
-	}
-	return all
-}
-
-// awaitGraph waits until the newest values that Icinga sent are those. It drops
-// what it has to send as long as it is not connected.
-func (ic *icinga) awaitGraph(want map[string]string) {
-	ic.t.Helper()
-	testaid.Await(ic.t, time.Minute, func() error {
-		if err := ic.check(); err != nil {
-			return err
-		}
-		got := ic.graph.newest()
-		for name, value := range want {
-			if got[name] != value {
-				return fmt.Errorf("%s is %q, not %q, in\n%s", name, got[name], value, ic.graph.log)
-			}
-		}
-		return nil
-	})
 }
