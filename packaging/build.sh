@@ -48,9 +48,12 @@ licences() {
 		done
 }
 
-# documents lays out /usr/share/doc/are-we-alive.
+# documents lays out the man pages and /usr/share/doc/are-we-alive.
 documents() {
-	mkdir -p $build/doc/examples
+	mkdir -p $build/doc/examples $build/man
+	for page in packaging/man/*; do
+		gzip -9nc "$page" >"$build/man/${page##*/}.gz"
+	done
 	cp README.md $build/doc/
 	gzip -9nc CHANGELOG.md >$build/doc/changelog.gz
 	licences >$build/licences.txt # not in a pipe, which would hide its failure

@@ -139,7 +139,9 @@ func (o *order) handOver() {
 	}
 	if err := within(time.Second, r.LeadershipTransfer()); err != nil {
 		o.log.Info("the leadership was not handed over", "error", err)
+		return
 	}
+	o.log.Info("the leadership was handed over")
 }
 
 // errSlow is a future of raft's that was not fulfilled in time.

@@ -96,7 +96,7 @@ func wantText(t *testing.T, what, text string, want ...string) {
 func installed(t *testing.T, m *machine) {
 	wantText(t, "apt", m.install(file(t, theStage.first, kinds[0])), "/etc/are-we-alive/cluster_info.json", "awa-agent key new", "systemctl enable --now awa-agent")
 	const waits = "ConditionPathExists=/etc/are-we-alive/cluster_info.json was not met"
-	wantText(t, "systemctl status", m.status(), "inactive (dead)", "enabled", waits, "/usr/share/doc/are-we-alive/README.md")
+	wantText(t, "systemctl status", m.status(), "inactive (dead)", "enabled", waits, "man:awa-agent(8)")
 	m.must("systemctl", "start", "awa-agent")
 	wantText(t, "the journal", m.journal(), "was skipped because of an unmet condition check (ConditionPathExists=/etc/are-we-alive/cluster_info.json)")
 	if failed := m.must("systemctl", "--failed", "--no-legend", "--plain"); failed != "" {

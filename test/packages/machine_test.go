@@ -22,7 +22,7 @@ import (
 const bootMost = time.Minute
 
 // hosts names the servers, in place of DNS.
-const hosts = "127.0.0.1 localhost\n127.0.0.11 web1\n127.0.0.12 web2\n"
+const hosts = "127.0.0.1 localhost\n127.0.0.11 web1\n127.0.0.12 web2\n127.0.0.13 web3\n"
 
 // machine is a Debian of its own, booted in a container without a network but
 // for loopback.
@@ -45,12 +45,18 @@ func copyTree(t *testing.T, name string) string {
 	return dir
 }
 
-// boot starts a machine and waits until it is up. It is gone when the test has
-// ended, and dies with the test's process. A machine joins the network of
-// another one, unless that is nil.
+// boot starts a minimal Debian, see bootTree.
 func boot(t *testing.T, name string, beside *machine) *machine {
 	t.Helper()
-	m := &machine{t: t, name: name, dir: copyTree(t, name), ended: make(chan struct{})}
+	return bootTree(t, name, copyTree(t, name), beside)
+}
+
+// bootTree starts a machine out of a folder and waits until it is up. It is
+// gone when the test has ended, and dies with the test's process. A machine
+// joins the network of another one, unless that is nil.
+func bootTree(t *testing.T, name, dir string, beside *machine) *machine {
+	t.Helper()
+	m := &machine{t: t, name: name, dir: dir, ended: make(chan struct{})}
 	m.write("/etc/hostname", name+"\n")
 	m.write("/etc/hosts", hosts)
 	network := "--private-network"
@@ -159,11 +165,18 @@ func (m *machine) write(name, text string) {
 	}
 }
 
-// install has apt install a package from outside.
-func (m *machine) install(path string) string {
+// bring copies a file from outside to /root, and gives its name there.
+func (m *machine) bring(path string) string {
 	m.t.Helper()
 	name := "/root/" + filepath.Base(path)
 	must(m.t, "cp", path, m.path(name))
+	return name
+}
+
+// install has apt install a package from outside.
+func (m *machine) install(path string) string {
+	m.t.Helper()
+	name := m.bring(path)
 	defer os.Remove(m.path(name))
 	return m.sh("apt-get -o APT::Sandbox::User=root install -y --reinstall " + name + " 2>&1")
 }

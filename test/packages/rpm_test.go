@@ -55,6 +55,61 @@ func TestRPM_life(t *testing.T) {
 	}
 }
 
+// TestRPM_service has dnf install, upgrade and remove the .rpm on a machine with
+// a systemd that runs. The machine is a Debian with dnf, in which a package of
+// the test's own stands for what every system of RPM has.
+func TestRPM_service(t *testing.T) {
+	dir := copyTree(t, "web1")
+	must(t, "chroot", dir, "sh", "-c", "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends dnf")
+	m := bootTree(t, "web1", dir, nil)
+	dnf := func(what string) string { t.Helper(); return m.sh("dnf --releasever=1 -y " + what + " 2>&1") }
+	dnf("install " + m.bring(shellRPM(t)))
+
+	wantText(t, "dnf", dnf("install "+m.bring(file(t, theStage.first, kinds[2]))), "awa-agent is installed and waits for its configuration")
+	wantText(t, "systemctl status", m.status(), "inactive (dead)")
+	m.sh("awa-agent key new")
+	m.sh(`echo '{"first": true}' >/etc/are-we-alive/cluster_info.json`)
+	m.sh("systemctl enable --now awa-agent")
+	m.awaitOK(1)
+	m.must("awa-agent", "node", "set", "web1", "--label", "rack=7")
+	list, pid := m.must("awa-agent", "node", "list"), m.property("MainPID")
+
+	newer := m.bring(file(t, theStage.newer, kinds[2]))
+	dnf("install " + newer)
+	m.awaitRestart(pid)
+	m.awaitOK(1)
+	if after := m.must("awa-agent", "node", "list"); after != list {
+		t.Errorf("after the upgrade the list is\n%s\nit was\n%s", after, list)
+	}
+	m.sh("systemctl stop awa-agent")
+	dnf("reinstall " + newer)
+	if state := m.property("ActiveState") + " " + m.property("UnitFileState"); state != "inactive enabled" {
+		t.Errorf("an agent that was stopped is %s after an upgrade", state)
+	}
+	m.sh("systemctl start awa-agent")
+
+	dnf("remove are-we-alive")
+	if running := m.sh("readlink /proc/[0-9]*/exe"); strings.Contains(running, "awa-agent") || !strings.Contains(running, "systemd") {
+		t.Errorf("an agent still runs: %s", running)
+	}
+	if !exists(m.path("/var/lib/are-we-alive/awa.db")) || exists(m.path("/etc/systemd/system/multi-user.target.wants/awa-agent.service")) {
+		t.Error("after dnf remove the data are gone, or the service is enabled")
+	}
+}
+
+// shellRPM makes a package that provides /bin/sh.
+func shellRPM(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	text := "name: shell\narch: all\nversion: 1\nmaintainer: nobody <nobody@are-we-alive.example>\ndescription: a shell\nprovides: [/bin/sh]\n"
+	if err := os.WriteFile(filepath.Join(dir, "nfpm.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script := must(t, "sed", "-n", "s/^nfpm=//p", "../../packaging/build.sh")
+	must(t, "go", "run", strings.TrimSpace(script), "package", "--config", filepath.Join(dir, "nfpm.yaml"), "--packager", "rpm", "--target", dir)
+	return file(t, dir, ".rpm")
+}
+
 func TestRPM_scripts(t *testing.T) {
 	sysusers, err := os.ReadFile("../../packaging/systemd/awa-agent.sysusers")
 	if err != nil {
