@@ -63,7 +63,11 @@ func bootTree(t *testing.T, name, dir string, beside *machine) *machine {
 	if beside != nil {
 		network = "--network-namespace-path=/proc/" + beside.init + "/ns/net"
 	}
-	m.cmd = exec.Command("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", network,
+	into := ""
+	for _, cgroup := range ownCgroups(t, name) {
+		into += "echo $$ >" + cgroup + "/cgroup.procs && "
+	}
+	m.cmd = exec.Command("sh", "-c", into+`exec "$@"`, "sh", "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", network,
 		"--kill-signal=SIGRTMIN+4", "--console=pipe", "--machine=awa-"+name, "--directory="+m.dir)
 	m.cmd.Stdout, m.cmd.Stderr = &m.screen, &m.screen
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

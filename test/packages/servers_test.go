@@ -3,9 +3,10 @@
 package packages
 
 import (
-	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,22 +72,17 @@ func lateJoin(t *testing.T, first, second *machine) {
 // upgradedLeader: the agent that leads hands that over before the new program
 // takes its place, and the list can be edited at once.
 func upgradedLeader(t *testing.T, servers []*machine) {
-	var leader, other *machine
-	testaid.Await(t, bootMost, func() error { // the status tells so every 5 s
-		for i, m := range servers {
-			text := m.property("StatusText")
-			if !strings.HasPrefix(text, "3 of 3 nodes online, leader ") {
-				return fmt.Errorf("%s says %q", m.name, text)
-			}
-			if strings.HasSuffix(text, " "+m.name) {
-				leader, other = m, servers[(i+1)%len(servers)]
-			}
-		}
-		if leader == nil {
-			return errors.New("no agent says that it leads")
+	led := regexp.MustCompile(`"leader":"(\w+)","voters":\["web\d","web\d","web\d"\]`)
+	var found []string
+	testaid.Await(t, bootMost, func() error { // one becomes a voter when it has been there for a while
+		r := servers[0].run("check_awa", "-H", "web1", "-o", "json")
+		if found = led.FindStringSubmatch(r.out); found == nil {
+			return fmt.Errorf("there are no three voters with a leader: %s", r.all())
 		}
 		return nil
 	})
+	i := slices.IndexFunc(servers, func(m *machine) bool { return m.name == found[1] })
+	leader, other := servers[i], servers[(i+1)%len(servers)]
 	pid := leader.property("MainPID")
 	leader.install(file(t, theStage.newer, kinds[0]))
 	other.must("awa-agent", "node", "set", other.name, "--label", "rack=7", "--agent", other.name)
