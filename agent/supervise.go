@@ -22,11 +22,14 @@ type supervised interface {
 
 const (
 	// joinPatience is how long systemd is left waiting for an agent that is not
-	// ready, since it has to join a cluster first. Then it counts as started, and its status tells what it lacks:
-	// the other servers may be down, or boot at the same time.
+	// ready, since it has to join a cluster first. Then it counts as started, and
+	// its status tells what it lacks: the other servers may be down, or boot at
+	// the same time.
 	joinPatience = 10 * time.Second
 	// checkEvery is the time between two looks of an agent at itself, at most.
 	checkEvery = 5 * time.Second
+	// statusEvery is how old the line of systemctl status may be.
+	statusEvery = time.Second
 )
 
 // supervisor does what is asked from outside while an agent runs: it reads the
@@ -82,12 +85,13 @@ func supervise(ctx context.Context, d supervised, log *slog.Logger) (stop func()
 
 // run supervises until ctx ends.
 func (s *supervisor) run(ctx context.Context) {
-	var look <-chan time.Time
-	ready, patience := s.agent.Ready(), (<-chan time.Time)(nil)
+	var look, status, patience <-chan time.Time
+	ready := s.agent.Ready()
 	if s.send != nil {
-		ticker := time.NewTicker(s.every)
-		defer ticker.Stop()
-		look, patience = ticker.C, time.After(joinPatience)
+		looks, statuses := time.NewTicker(s.every), time.NewTicker(statusEvery)
+		defer looks.Stop()
+		defer statuses.Stop()
+		look, status, patience = looks.C, statuses.C, time.After(joinPatience)
 	}
 	mayStart := false
 	for {
@@ -99,6 +103,9 @@ func (s *supervisor) run(ctx context.Context) {
 			return
 		case <-s.hangups:
 			s.reloadKeys()
+			continue
+		case <-status:
+			s.tell(nil)
 			continue
 		case <-ready:
 			ready, patience, mayStart = nil, nil, true

@@ -86,12 +86,15 @@ func TestSupervisor_start(t *testing.T) {
 		f := &fakeAgent{summary: "no list"}
 		superviseFake(t, f, func(told func() []string, _ chan<- os.Signal, stop func()) {
 			time.Sleep(6 * time.Second) // of synctest's time
-			wantTold(t, "before", told(), "WATCHDOG=1", "STATUS=no list")
+			wantTold(t, "before", told(), "STATUS=no list", "WATCHDOG=1")
 			f.set(func() { f.summary = "3 of 3" })
 			close(f.ready)
 			wantTold(t, "with the list", told(), "WATCHDOG=1", "READY=1", "STATUS=3 of 3")
 			time.Sleep(5 * time.Second)
 			wantTold(t, "later", told(), "WATCHDOG=1")
+			f.set(func() { f.summary = "2 of 3" })
+			time.Sleep(statusEvery)
+			wantTold(t, "a second after a node's end", told(), "STATUS=2 of 3")
 			stop()
 			wantTold(t, "at the end", told(), "STOPPING=1")
 		})

@@ -60,7 +60,7 @@ func (d *Daemon) Summary() string {
 	}
 	look := d.watch.Last()
 	if len(look.Nodes) == 0 {
-		return fmt.Sprintf("the list holds %d nodes, not looked at yet", len(d.store.Nodes()))
+		return nodes(len(d.store.Nodes())) + " on the list, not pinged yet"
 	}
 	online := 0
 	for _, n := range look.Nodes {
@@ -68,7 +68,7 @@ func (d *Daemon) Summary() string {
 			online++
 		}
 	}
-	text := fmt.Sprintf("%d of %d nodes online", online, len(look.Nodes))
+	text := fmt.Sprintf("%d of %s online", online, nodes(len(look.Nodes)))
 	if look.Isolated {
 		text += ", this agent reaches no other one"
 	}
@@ -78,4 +78,11 @@ func (d *Daemon) Summary() string {
 		text += ", leader " + n.Name
 	}
 	return text
+}
+
+func nodes(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
 }

@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awatest"
+	"are-we-alive/pkg/awatest/testaid"
 	"are-we-alive/pkg/daemon"
 	"are-we-alive/pkg/replica"
 )
@@ -63,18 +65,12 @@ func (h *health) check() error {
 // awaitSummary waits until the agent sums up its cluster so.
 func (h *health) awaitSummary(want string) {
 	h.t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for over := time.After(awatest.Patience); ; {
-		if h.Summary() == want {
-			return
+	testaid.Await(h.t, awatest.Patience, func() error {
+		if text := h.Summary(); text != want {
+			return fmt.Errorf("it says %q, want %q", text, want)
 		}
-		select {
-		case <-tick.C:
-		case <-over:
-			h.t.Fatalf("it says %q, want %q", h.Summary(), want)
-		}
-	}
+		return nil
+	})
 }
 
 func TestDaemon_Check(t *testing.T) {
@@ -88,7 +84,7 @@ func TestDaemon_Check(t *testing.T) {
 		if err := h.check(); err != nil {
 			t.Errorf("an agent that works: %v", err)
 		}
-		h.awaitSummary("1 of 1 nodes online, leader n1")
+		h.awaitSummary("1 of 1 node online, leader n1")
 		if err := h.stop(); err != nil {
 			t.Fatal(err)
 		}

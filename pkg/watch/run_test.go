@@ -67,6 +67,26 @@ func TestWatcher_Run_pauses(t *testing.T) {
 	}
 }
 
+// A new cluster's list is empty for a moment; the node that then stands on it
+// does not wait a whole pause.
+func TestWatcher_Run_empty_list(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		filled := time.Now().Add(3500 * ms)
+		times := sweepTimes(t, 1, 5*time.Second, func(cfg *watch.Config, _ *network, list []awa.Node) {
+			cfg.Every = time.Minute
+			cfg.Nodes = func() []awa.Node {
+				if time.Now().Before(filled) {
+					return nil
+				}
+				return list
+			}
+		})
+		if len(times) != 1 || times[0].Sub(filled) > time.Second {
+			t.Errorf("pings at %v, want one within 1 s from %v on", times, filled)
+		}
+	})
+}
+
 // A sweep that takes longer than the pause is followed by the next at once,
 // and never runs beside it.
 func TestWatcher_Run_slow_sweeps(t *testing.T) {

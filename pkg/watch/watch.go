@@ -236,7 +236,8 @@ func (w *Watcher) Shared(state uint64) Look {
 }
 
 // Run sweeps in the background until ctx ends, at once and then every
-// Config.Every. It returns nil, after all that it started has ended.
+// Config.Every, see interval. It returns nil, after all that it started has
+// ended.
 func (w *Watcher) Run(ctx context.Context) error {
 	var keeper sync.WaitGroup
 	keeper.Go(func() { w.keep(ctx) })
@@ -295,8 +296,13 @@ func (w *Watcher) Last() Look {
 
 // interval is the time from the start of a background sweep of n nodes, to kept
 // of which a connection is open, to the start of the next. random, in [0,1),
-// keeps agents that were started together from sweeping together.
+// keeps agents that were started together from sweeping together. A list that
+// is empty is that of a new cluster, whose first agent is just about to stand on
+// it.
 func interval(every time.Duration, n, kept int, random float64) time.Duration {
+	if n == 0 {
+		return min(every, time.Second)
+	}
 	cost := n
 	if kept > 0 && n > kept {
 		cost += (n - kept) * (coldPing - 1)

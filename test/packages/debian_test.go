@@ -142,7 +142,7 @@ func setUp(t *testing.T, m *machine) {
 		}
 	}
 	testaid.Await(t, bootMost, func() error {
-		if text := m.property("StatusText"); text != "1 of 1 nodes online, leader web1" {
+		if text := m.property("StatusText"); text != "1 of 1 node online, leader web1" {
 			return fmt.Errorf("the service says %q", text)
 		}
 		return nil
