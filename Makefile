@@ -35,7 +35,7 @@ package: ## A .deb and an .rpm each for amd64 and arm64, in dist/.
 	packaging/build.sh
 
 package-test: ## The packages in the hands of Debian, systemd, lintian, rpm and rpmlint (root).
-	test/install-debian.sh debootstrap systemd-container lintian rpm rpmlint cpio qemu-user-static shellcheck
+	test/install-debian.sh debootstrap systemd-container lintian rpm rpmlint cpio iproute2 qemu-user-static shellcheck
 	$(GO) test -tags system -timeout 20m -count 1 -v ./test/packages
 
 fuzz: ## Every fuzz test for FUZZTIME (1m).

@@ -79,7 +79,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	default:
 		code = exitFailure
 	}
-	fmt.Fprintf(stderr, "awa-agent: %v\n", err)
+	priority := ""
+	if isJournal(stderr) {
+		priority = priorityErr
+	}
+	fmt.Fprintf(stderr, "%sawa-agent: %v\n", priority, err)
 	return code
 }
 

@@ -62,8 +62,11 @@ func (c *runCmd) logger(w io.Writer) *slog.Logger {
 	var level slog.Level
 	level.UnmarshalText([]byte(c.LogLevel)) // kong let only levels through
 	opts := &slog.HandlerOptions{Level: level}
-	if c.LogFormat == "json" {
+	switch {
+	case c.LogFormat == "json":
 		return slog.New(slog.NewJSONHandler(w, opts))
+	case isJournal(w):
+		return slog.New(journalHandler(w, level))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -123,6 +123,7 @@ func misconfigured(t *testing.T, m *machine) {
 			t.Errorf("it starts with %s", text)
 		}
 		wantText(t, "systemctl status", m.status(), "awa-agent: ", want, "status=2", "Active: failed")
+		wantText(t, "the journal's errors", m.must("journalctl", "--no-pager", "-u", "awa-agent", "-o", "cat", "-p", "err"), want)
 		if n := m.property("NRestarts"); n != "0" {
 			t.Errorf("with %s it was started again %s times", text, n)
 		}
@@ -147,6 +148,12 @@ func setUp(t *testing.T, m *machine) {
 		}
 		return nil
 	})
+	// All agents ping at once: connections that wait for the agent must not be
+	// fewer than the machine allows, which it reads in /proc.
+	most := strings.TrimSpace(m.must("cat", "/proc/sys/net/core/somaxconn"))
+	if queue := strings.Fields(must(t, "nsenter", "--target", m.init, "--net", "ss", "-Hltn", "sport = :25483")); len(queue) < 3 || queue[2] != most {
+		t.Errorf("the agent listens with %q, want a queue of %s", queue, most)
+	}
 	m.must("awa-agent", "node", "set", "web1", "--label", "rack=7")
 	if got := m.sh("stat -c '%U %a' /var/lib/are-we-alive"); got != "_awa-agent 700\n" {
 		t.Errorf("/var/lib/are-we-alive is %s", got)

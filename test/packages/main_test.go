@@ -67,7 +67,7 @@ func lacking() string {
 	if os.Getuid() != 0 {
 		return "that takes root"
 	}
-	for _, name := range []string{"debootstrap", "systemd-nspawn", "lintian", "rpm", "rpmlint", "cpio", "shellcheck", "dpkg", "git"} {
+	for _, name := range []string{"debootstrap", "systemd-nspawn", "lintian", "rpm", "rpmlint", "cpio", "ss", "shellcheck", "dpkg", "git"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return name + " is missing: make package-test installs it"
 		}
