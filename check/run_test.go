@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -96,7 +97,7 @@ func TestGolden(t *testing.T) {
 				if errs != "" {
 					t.Errorf("on stderr stands %q", errs)
 				}
-				compare(t, name, fmt.Sprintf("check_awa %s\nexit code %d\n%s", strings.ReplaceAll(test.args, "\x1b", "ESC"), code, out))
+				testaid.Golden(t, filepath.Join("testdata", name+".golden"), fmt.Sprintf("check_awa %s\nexit code %d\n%s", strings.ReplaceAll(test.args, "\x1b", "ESC"), code, out), *update)
 				if strings.HasPrefix(name, "usage_") && (code != 3 || strings.Count(out, "\n") != 1) {
 					t.Errorf("wrong usage gives exit code %d and %q", code, out)
 				}
@@ -124,24 +125,6 @@ func troubled() awa.ClusterStatus {
 }
 
 func ptr(st awa.ClusterStatus) *awa.ClusterStatus { return &st }
-
-func compare(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("the output is not that of %s (go test -update writes it anew):\n%s", file, got)
-	}
-}
 
 // brokenPipe is a stdout whose reader has gone.
 type brokenPipe struct{}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 	"are-we-alive/pkg/metrics"
 )
 
@@ -118,20 +119,7 @@ func ours(t *testing.T, st awa.ClusterStatus) string {
 func TestExporter_golden(t *testing.T) {
 	for name, st := range views() {
 		t.Run(name, func(t *testing.T) {
-			got, file := ours(t, st), filepath.Join("testdata", name+".metrics")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("the metrics are not those of %s (go test -update writes it anew):\n%s", file, got)
-			}
+			testaid.Golden(t, filepath.Join("testdata", name+".metrics"), ours(t, st), *update)
 		})
 	}
 	files, err := os.ReadDir("testdata")

@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-json"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 	"are-we-alive/pkg/report"
 )
 
@@ -294,20 +295,7 @@ func TestGolden(t *testing.T) {
 					t.Fatal(err)
 				}
 				got := fmt.Sprintf("exit code %d\n%s", r.State.ExitCode(), abridge(b.String()))
-				file := filepath.Join("testdata", name+"."+kind)
-				if *update {
-					if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-						t.Fatal(err)
-					}
-					return
-				}
-				want, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got != string(want) {
-					t.Errorf("the output is not that of %s (go test -update writes it anew):\n%.2000s", file, got)
-				}
+				testaid.Golden(t, filepath.Join("testdata", name+"."+kind), got, *update)
 			})
 		}
 	}

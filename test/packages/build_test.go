@@ -5,12 +5,15 @@ package packages
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"are-we-alive/pkg/awatest/testaid"
@@ -79,8 +82,7 @@ func TestBuild_architectures(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			dir := unpack(t, file(t, theStage.first, kind))
 			for _, program := range []string{"usr/bin/awa-agent", "usr/bin/check_awa"} { // the second is a link
-				path := filepath.Join(dir, program)
-				f, err := elf.Open(path)
+				f, err := elf.Open(filepath.Join(dir, program))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -88,26 +90,57 @@ func TestBuild_architectures(t *testing.T) {
 				if f.Machine != machines[arch] || f.Type != elf.ET_EXEC || f.Section(".interp") != nil {
 					t.Errorf("%s: %v, %v, .interp %v; want a static program for %s", program, f.Machine, f.Type, f.Section(".interp"), arch)
 				}
-				runVersion(t, path, f.Machine)
 			}
+			runPair(t, dir, machines[arch])
 		})
 	}
 }
 
-// runVersion runs a program for the sake of its version, by QEMU if need be.
-func runVersion(t *testing.T, path string, machine elf.Machine) {
+// on gives the beginning of a command line that runs a program of an
+// architecture, by QEMU if need be.
+func on(t *testing.T, machine elf.Machine) []string {
 	t.Helper()
-	args := []string{path, "--version"}
-	if machine == elf.EM_AARCH64 {
-		qemu, err := exec.LookPath("qemu-aarch64-static")
-		if err != nil {
-			testaid.Skip(t, "a program for arm64 does not run here without qemu-user-static")
-		}
-		args = append([]string{qemu}, args...)
+	if machine != elf.EM_AARCH64 {
+		return nil
 	}
-	out, err := exec.Command(args[0], args[1:]...).Output()
-	if len(out) == 0 || !strings.HasPrefix(string(out), filepath.Base(path)+" ") {
-		t.Errorf("%v says %q (%v)", args, out, err)
+	qemu, err := exec.LookPath("qemu-aarch64-static")
+	if err != nil {
+		testaid.Skip(t, "a program for arm64 does not run here without qemu-user-static")
+	}
+	return []string{qemu}
+}
+
+// start makes a command that dies with the test's process.
+func start(t *testing.T, line ...string) *exec.Cmd {
+	cmd := exec.CommandContext(t.Context(), line[0], line[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// runPair has the agent of a package begin a cluster and its check_awa ask it.
+func runPair(t *testing.T, dir string, machine elf.Machine) {
+	t.Helper()
+	var log testaid.Log
+	agent := start(t, append(on(t, machine), filepath.Join(dir, "usr/bin/awa-agent"), "run", "--first", "--my-name", "n1", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", t.TempDir())...)
+	agent.Stderr = &log
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	listening := regexp.MustCompile(`msg=listening addr=([0-9.:]+)`)
+	testaid.Await(t, bootMost, func() error {
+		found := listening.FindStringSubmatch(log.String())
+		if found == nil {
+			return errors.New("the agent does not listen: " + log.String())
+		}
+		out, err := start(t, append(on(t, machine), filepath.Join(dir, "usr/bin/check_awa"), "-H", found[1])...).Output()
+		if err != nil || !strings.HasPrefix(string(out), "AWA OK - 1 of 1 node online") {
+			return fmt.Errorf("check_awa (%w) says %s", err, out)
+		}
+		return nil
+	})
+	agent.Process.Signal(syscall.SIGTERM)
+	if err := agent.Wait(); err != nil {
+		t.Errorf("the agent ends with %v: %s", err, log.String())
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package testaid is what the tests of every package need and none of them
 // should have an own copy of: how a test is left out, how it waits, how it
-// reads a log and serves. It knows nothing of agents (awatest does), so that
+// compares outputs, reads a log and serves. It knows nothing of agents (awatest does), so that
 // any package's tests may import it.
 package testaid
 
@@ -39,6 +39,25 @@ func Tool(t testing.TB, name string) string {
 		Skip(t, name, " is not installed: test/install-debian.sh ", name)
 	}
 	return path
+}
+
+// Golden compares an output with the file that holds what it should be, or
+// writes that file when update is true.
+func Golden(t testing.TB, file, got string, update bool) {
+	t.Helper()
+	if update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the output is not that of %s (go test -update writes it anew):\n%.2000s", file, got)
+	}
 }
 
 // Await waits until f has no error any more, and fails the test when it still
