@@ -205,6 +205,17 @@ func (m *machine) journal() string {
 	return m.must("journalctl", "--no-pager", "-u", "awa-agent", "-o", "cat")
 }
 
+// awaitStatus waits until the service's line in systemctl status is this one.
+func (m *machine) awaitStatus(want string) {
+	m.t.Helper()
+	testaid.Await(m.t, bootMost, func() error {
+		if text := m.property("StatusText"); text != want {
+			return fmt.Errorf("the service says %q, want %q", text, want)
+		}
+		return nil
+	})
+}
+
 // awaitOK waits until check_awa says OK of a number of nodes.
 func (m *machine) awaitOK(nodes int) {
 	m.t.Helper()
