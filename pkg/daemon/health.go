@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -41,24 +40,13 @@ func (d *Daemon) Check(ctx context.Context) error {
 	if _, _, err := d.store.LogBounds(); err != nil {
 		return err
 	}
-	if _, err := d.client.Ping(ctx, d.ownAddr(), false); err != nil {
-		return fmt.Errorf("this agent does not answer itself at %s: %w", d.ownAddr(), err)
+	if _, err := d.client.Ping(ctx, d.Addr(), false); err != nil {
+		return fmt.Errorf("this agent does not answer itself at %s: %w", d.Addr(), err)
 	}
 	if late := d.watch.Overdue(); late > overdue {
 		return fmt.Errorf("the background sweep should have been over %s ago", late.Round(time.Second))
 	}
 	return nil
-}
-
-// ownAddr is where this agent reaches itself. One that listens on every address
-// does so on that of loopback: [::] takes IPv4 too, and can't be dialled where
-// IPv6 is turned off.
-func (d *Daemon) ownAddr() string {
-	addr := d.Addr()
-	if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), ap.Port()).String()
-	}
-	return addr
 }
 
 // Summary is how this agent sees the cluster, out of its last background

@@ -104,25 +104,18 @@ func TestDaemon_Check(t *testing.T) {
 		default:
 		}
 	})
-	for name, listen := range map[string]string{"the port is deaf": "127.0.0.1:0", "the port is deaf on every address": ":0"} {
-		t.Run(name, func(t *testing.T) {
-			ln, err := net.Listen("tcp", listen)
-			if err != nil {
-				t.Fatal(err)
-			}
-			h := startHealth(t, daemon.Config{First: true, Insecure: true, Listener: deaf{ln, make(chan struct{})}})
-			<-h.Ready()
-			_, port, err := net.SplitHostPort(h.Addr())
-			if err != nil {
-				t.Fatal(err)
-			}
-			// Where IPv6 is turned off, [::] can't be dialled.
-			err = h.check()
-			if err == nil || !strings.HasPrefix(err.Error(), "this agent does not answer itself at 127.0.0.1:"+port+": ") {
-				t.Errorf("an agent that answers nobody: %v", err)
-			}
-		})
-	}
+	t.Run("the port is deaf", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := startHealth(t, daemon.Config{First: true, Listener: deaf{ln, make(chan struct{})}})
+		<-h.Ready()
+		err = h.check()
+		if err == nil || !strings.HasPrefix(err.Error(), "this agent does not answer itself at "+h.Addr()+": ") {
+			t.Errorf("an agent that answers nobody: %v", err)
+		}
+	})
 }
 
 // deaf is a listener that never hands out a connection.

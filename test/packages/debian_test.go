@@ -202,7 +202,8 @@ func monitored(t *testing.T, m *machine) {
 }
 
 // withoutIPv6: many turn it off, which leaves sockets of it that can be listened
-// on and not be reached.
+// on and not be reached. The agent, which listens on such a one, still looks at
+// itself.
 func withoutIPv6(t *testing.T, m *machine) {
 	turn := func(off string) {
 		m.sh("for link in all lo; do f=/proc/sys/net/ipv6/conf/$link/disable_ipv6; [ ! -e $f ] || echo " + off + " >$f; done")

@@ -52,8 +52,8 @@ func boot(t *testing.T, name string, beside *machine) *machine {
 }
 
 // bootTree starts a machine out of a folder and waits until it is up. It is
-// gone when the test has ended, and dies with the test's process. A machine
-// joins the network of another one, unless that is nil.
+// gone when the test has ended, and turned off when the test's process dies. A
+// machine joins the network of another one, unless that is nil.
 func bootTree(t *testing.T, name, dir string, beside *machine) *machine {
 	t.Helper()
 	m := &machine{t: t, name: name, dir: dir, ended: make(chan struct{})}
@@ -70,7 +70,8 @@ func bootTree(t *testing.T, name, dir string, beside *machine) *machine {
 	m.cmd = exec.Command("sh", "-c", into+`exec "$@"`, "sh", "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", network,
 		"--kill-signal=SIGRTMIN+4", "--console=pipe", "--machine=awa-"+name, "--directory="+m.dir)
 	m.cmd.Stdout, m.cmd.Stderr = &m.screen, &m.screen
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// At SIGTERM it turns the machine off; killed, it would leave it running.
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +114,9 @@ func (m *machine) stop() {
 		return
 	case <-time.After(bootMost):
 		m.t.Error("the machine does not turn off, killing it")
+	}
+	if init, err := strconv.Atoi(m.init); err == nil {
+		syscall.Kill(init, syscall.SIGKILL) // and with it all that runs there
 	}
 	m.cmd.Process.Kill()
 	<-m.ended
