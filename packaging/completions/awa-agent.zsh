@@ -45,7 +45,7 @@ _awa-agent_run() {
         '--data-dir=[Folder of the node list (/var/lib/are-we-alive)]:DIR:_files -/' \
         '--first[Begin a new cluster with this node, unless the data folder holds a list]' \
         '*--join=[Agents of the cluster to join]:HOST[\:PORT],…:_hosts' \
-        '--insecure[Without a key, allow to listen on other addresses than loopback]' \
+        '--insecure[Without a key, allow listening on other addresses than loopback]' \
         '--watch=[Time between sweeps in the background (5s)]:TIME: ' \
         '--ping-timeout=[How long a node may take to answer (1s)]:TIME: ' \
         '--web=[Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever reaches it can read]:ADDR[\:PORT]: ' \
