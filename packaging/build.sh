@@ -48,9 +48,11 @@ licences() {
 		done
 }
 
-# documents lays out the man pages and /usr/share/doc/are-we-alive.
+# documents lays out the man pages, the completions and
+# /usr/share/doc/are-we-alive.
 documents() {
 	mkdir -p $build/doc/examples $build/man
+	cp -r packaging/completions $build/
 	for page in packaging/man/*; do
 		gzip -9nc "$page" >"$build/man/${page##*/}.gz"
 	done
@@ -62,6 +64,7 @@ documents() {
 		[ ! -d packaging/$folder ] || cp -r packaging/$folder $build/doc/examples/
 	done
 	cp packaging/cluster_info.json.example $build/doc/examples/cluster_info.json
+	chmod -R u=rwX,go=rX $build # whatever the modes of the checkout are
 	cat >$build/changelog.yaml <<-EOF
 	- semver: "$PACKAGE_VERSION-1"
 	  date: $(date -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)

@@ -34,7 +34,7 @@ type stage struct {
 	dir   string
 	tree  string // a minimal Debian
 	first string // the folders of packages: as the source stands,
-	again string // the same, built elsewhere,
+	again string // the same, built elsewhere by somebody with other habits,
 	newer string // and with newVersion
 }
 
@@ -83,13 +83,13 @@ func prepare(dir string) (stage, error) {
 	group.Go(func() error { return bootstrap(s.tree) })
 	group.Go(func() error {
 		var err error
-		if s.first, err = build(filepath.Join(dir, "here")); err != nil {
+		if s.first, err = build(filepath.Join(dir, "here"), "022"); err != nil {
 			return err
 		}
-		if s.again, err = build(filepath.Join(dir, "in", "another", "folder")); err != nil {
+		if s.again, err = build(filepath.Join(dir, "in", "another", "folder"), "077", "TZ=Pacific/Auckland", "LC_ALL=C.UTF-8"); err != nil {
 			return err
 		}
-		built, err := build(filepath.Join(dir, "third"), "PACKAGE_VERSION="+newVersion, "PACKAGE_ARCHS=amd64")
+		built, err := build(filepath.Join(dir, "third"), "022", "PACKAGE_VERSION="+newVersion, "PACKAGE_ARCHS=amd64")
 		s.newer = built
 		return err
 	})
@@ -116,19 +116,20 @@ func bootstrap(tree string) error {
 	return fmt.Errorf("apt names no mirror for %q:\n%s", release, targets)
 }
 
-// build copies the source into a folder and makes the packages there.
-func build(folder string, env ...string) (dist string, err error) {
+// build copies the source into a folder, as somebody with that umask would, and
+// makes the packages there.
+func build(folder, umask string, env ...string) (dist string, err error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
-	if _, err := command("../..", "sh", "-c", `tar -c --exclude=./dist --exclude=./bin . | tar -x -C "$0"`, folder); err != nil {
+	if _, err := command("../..", "sh", "-c", `umask "$1"; tar -c --exclude=./dist --exclude=./bin . | tar -x --no-same-permissions -C "$0"`, folder, umask); err != nil {
 		return "", err
 	}
 	// git does not read a folder that belongs to somebody else.
 	if _, err := command(folder, "chown", "-R", "0:0", "."); err != nil {
 		return "", err
 	}
-	_, err = command(folder, "env", append(env, "make", "package")...)
+	_, err = command(folder, "env", append(env, "sh", "-c", "umask "+umask+"; make package")...)
 	return filepath.Join(folder, "dist"), err
 }
 
