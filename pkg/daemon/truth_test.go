@@ -40,11 +40,19 @@ func nodeOf(t *testing.T, c *awatest.Cluster, st awa.ClusterStatus, i int) awa.N
 }
 
 // A node that only one agent can't reach is not dead. A dead one is, whoever
-// is asked.
+// is asked. So it is with the longest time of a ping too, of which the others
+// are given the most.
 func TestTruth_unreachable(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Second, 10 * time.Second} {
+		t.Run(timeout.String(), func(t *testing.T) { testUnreachable(t, timeout) })
+	}
+}
+
+func testUnreachable(t *testing.T, timeout time.Duration) {
 	var c *awatest.Cluster
 	var open atomic.Bool // the way from agent 0 to agent 3
 	c = awatest.New(t, 4, awatest.WithKey(trust.NewKey()), awatest.Idle(), awatest.Configure(func(i int, cfg *daemon.Config) {
+		cfg.PingTimeout = timeout
 		dial := cfg.Dial
 		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if i == 0 && addr == c.Addr(3) && !open.Load() {

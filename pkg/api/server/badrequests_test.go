@@ -88,12 +88,12 @@ func badProbes() []BadRequest {
 		return BadRequest{"probe " + body, message("POST", wire.PathProbe, body), 400, "bad_input", text}
 	}
 	within := func(ms string) string {
-		return "within_ms=" + ms + " is no time to ping in: use a number of milliseconds up to 10000"
+		return "within_ms=" + ms + " is no time to ping in: use a number of milliseconds up to 22000"
 	}
 	return []BadRequest{
 		bad(`{}`, none), bad(`{"nodes":[]}`, none), bad(`{"nodes":null}`, none), bad(`{"Node":[3]}`, none),
 		bad(`{"nodes":["n1"]}`, noJSON), bad(`{"nodes":[-1]}`, noJSON), bad(`{"nodes":3}`, noJSON), bad(`{"nodes":[1.5]}`, noJSON),
-		bad(`{"nodes":[2],"within_ms":-1}`, within("-1")), bad(`{"nodes":[2],"within_ms":10001}`, within("10001")),
+		bad(`{"nodes":[2],"within_ms":-1}`, within("-1")), bad(`{"nodes":[2],"within_ms":22001}`, within("22001")),
 		bad(`{"nodes":[2],"within_ms":"x"}`, noJSON),
 	}
 }

@@ -56,8 +56,10 @@ func (h *handler) view(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 	return answer(ctx, wire.NewStatusBody(s))
 }
 
-// probeTimeout bounds the time that a caller may ask for.
-const probeTimeout = 10 * time.Second
+// probeTimeout bounds the time that a caller may ask for. It is that of a whole
+// sweep (2.2 pings) at the longest --ping-timeout, 10 s: a request that is
+// refused is an opinion less, and may turn a node that is cut off into a dead one.
+const probeTimeout = 22 * time.Second
 
 // probe gives a second opinion: this agent's own pings of some nodes.
 func (h *handler) probe(ctx *fasthttp.RequestCtx, from awa.Caller) error {
