@@ -6,7 +6,7 @@ SOAK ?= 2m
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc}),-race)
 
-.PHONY: help demo build test lint bench manual system-test fault-test package package-test fuzz clean
+.PHONY: help demo build test lint bench manual system-test fault-test hostile-test package package-test fuzz clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ system-test: ## Tests with programs from Debian, which this installs (root), and
 fault-test: ## Agents on five hosts of their own, which are broken in every way; then a soak of SOAK (2m) (root).
 	test/install-debian.sh iproute2 iptables serf
 	AWA_TEST_SOAK=$(SOAK) $(GO) test -tags system -timeout 60m -count 1 -v ./test/faults
+
+hostile-test: ## Strangers, holders of keys and lying peers against whole agents: what they cost, what is believed.
+	$(GO) test -tags system -timeout 20m -count 1 -v ./test/hostile
 
 package: ## A .deb and an .rpm each for amd64 and arm64, in dist/.
 	packaging/build.sh
