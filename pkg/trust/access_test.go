@@ -39,7 +39,9 @@ type shown struct {
 	cert *tls.Certificate // nil: none
 	role Role             // as a client: "" is let in as nobody
 	// What each side says then, when the one with the certificate is a client
-	// and when it is a server. "?" is an error without a sentence of ours.
+	// and when it is a server. "?" is an error without a sentence of ours. A
+	// client learns no more than that its certificate was refused (alert
+	// bad_certificate), and ours is refused for another key only.
 	asClient, byServer awa.Code
 	byClient, asServer awa.Code
 }
@@ -72,11 +74,11 @@ func (s stage) all(t testing.TB) map[string]shown {
 	add("expired", forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: s.ours.member.cert, signer: s.ours.member.key,
 		from: time.Unix(0, 0), to: time.Now().Add(-time.Hour),
-	}.make(t), shown{asClient: ErrExpired, byServer: ErrExpired, byClient: ErrExpired, asServer: ErrRefused})
+	}.make(t), shown{asClient: ErrOtherKey, byServer: ErrExpired, byClient: ErrExpired, asServer: ErrRefused})
 	add("not yet valid", forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: s.ours.member.cert, signer: s.ours.member.key,
 		from: time.Now().Add(time.Hour), to: time.Now().Add(2 * time.Hour),
-	}.make(t), shown{asClient: ErrExpired, byServer: ErrExpired, byClient: ErrExpired, asServer: ErrRefused})
+	}.make(t), shown{asClient: ErrOtherKey, byServer: ErrExpired, byClient: ErrExpired, asServer: ErrRefused})
 	add("self-made with our names", forge{subject: memberName, names: s.names, uses: bothUses}.make(t), shown{
 		asClient: ErrOtherKey, byServer: ErrOtherKey, byClient: ErrOtherKey, asServer: ErrRefused})
 	add("of a stranger", forge{subject: "www.example.org", names: []string{"www.example.org"}}.make(t), shown{
@@ -84,7 +86,7 @@ func (s stage) all(t testing.TB) map[string]shown {
 
 	add("of a stranger, expired", forge{
 		subject: "www.example.org", names: []string{"www.example.org"}, from: time.Unix(0, 0), to: time.Unix(1, 0),
-	}.make(t), shown{asClient: ErrExpired, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
+	}.make(t), shown{asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
 
 	// What can be made of a check key.
 	add("check CA signs an agent's", s.leafOf(t, s.stolen.check, agent), check)
@@ -92,11 +94,11 @@ func (s stage) all(t testing.TB) map[string]shown {
 	below := forge{subject: memberName, ca: true, id: s.ours.member.cert.SubjectKeyId, parent: s.stolen.check.cert, signer: s.stolen.check.key}.make(t)
 	add("check CA signs a member CA", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: below.Leaf, signer: keyOf(below),
-	}.make(t), below.Leaf, s.stolen.check.cert), shown{asClient: ErrRefused, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
+	}.make(t), below.Leaf, s.stolen.check.cert), shown{asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
 	beneath := forge{subject: "any", ca: true, parent: s.stolen.check.cert, signer: s.stolen.check.key}.make(t)
 	add("check CA signs a CA", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: beneath.Leaf, signer: keyOf(beneath),
-	}.make(t), beneath.Leaf), shown{asClient: ErrRefused, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
+	}.make(t), beneath.Leaf), shown{asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
 	add("a check certificate signs", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: beneath.Leaf, signer: keyOf(beneath),
 	}.make(t), s.leafOf(t, s.stolen.check, clientLeaf(Check)).Leaf), shown{asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})

@@ -47,6 +47,7 @@ func validity() (from, to time.Time) {
 type authority struct {
 	role Role
 	cert *x509.Certificate
+	root *x509.CertPool     // holds cert alone
 	key  ed25519.PrivateKey // nil for the member CA of a check key
 }
 
@@ -76,8 +77,14 @@ func (k Key) derive() (authorities, error) {
 	if a.member.cert, err = authorityCert(Member, memberKey, memberKey, signer); err != nil {
 		return authorities{}, err
 	}
-	a.check.cert, err = authorityCert(Check, memberKey, public(a.check.key), a.check.key)
-	return a, err
+	if a.check.cert, err = authorityCert(Check, memberKey, public(a.check.key), a.check.key); err != nil {
+		return authorities{}, err
+	}
+	for _, ca := range []*authority{&a.member, &a.check} {
+		ca.root = x509.NewCertPool()
+		ca.root.AddCert(ca.cert)
+	}
+	return a, nil
 }
 
 // anchorSigner signs the member CA's certificate where only its public key is

@@ -71,6 +71,12 @@ func (k *Keyring) ClientError(err error) error {
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return h.badServer(bad, err)
 	}
+	switch {
+	case errors.Is(err, errTooMuch):
+		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS sends more than %d KiB before it is known who it is, so it is no agent: correct the address", maxHandshake>>10)}
+	case strings.HasPrefix(err.Error(), errServerKey):
+		return &Failure{Code: ErrNoAgent, Err: err, Text: "what answers there in TLS is no agent, its certificate is of an unknown kind: correct the address"}
+	}
 	return err
 }
 
@@ -117,7 +123,10 @@ func alertOf(by string, err error) (uint8, bool) {
 func (h *holding) refusal(alert uint8, err error) error {
 	f := &Failure{Code: ErrRefused, Err: err}
 	switch alert {
-	case alertUnknownCA:
+	// Agents send bad_certificate, and older ones unknown_ca. That we are no
+	// more than a holder of another key is certain: our certificate is as all
+	// of ours, and we have verified that it is an agent that says so.
+	case alertUnknownCA, alertBadCertificate:
 		f.Code = ErrOtherKey
 		f.Text = fmt.Sprintf("it does not accept our key (%s): add this key to its key file, or use the same key file on both sides", h.all[0].id)
 	case alertCertificateRequired:
@@ -129,7 +138,7 @@ func (h *holding) refusal(alert uint8, err error) error {
 	case alertProtocolVersion, alertInsufficient, alertHandshakeFailure:
 		f.Code = ErrNoTLS
 		f.Text = "it speaks no TLS 1.3 with X25519 and Ed25519, so it is no agent: correct the address"
-	case alertBadCertificate, alertCertificateUnknown, alertUnsupported:
+	case alertCertificateUnknown, alertUnsupported:
 		f.Text = "it does not accept our certificate: use the same key file on both sides, and compare the clocks"
 	default:
 		f.Text = fmt.Sprintf("it ended the TLS connection (alert %d): its log may tell why; if it is no agent, correct the address", alert)
@@ -146,7 +155,7 @@ func (h *holding) badServer(bad *tls.CertificateVerificationError, err error) er
 	// The name is looked at before the chain: whose certificate it is must be
 	// known before "another agent" can be said.
 	if _, wrongName := errors.AsType[x509.HostnameError](bad.Err); wrongName {
-		_, chain := cert.Verify(x509.VerifyOptions{Roots: h.members})
+		_, chain := cert.Verify(x509.VerifyOptions{Roots: h.members, CurrentTime: h.clock()})
 		if chain == nil && slices.Contains(cert.DNSNames, AnyAgent) {
 			return h.otherAgent(cert, err)
 		}
@@ -157,6 +166,9 @@ func (h *holding) badServer(bad *tls.CertificateVerificationError, err error) er
 	}
 	switch cert.Issuer.CommonName {
 	case memberName:
+		if what, ok := errors.AsType[odd](bad.Err); ok {
+			return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("its certificate names this cluster and is not that of an agent (%s): what answers there is no agent; correct the address", string(what))}
+		}
 		if h.knows(cert) {
 			return &Failure{Code: ErrNoAgent, Err: err, Text: "its certificate names this cluster and is not that of an agent: what answers there is no agent; correct the address"}
 		}
@@ -188,12 +200,7 @@ func (h *holding) knows(cert *x509.Certificate) bool {
 }
 
 // keyOfCert is the id of the key that a certificate says it comes from.
-func keyOfCert(cert *x509.Certificate) string {
-	if len(cert.AuthorityKeyId) == 0 { // as in a CA's own
-		return idOf(cert.SubjectKeyId)
-	}
-	return idOf(cert.AuthorityKeyId)
-}
+func keyOfCert(cert *x509.Certificate) string { return idOf(issuerID(cert)) }
 
 // expired is a certificate of ours that is not valid at this moment, or nil.
 func expired(cert *x509.Certificate, cause, err error) error {
@@ -206,9 +213,13 @@ func expired(cert *x509.Certificate, cause, err error) error {
 		cert.NotBefore.Format(minute), cert.NotAfter.Format(minute), time.Now().UTC().Format(minute))}
 }
 
-// errNobody is what crypto/tls says of a client without a certificate. It has
-// no type; a test holds the text fast.
-const errNobody = "tls: client didn't provide a certificate"
+// What crypto/tls says without a type; a test holds the texts fast.
+const (
+	errNobody = "tls: client didn't provide a certificate"
+	// Before anybody is asked about a certificate with such a key, as of DSA.
+	errClientKey = "tls: client certificate contains an unsupported public key"
+	errServerKey = "tls: server's certificate contains an unsupported type of public key"
+)
 
 // ServerError makes a *Failure of an error that an agent met in the handshake
 // with a client. Any other error comes back as it is: a connection that broke,
@@ -235,7 +246,12 @@ func (k *Keyring) ServerError(err error) error {
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(bad.UnverifiedCertificates) > 0 {
 		return h.badClient(bad.UnverifiedCertificates[0], bad.Err, err)
 	}
-	if err.Error() == errNobody {
+	switch {
+	case errors.Is(err, errTooMuch):
+		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("a client sends more than %d KiB before it is known who it is: it is no client of an agent; find out what calls this port", maxHandshake>>10)}
+	case strings.HasPrefix(err.Error(), errClientKey):
+		return &Failure{Code: ErrNoAgent, Err: err, Text: "the certificate of a client is of an unknown kind and not of this cluster: give it one of ours (awa-agent key cert)"}
+	case err.Error() == errNobody:
 		return &Failure{Code: ErrNoCertificate, Err: err, Text: "a client showed no certificate: give it the key file of the cluster or a check key (check_awa -k), or a certificate (awa-agent key cert)"}
 	}
 	return err
@@ -260,6 +276,9 @@ func (h *holding) badClient(cert *x509.Certificate, cause, err error) error {
 	issuer := cert.Issuer.CommonName
 	if issuer != memberName && issuer != checkName {
 		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client is issued by %q and not by this cluster: give it one of ours (awa-agent key cert)", clip(issuer))}
+	}
+	if what, ok := errors.AsType[odd](cause); ok {
+		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client names this cluster and is not one that it makes (%s): give it one of ours (awa-agent key cert), or find out who calls this port", string(what))}
 	}
 	if h.knows(cert) {
 		return &Failure{Code: ErrNoAgent, Err: err, Text: "the certificate of a client claims to be of this cluster and is not: somebody made it up; find out who calls this port"}

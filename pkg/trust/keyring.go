@@ -1,7 +1,6 @@
 package trust
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,14 +8,10 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"are-we-alive/pkg/awa"
 )
-
-// sessionsKept is how many peers a Keyring can greet again without a full
-// handshake; one costs about 4 KiB. With more peers than that, visited in
-// turn, each finds its session gone, and the handshakes are full ones.
-const sessionsKept = 4096
 
 // Keyring holds the keys that one program accepts and its certificate out of
 // the first of them. Its configurations follow a change of either at the next
@@ -24,6 +19,7 @@ const sessionsKept = 4096
 type Keyring struct {
 	now      atomic.Pointer[holding]
 	sessions tls.ClientSessionCache
+	tickets  *tls.Config // an agent's, see tickets
 
 	mu    sync.Mutex // one change at a time
 	owner owner
@@ -44,6 +40,7 @@ type holding struct {
 	members *x509.CertPool // whom a client accepts
 	callers *x509.CertPool // whom a server accepts
 	server  *tls.Config    // nil for a client
+	clock   clock
 }
 
 // NewAgent makes an agent's keyring. The keys must be cluster keys, all of
@@ -62,12 +59,10 @@ func NewClient(keys []Key, role Role) (*Keyring, error) {
 }
 
 func newKeyring(keys []Key, o owner) (*Keyring, error) {
-	h, err := hold(keys, o)
-	if err != nil {
+	k := &Keyring{sessions: tls.NewLRUClientSessionCache(sessionsKept), tickets: &tls.Config{}}
+	if err := k.change(keys, o); err != nil {
 		return nil, err
 	}
-	k := &Keyring{sessions: tls.NewLRUClientSessionCache(sessionsKept), owner: o}
-	k.now.Store(h)
 	return k, nil
 }
 
@@ -98,6 +93,9 @@ func (k *Keyring) change(keys []Key, o owner) error {
 	if err != nil {
 		return err
 	}
+	if o.agent {
+		h.server = h.serverConfig(k.tickets)
+	}
 	k.owner = o
 	k.now.Store(h)
 	return nil
@@ -114,7 +112,7 @@ func hold(keys []Key, o owner) (*holding, error) {
 	if o.uid != "" && !isUID(o.uid) {
 		return nil, errors.New("trust: an agent's uid is 32 hex digits")
 	}
-	h := &holding{keys: append([]Key(nil), keys...), members: x509.NewCertPool(), callers: x509.NewCertPool()}
+	h := &holding{keys: append([]Key(nil), keys...), members: x509.NewCertPool(), callers: x509.NewCertPool(), clock: time.Now}
 	for _, key := range keys {
 		if key.open == nil {
 			return nil, errors.New("trust: the zero Key was handed in")
@@ -139,13 +137,8 @@ func hold(keys []Key, o owner) (*holding, error) {
 		l = agentLeaf(o.uid, o.name, h.all)
 	}
 	var err error
-	if h.own, err = issuer.mint(l); err != nil {
-		return nil, err
-	}
-	if o.agent {
-		h.server = h.serverConfig()
-	}
-	return h, nil
+	h.own, err = issuer.mint(l)
+	return h, err
 }
 
 // base is what both sides' configurations have in common.
@@ -159,11 +152,17 @@ func base() *tls.Config {
 	}
 }
 
-func (h *holding) serverConfig() *tls.Config {
+// serverConfig is the configuration for one handshake of an agent. crypto/tls
+// must not verify the client's certificate itself: it would check the signatures of
+// whatever chain a stranger shows, a hundred of the costliest kind.
+func (h *holding) serverConfig(secret *tls.Config) *tls.Config {
 	c := base()
 	c.Certificates = []tls.Certificate{h.own}
-	c.ClientAuth = tls.RequireAndVerifyClientCert
-	c.ClientCAs = h.callers
+	c.ClientAuth = tls.RequireAnyClientCert
+	c.ClientCAs = h.callers // whose names the client is told
+	c.VerifyConnection = h.acceptClient
+	t := tickets{secret, h}
+	c.WrapSession, c.UnwrapSession = t.wrap, t.unwrap
 	return c
 }
 
@@ -209,8 +208,16 @@ func (k *Keyring) Client(t Target) *tls.Config {
 	c := base()
 	c.RootCAs = h.members
 	c.ServerName = h.serverName(t)
+	// As for a server: the certificate is verified by VerifyConnection.
+	c.InsecureSkipVerify = true
+	var issuer atomic.Pointer[authority]
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		a, err := h.acceptServer(s, c.ServerName)
+		issuer.Store(a)
+		return err
+	}
 	if t.Addr != "" {
-		c.ClientSessionCache = sessionsOf{k.sessions, t.Addr}
+		c.ClientSessionCache = sessionsOf{k.sessions, t.Addr, h, &issuer}
 	}
 	// Not Certificates: an agent that names no CA of ours is to be told who
 	// asks, so that it can say what is wrong.
@@ -234,11 +241,12 @@ func (h *holding) serverName(t Target) string {
 // within ctx. Its errors, and those of reading and writing later, are what
 // ClientError makes of them. When it fails, conn is closed.
 func (k *Keyring) Connect(ctx context.Context, conn net.Conn, t Target) (net.Conn, error) {
-	c := tls.Client(conn, k.Client(t))
+	c := tls.Client(bound(conn), k.Client(t))
 	if err := c.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, k.ClientError(err)
 	}
+	release(c)
 	return &clientConn{c, k}, nil
 }
 
@@ -261,38 +269,17 @@ func (c *clientConn) Write(p []byte) (int, error) {
 	return n, c.keys.ClientError(err)
 }
 
-// sessionsOf is the part of a session cache that belongs to an address.
-type sessionsOf struct {
-	cache tls.ClientSessionCache
-	addr  string
-}
-
-// Get implements tls.ClientSessionCache.
-func (s sessionsOf) Get(name string) (*tls.ClientSessionState, bool) {
-	return s.cache.Get(name + " " + s.addr)
-}
-
-// Put implements tls.ClientSessionCache.
-func (s sessionsOf) Put(name string, session *tls.ClientSessionState) {
-	s.cache.Put(name+" "+s.addr, session)
-}
-
-// RoleOf gives the role of the peer on a connection: which CA ends its
-// verified chain. It is asked for each request, not once for a connection:
-// when the peer's key was removed since, there is no role any more.
+// RoleOf returns the role of the peer on a connection that was made with a
+// configuration of this keyring: which CA its certificate is of. It is asked
+// for each request, not once for a connection: when the peer's key was removed
+// since, there is no role any more. It compares bytes: the handshake is
+// complete only after the certificate was verified, see accept.
 func (k *Keyring) RoleOf(s tls.ConnectionState) (Role, bool) {
-	if !s.HandshakeComplete || len(s.VerifiedChains) == 0 || len(s.VerifiedChains[0]) == 0 {
+	if !s.HandshakeComplete || len(s.PeerCertificates) == 0 {
 		return "", false
 	}
-	chain := s.VerifiedChains[0]
-	root := chain[len(chain)-1].Raw // not the pointer: a resumed session has its own copies
-	for _, a := range k.now.Load().all {
-		switch {
-		case bytes.Equal(root, a.member.cert.Raw):
-			return Member, true
-		case bytes.Equal(root, a.check.cert.Raw):
-			return Check, true
-		}
+	if a := k.now.Load().issuerOf(s.PeerCertificates[0]); a != nil {
+		return a.role, true
 	}
 	return "", false
 }

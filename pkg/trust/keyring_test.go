@@ -176,7 +176,11 @@ func TestKeyring_resumption(t *testing.T) {
 	roles := make(chan Role, 100)
 	watched := func(k *Keyring) *tls.Config {
 		c := k.now.Load().server.Clone()
+		accept := c.VerifyConnection
 		c.VerifyConnection = func(s tls.ConnectionState) error {
+			if err := accept(s); err != nil {
+				return err
+			}
 			s.HandshakeComplete = true
 			role, _ := k.RoleOf(s)
 			roles <- role
@@ -364,13 +368,12 @@ func TestKeyring_RoleOf(t *testing.T) {
 			t.Errorf("with keys %v it is %q, want %q", agent.IDs(), got, c.want)
 		}
 	}
-	t.Run("without a verified chain there is none", func(t *testing.T) {
-		unfinished, unverified := open, open
+	t.Run("without a handshake and a certificate there is none", func(t *testing.T) {
+		unfinished, nobody, foreign := open, open, open
 		unfinished.HandshakeComplete = false
-		unverified.VerifiedChains = nil
-		empty := open
-		empty.VerifiedChains = append(empty.VerifiedChains[:0:0], nil)
-		for _, s := range []tls.ConnectionState{{}, unfinished, unverified, empty} {
+		nobody.PeerCertificates = nil
+		foreign.PeerCertificates = []*x509.Certificate{newClient(t, Member, new).now.Load().own.Leaf}
+		for _, s := range []tls.ConnectionState{{}, unfinished, nobody, foreign} {
 			if role, ok := agent.RoleOf(s); role != "" || ok {
 				t.Errorf("%q", role)
 			}
@@ -433,11 +436,14 @@ func TestKeyring_anyClock(t *testing.T) {
 	k := NewKey()
 	agent, client := newAgent(t, uidA, "n1", k), newClient(t, Check, k.Check())
 	for _, at := range []time.Time{time.Unix(60, 0), time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
-		server := agent.now.Load().server.Clone()
-		config := client.Client(Target{UID: uidA})
-		config.Time = func() time.Time { return at }
-		ok(t, meet(t, server, config))
-		server.Time, config.Time = config.Time, nil
-		ok(t, meet(t, server, config))
+		for _, k := range []*Keyring{agent, client} {
+			other := *k.now.Load()
+			other.clock = func() time.Time { return at }
+			held := k.now.Swap(&other)
+			server, config := agent.now.Load().serverConfig(agent.tickets), client.Client(Target{UID: uidA})
+			server.Time, config.Time = agent.now.Load().clock, client.now.Load().clock
+			ok(t, meet(t, server, config))
+			k.now.Store(held)
+		}
 	}
 }

@@ -38,7 +38,7 @@ func (l tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &serverConn{Conn: tls.Server(c, l.config), of: &l}, nil
+	return &serverConn{Conn: tls.Server(bound(c), l.config), of: &l}, nil
 }
 
 // serverConn is a *tls.Conn that says why its handshake failed.
@@ -54,8 +54,10 @@ func (c *serverConn) Handshake() error {
 	err := c.Conn.Handshake()
 	if err != nil {
 		c.once.Do(func() { c.tell(err) })
+		return err
 	}
-	return err
+	release(c.Conn)
+	return nil
 }
 
 // Read makes the handshake first.
@@ -75,10 +77,11 @@ func (c *serverConn) Write(p []byte) (int, error) {
 }
 
 func (c *serverConn) tell(err error) {
+	tooMuch := errors.Is(err, errTooMuch)
 	err = c.of.keys.ServerError(err)
 	c.of.failed(c.RemoteAddr(), err)
 	var why *Failure
-	if !errors.As(err, &why) {
+	if !errors.As(err, &why) || tooMuch {
 		return
 	}
 	if why.Code == ErrPlainHTTP {
@@ -100,21 +103,23 @@ func answerPlain(c net.Conn) {
 	fmt.Fprintf(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
 }
 
-// Bounds on what linger waits for.
-const (
-	lingerTime = 500 * time.Millisecond
-	lingerMost = 64 << 10 // bytes
-)
+// lingerTime bounds linger.
+const lingerTime = 500 * time.Millisecond
 
 // linger reads on for a moment before a connection is closed. Closing with
 // unread bytes resets it, and the other side's system may then drop what we
-// said last: the alert or the answer that tells its user what is wrong.
+// said last: the alert or the answer that tells its user what is wrong. When
+// maxHandshake bytes were read, it waits without reading: what a client still
+// sends stays in the system's buffer, and it has the time to read.
 func linger(c net.Conn) {
-	c.SetReadDeadline(time.Now().Add(lingerTime))
+	until := time.Now().Add(lingerTime)
+	c.SetReadDeadline(until)
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
 	}
-	io.Copy(io.Discard, io.LimitReader(c, lingerMost))
+	if _, err := io.Copy(io.Discard, c); errors.Is(err, errTooMuch) {
+		<-time.After(time.Until(until))
+	}
 }
 
 // PlainListener is for an agent without a key: it leaves the connections of
