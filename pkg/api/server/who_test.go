@@ -99,6 +99,8 @@ func forged(t *testing.T, names []string, until time.Time, ca *x509.Certificate,
 	}
 	if ca == nil {
 		ca, signer = template, own
+	} else {
+		template.AuthorityKeyId = ca.SubjectKeyId // which is not set by itself for the CA's own name
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca, pub, signer)
 	if err != nil {
