@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -152,6 +153,10 @@ func (s stage) everything(t testing.TB) map[string]presented {
 	}
 	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
 	ecdsaKey := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	// A key that can't sign, of X25519, is refused by crypto/tls itself.
+	exchange := tls.Certificate{PrivateKey: ours.PrivateKey, Certificate: [][]byte{
+		bytes.Replace(ours.Certificate[0], []byte("\x2b\x65\x70\x03\x21"), []byte("\x2b\x65\x6e\x03\x21"), 1),
+	}}
 	self := func(key crypto.Signer) tls.Certificate {
 		from, to := validity()
 		c := &x509.Certificate{Subject: pkix.Name{CommonName: "www.example.org"}, NotBefore: from, NotAfter: to}
@@ -180,6 +185,7 @@ func (s stage) everything(t testing.TB) map[string]presented {
 		"a byte too large":     refused(s.sized(t, maxCertificate+1), "it has 2049 bytes"),
 		"ours, of RSA":         refused(s.leafWith(t, rsaKey, s.names, nil), "its key is of RSA"),
 		"ours, of ECDSA":       refused(s.leafWith(t, ecdsaKey, s.names, nil), "its key is of ECDSA"),
+		"ours, of X25519":      {exchange, "", ErrNoAgent, ErrNoAgent, "its certificate is of an unknown kind", "the certificate of a client is of an unknown kind"},
 		"with a stapled reply": refused(stapled, "it comes with a stapled"),
 
 		"RSA":                    stranger(self(rsaKey)),
