@@ -9,6 +9,7 @@ import (
 
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/report"
+	"are-we-alive/pkg/trust"
 )
 
 // patience is how long one agent is asked alone before the next is asked
@@ -34,21 +35,26 @@ type lonely struct {
 var (
 	errNoAgent = errors.New("no agent answers")
 	errTooLate = errors.New("no agent answers in time")
+	errKey     = errors.New("no agent accepts the key")
 )
 
-// stateOf is the state that an error of ask stands for.
-func (c config) stateOf(err error) report.State {
-	if errors.Is(err, errTooLate) {
-		return c.tooLate
+// without is the result when ask ended with an error and without a status.
+func (c config) without(failures []report.Failure, err error) report.Result {
+	switch {
+	case errors.Is(err, errKey):
+		return report.KeyRefused(failures, time.Now())
+	case errors.Is(err, errTooLate):
+		return report.NoAnswer(failures, c.tooLate, time.Now())
 	}
-	return c.noAnswer
+	return report.NoAnswer(failures, c.noAnswer, time.Now())
 }
 
 // ask gives the first status that an agent gives, and the agents that failed
 // before, in the order of the command line. They are asked one after the
 // other: the next at once when one fails, and beside it when it has not
 // answered for a while. With errNoAgent all have failed, with errTooLate one of
-// them because the time was over.
+// them because the time was over, and with errKey each of them because of the
+// key: they run, and nothing is known of the cluster.
 //
 // An agent that reaches no other one gives a poor view, so the next is asked for
 // a better one, and its own is taken only when there is none: then it is no
@@ -113,6 +119,9 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 	if slices.ContainsFunc(errs, isTimeout) {
 		return awa.ClusterStatus{}, failures(cfg, errs), errTooLate
 	}
+	if !slices.ContainsFunc(errs, func(err error) bool { return !isKeyRefused(err) }) {
+		return awa.ClusterStatus{}, failures(cfg, errs), errKey
+	}
 	return awa.ClusterStatus{}, failures(cfg, errs), errNoAgent
 }
 
@@ -146,6 +155,14 @@ func failures(cfg config, errs []error) []report.Failure {
 		all = append(all, report.Failure{Agent: cfg.agents[i], Err: err})
 	}
 	return all
+}
+
+// isKeyRefused reports whether an agent and this side do not accept each
+// other's key. What an answer says does not count, since nobody has vouched
+// for who sent it.
+func isKeyRefused(err error) bool {
+	why, ok := errors.AsType[*trust.Failure](err)
+	return ok && (why.Code == trust.ErrOtherKey || why.Code == trust.ErrRefused)
 }
 
 // isTimeout tells whether a time was over, whichever library says so.

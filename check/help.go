@@ -5,7 +5,7 @@ import "github.com/alecthomas/kong"
 const description = `Asks an agent which servers of its cluster are alive.
 
 Exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; with -o influx 0 whenever lines were printed. ` +
-	`A node under maintenance never counts. When no agent answers, that is CRITICAL, and UNKNOWN when the time was over.
+	`A node under maintenance never counts. When no agent answers, that is CRITICAL, and UNKNOWN when the time was over. When no agent accepts the key, that is UNKNOWN.
 
 A RANGE is that of the plugin guidelines: 10 (alert below 0 or above 10), 10:, ~:10, 10:20, @10:20. Numbers of nodes may be percentages of the selected nodes: 10%.
 

@@ -42,7 +42,8 @@ func write(t *testing.T, dir, name, text string, mode os.FileMode) string {
 func TestProcess_key(t *testing.T) {
 	key, other, dir := trust.NewKey(), trust.NewKey(), t.TempDir()
 	addr := serveKeys(t, served{st: cluster(3)}, key)
-	plain := serve(t, served{st: cluster(3)})
+	third, others := serveKeys(t, served{st: cluster(3)}, key), serveKeys(t, served{st: cluster(3)}, other)
+	plain, closed := serve(t, served{st: cluster(3)}), "127.0.0.1:1"
 	write(t, dir, "check", key.Check().FileText(), 0o600)
 	write(t, dir, "cluster", key.FileText(), 0o400)
 	write(t, dir, "other", other.Check().FileText(), 0o600)
@@ -56,25 +57,31 @@ func TestProcess_key(t *testing.T) {
 		code int
 		out  string // how stdout begins, with DIR for the folder
 	}{
-		"check key":                  {"-k DIR/check -H " + addr, 0, "AWA OK - 3 of 3 nodes online |"},
-		"cluster key":                {"--key-file=DIR/cluster -H " + addr, 0, "AWA OK - 3 of 3 nodes online |"},
-		"no key":                     {"--key-file= -H " + addr, 2, "AWA CRITICAL - no agent answers: " + addr + " (tls: this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k)"},
-		"another key":                {"-k DIR/other -H " + addr, 2, "AWA CRITICAL - no agent answers: " + addr + " (tls: the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file on both sides"},
-		"a key it does not accept":   {"-k DIR/both -H " + addr, 2, "AWA CRITICAL - no agent answers: " + addr + " (tls: it does not accept our key (" + other.ID() + "): add this key to its key file"},
-		"an agent without a key":     {"-k DIR/check -H " + plain, 2, "AWA CRITICAL - no agent answers: " + plain + " (tls: "},
-		"the second agent has it":    {"-k DIR/check -H " + plain + " -H " + addr, 0, "AWA OK - 3 of 3 nodes online |"},
-		"neither has one":            {"--key-file= -H " + plain, 0, "AWA OK - 3 of 3 nodes online |"},
-		"no such file":               {"-k DIR/none -H " + addr, 3, "AWA UNKNOWN - key file DIR/none: file does not exist: derive a check key on a server (awa-agent key check) and copy it here\n"},
-		"a folder":                   {"-k DIR -H " + addr, 3, "AWA UNKNOWN - key file DIR: it is a folder: name the file in it"},
-		"an empty file":              {"-k DIR/empty -H " + addr, 3, "AWA UNKNOWN - key file DIR/empty: it holds no key: "},
-		"a file that others read":    {"-k DIR/open -H " + addr, 3, "AWA UNKNOWN - key file DIR/open: other users may read it (its mode is 0644): run chmod 600 on it"},
-		"two kinds of keys":          {"-k DIR/mixed -H " + addr, 3, "AWA UNKNOWN - key file DIR/mixed, line 6: this is a check key, and the first in the file is a member key"},
-		"no key in it":               {"-k DIR/nonsense -H " + addr, 3, "AWA UNKNOWN - key file DIR/nonsense, line 1: it does not begin with awa1"},
-		"no value":                   {"-k", 3, "AWA UNKNOWN - --key-file: its value is missing"},
-		"a bad file, and -o json":    {"-o json -k DIR/none", 3, `{"state":3,"text":"key file DIR/none: file does not exist: `},
-		"a bad file, for Telegraf":   {"-o influx -k DIR/none", 3, `awa_cluster state=3i,error="key file DIR/none: `},
-		"a bad file, and bad usage":  {"-k DIR/none -c x", 3, "AWA UNKNOWN - bad -c: x is no range"},
-		"a bad file does not matter": {"-k DIR/none -V", 3, "check_awa v"},
+		"check key":                   {"-k DIR/check -H " + addr, 0, "AWA OK - 3 of 3 nodes online |"},
+		"cluster key":                 {"--key-file=DIR/cluster -H " + addr, 0, "AWA OK - 3 of 3 nodes online |"},
+		"no key":                      {"--key-file= -H " + addr, 2, "AWA CRITICAL - no agent answers: " + addr + " (tls: this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k)"},
+		"another key":                 {"-k DIR/other -H " + addr, 3, "AWA UNKNOWN - no agent accepts the key: " + addr + " (tls: the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file on both sides"},
+		"a key it does not accept":    {"-k DIR/both -H " + addr, 3, "AWA UNKNOWN - no agent accepts the key: " + addr + " (tls: it does not accept our key (" + other.ID() + "): add this key to its key file"},
+		"two of another key":          {"-k DIR/other -H " + addr + " -H " + third, 3, "AWA UNKNOWN - no agent accepts the key: " + addr + " (tls: the agent there has another key ("},
+		"another key, and a state":    {"--no-answer-state ok --timeout-state ok -k DIR/other -H " + addr, 3, "AWA UNKNOWN - no agent accepts the key: "},
+		"another key, and nobody":     {"-k DIR/other -H " + addr + " -H " + closed, 2, "AWA CRITICAL - no agent answers: " + addr + " (tls: the agent there has another key ("},
+		"nobody, and another key":     {"--no-answer-state warning -k DIR/both -H " + closed + " -H " + addr, 1, "AWA WARNING - no agent answers: " + closed + " (connect: connection refused), "},
+		"another key, and a good one": {"-k DIR/other -H " + addr + " -H " + others, 0, "AWA OK - 3 of 3 nodes online"},
+		"another key, as JSON":        {"-o json -k DIR/other -H " + addr, 3, `{"state":3,"text":"no agent accepts the key: ` + addr + ` (tls: the agent there has another key (`},
+		"an agent without a key":      {"-k DIR/check -H " + plain, 2, "AWA CRITICAL - no agent answers: " + plain + " (tls: "},
+		"the second agent has it":     {"-k DIR/check -H " + plain + " -H " + addr, 0, "AWA OK - 3 of 3 nodes online |"},
+		"neither has one":             {"--key-file= -H " + plain, 0, "AWA OK - 3 of 3 nodes online |"},
+		"no such file":                {"-k DIR/none -H " + addr, 3, "AWA UNKNOWN - key file DIR/none: file does not exist: derive a check key on a server (awa-agent key check) and copy it here\n"},
+		"a folder":                    {"-k DIR -H " + addr, 3, "AWA UNKNOWN - key file DIR: it is a folder: name the file in it"},
+		"an empty file":               {"-k DIR/empty -H " + addr, 3, "AWA UNKNOWN - key file DIR/empty: it holds no key: "},
+		"a file that others read":     {"-k DIR/open -H " + addr, 3, "AWA UNKNOWN - key file DIR/open: other users may read it (its mode is 0644): run chmod 600 on it"},
+		"two kinds of keys":           {"-k DIR/mixed -H " + addr, 3, "AWA UNKNOWN - key file DIR/mixed, line 6: this is a check key, and the first in the file is a member key"},
+		"no key in it":                {"-k DIR/nonsense -H " + addr, 3, "AWA UNKNOWN - key file DIR/nonsense, line 1: it does not begin with awa1"},
+		"no value":                    {"-k", 3, "AWA UNKNOWN - --key-file: its value is missing"},
+		"a bad file, and -o json":     {"-o json -k DIR/none", 3, `{"state":3,"text":"key file DIR/none: file does not exist: `},
+		"a bad file, for Telegraf":    {"-o influx -k DIR/none", 3, `awa_cluster state=3i,error="key file DIR/none: `},
+		"a bad file, and bad usage":   {"-k DIR/none -c x", 3, "AWA UNKNOWN - bad -c: x is no range"},
+		"a bad file does not matter":  {"-k DIR/none -V", 3, "check_awa v"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := command(t, strings.Fields(strings.ReplaceAll(test.args, "DIR", dir))...)

@@ -65,7 +65,7 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		p.forced = true
 		return p.print(report.NoResult("stopped by a signal before an agent answered", time.Now()))
 	case err != nil:
-		r := report.NoAnswer(failures, cfg.stateOf(err), time.Now())
+		r := cfg.without(failures, err)
 		r.Took = time.Since(start)
 		return p.print(r)
 	}

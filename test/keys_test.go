@@ -132,7 +132,7 @@ func TestKeys_rotation(t *testing.T) {
 
 	stale := filepath.Join(t.TempDir(), "stale.key")
 	rewrite(t, stale, old)
-	if r := run(t, "check_awa", "-H", agents[0].addr(), "-k", stale); r.code != 2 || !strings.Contains(r.out, "another key") {
+	if r := run(t, "check_awa", "-H", agents[0].addr(), "-k", stale); r.code != 3 || !strings.Contains(r.out, "another key") {
 		t.Errorf("with the old key: %d %s", r.code, r.out)
 	}
 	if r := run(t, "check_awa", "-H", agents[0].addr(), "-k", ""); r.code != 2 || !strings.Contains(r.out, "TLS only") {

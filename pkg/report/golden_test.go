@@ -169,6 +169,9 @@ func results(t *testing.T) map[string]report.Result {
 		{Agent: "127.0.0.1:25483", Err: refused},
 		{Agent: "[2001:db8::7]:25483", Err: &awa.Fault{Code: awa.ErrNotJoined, Text: "this agent holds no list yet"}},
 	}, report.Critical, now)
+	found["key_refused"] = report.KeyRefused([]report.Failure{
+		{Agent: "127.0.0.1:25483", Err: &awa.PingError{Stage: awa.StageTLS, Err: errors.New("the agent there has another key (0123abcd, ours: 4567cdef)")}},
+	}, now)
 	found["not_made"] = report.NoResult("-c: \"ten\" is no range", now)
 	return found
 }

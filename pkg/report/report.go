@@ -129,7 +129,7 @@ type Failure struct {
 }
 
 // Result is what a check found, ready to be written in any format. It is made
-// by Evaluate, NoAnswer or NoResult.
+// by Evaluate, NoAnswer, KeyRefused or NoResult.
 type Result struct {
 	State  State
 	Status *awa.ClusterStatus // the agent's answer with the selected nodes only; nil when there was none
@@ -150,6 +150,8 @@ type Result struct {
 	voters   int  // that are on the list
 	findings []finding
 	sentence string // instead of what Text would say, when not ""
+	// keyRefused: all Failures are of the key.
+	keyRefused bool
 }
 
 // ErrIsolated is the Failure of an agent whose view was not used, since it
@@ -238,6 +240,12 @@ func (m *Maxima) add(n awa.NodeStatus) {
 // status.
 func NoAnswer(failures []Failure, state State, now time.Time) Result {
 	return Result{State: state, Failures: failures, at: now}
+}
+
+// KeyRefused is the result when no agent that was asked accepts the key:
+// Unknown, since nothing is known of the cluster then.
+func KeyRefused(failures []Failure, now time.Time) Result {
+	return Result{State: Unknown, Failures: failures, at: now, keyRefused: true}
 }
 
 // NoResult is the result of a check that could not be made: Unknown, with a

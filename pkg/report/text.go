@@ -151,6 +151,9 @@ func (r Result) failuresText(room int) string {
 		return "no agent was asked"
 	}
 	f := finding{head: "no agent answers: ", total: len(r.Failures)}
+	if r.keyRefused {
+		f.head = "no agent accepts the key: "
+	}
 	for _, failure := range r.Failures[:min(len(r.Failures), maxNamed)] {
 		f.items = append(f.items, item(clip(plain(failure.Agent), maxAddr), failure.Err.Error(), len(r.Failures)))
 	}
