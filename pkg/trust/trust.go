@@ -21,7 +21,31 @@
 // nothing else can be derived from it.
 //
 // A server accepts certificates of both CAs, a client those of the member CA
-// only. Which CA ends the verified chain is the peer's role.
+// only. Which CA issued the peer's certificate is its role.
+//
+// # What a stranger costs
+//
+// Both sides decide about a peer's certificates before any signature is
+// checked, see accept: there is one certificate, behind it the CA's own at
+// most (maxCertificates), each of 2 KiB at most (maxCertificate), with a key
+// and a signature of Ed25519, of a CA that is among ours by name and key id.
+// Then its one signature is verified, and only then the peer's proof that it
+// has the key. Until a handshake is complete at most 8 KiB are read of the
+// peer (maxHandshake), with what is read and thrown away after a refusal; so
+// what its hello and its certificates take to parse is bounded too, to well
+// below a millisecond. An ordinary stranger costs an agent a key exchange
+// and a signature of its own, about a quarter of a millisecond.
+//
+// A client keeps the sessions of so many agents (sessionsKept), each with a
+// ticket of at most 4 KiB (maxTicket). An agent keeps none, tickets hold all.
+// A session is resumed only while the key that the peer's certificate is of
+// is still ours, the certificate's time is not over, and for a client only
+// with the agent that it means; else the handshake is a full one.
+//
+// What nothing here bounds: the time of a handshake, which is for the user of
+// a Listener or of Connect, and how many there are at a time. After the
+// handshake crypto/tls ends a connection after 16 records without data in a
+// row: key updates, tickets, empty ones.
 //
 // # Names
 //
