@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ type spread struct {
 	timeout  time.Duration // of one push
 	inFlight *semaphore.Weighted
 
-	ahead chan hint // capacity 1: the newest hint that somebody is ahead
+	ahead chan hint // capacity 1: a hint that somebody is ahead
 
 	mu   sync.Mutex
 	busy map[string]bool // addresses with a push under way
@@ -47,14 +48,16 @@ func newSpread(cfg Config, uid string, isLeader func() bool) *spread {
 	}
 }
 
-// behind notes that another agent is ahead of this one. It never blocks.
+// behind notes that another agent is ahead of this one. It never blocks. Of two
+// that say so one is taken at random: one that claims more than all others, and
+// gives nothing, must not keep this agent from asking them.
 func (s *spread) behind(addr string, state uint64) {
 	for {
 		select {
 		case s.ahead <- hint{addr, state}:
 			return
 		case old := <-s.ahead:
-			if old.state > state {
+			if rand.N(2) == 0 {
 				addr, state = old.addr, old.state
 			}
 		}
