@@ -1,5 +1,3 @@
-// Package api asks agents over their HTTP interface: the calls, and the
-// connections that are kept for them. pkg/api/server answers.
 package api
 
 import (
