@@ -28,7 +28,7 @@ const (
 
 // MaxChanges is how many changes one call brings. Whoever wants more asks again
 // for those after the last one.
-const MaxChanges = 1000
+const MaxChanges = 250
 
 // Bound is the most that we take of the answer to a call: the whole of it,
 // that is the answers 1xx before it, its head, its body with the framing and

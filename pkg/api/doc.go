@@ -24,7 +24,7 @@
 //
 // A head has at most 16384 bytes, a line of it 8192. An answer that refuses
 // has a body of at most 8192 bytes, whatever the call. A call for changes brings at
-// most 1000 of them; whoever wants more asks again.
+// most 250 of them; whoever wants more asks again.
 //
 // # What is believed
 //
