@@ -35,7 +35,7 @@ func goodNode() Node {
 // bad are words that nobody may have for an id.
 func bad() map[string]string {
 	return map[string]string{
-		"long": strings.Repeat("a", MaxWord+1), "20 MB": strings.Repeat("a", 20<<20), "an escape sequence": "a\x1b[2J", "a control character of two bytes": "a\u009b2J", "a line break": "a\nb",
+		"long": strings.Repeat("a", MaxWord+1), "a megabyte": strings.Repeat("a", 1<<20), "an escape sequence": "a\x1b[2J", "a control character of two bytes": "a\u009b2J", "a line break": "a\nb",
 		"a space": "a b", "no ASCII": "ä", "no UTF-8": "a\xff", "NUL": "a\x00",
 	}
 }

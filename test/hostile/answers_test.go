@@ -532,7 +532,7 @@ func TestAnswers_leader(t *testing.T) {
 		leader.Kill()
 		l := newLiar(t, keys, leader.Name, self.UID, leader.Addr(), follower)
 		l.self["leader"] = self.UID
-		l.says("POST /v1/changes", `{}`)
+		l.says("POST /v1/changes", `{"id":9,"node":{"id":2,"name":"other","host":"10.0.0.9","port":"25483"}}`)
 
 		newcomer := program.NewAgent(t, "a3", "--key-file", keys, "--join", follower.Addr())
 		newcomer.Start()
