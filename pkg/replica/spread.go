@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -25,7 +24,7 @@ type spread struct {
 	timeout  time.Duration // of one push
 	inFlight *semaphore.Weighted
 
-	ahead chan hint // capacity 1: a hint that somebody is ahead
+	ahead chan hint // capacity 1: the newest hint that somebody is ahead
 
 	mu   sync.Mutex
 	busy map[string]bool // addresses with a push under way
@@ -48,16 +47,14 @@ func newSpread(cfg Config, uid string, isLeader func() bool) *spread {
 	}
 }
 
-// behind notes that another agent is ahead of this one. It never blocks. Of two
-// that say so one is taken at random: one that claims more than all others, and
-// gives nothing, must not keep this agent from asking them.
+// behind notes that another agent is ahead of this one. It never blocks.
 func (s *spread) behind(addr string, state uint64) {
 	for {
 		select {
 		case s.ahead <- hint{addr, state}:
 			return
 		case old := <-s.ahead:
-			if rand.N(2) == 0 {
+			if old.state > state {
 				addr, state = old.addr, old.state
 			}
 		}
