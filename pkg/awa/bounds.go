@@ -185,6 +185,25 @@ func (n Node) Check() error {
 	return nil
 }
 
+// CheckNodes says what is wrong with the nodes of a list, if anything: each has
+// its ranges, and they stand by id.
+func CheckNodes(nodes []Node) error {
+	if len(nodes) > MaxNodes {
+		return fmt.Errorf("nodes has %d elements: at most %d are allowed", len(nodes), MaxNodes)
+	}
+	last := uint64(0)
+	for i, n := range nodes {
+		if err := n.Check(); err != nil {
+			return fmt.Errorf("element %d of nodes: %w", i, err)
+		}
+		if n.ID <= last {
+			return fmt.Errorf("node %d stands behind node %d", n.ID, last)
+		}
+		last = n.ID
+	}
+	return nil
+}
+
 func (n NodeStatus) check() error {
 	if err := n.Node.Check(); err != nil {
 		return err

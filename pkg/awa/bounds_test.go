@@ -195,6 +195,25 @@ func many(n NodeStatus, times int) []NodeStatus {
 	return all
 }
 
+func TestCheckNodes(t *testing.T) {
+	nodes := func(n int) []Node {
+		all := make([]Node, n)
+		for i := range all {
+			all[i] = Node{ID: uint64(i + 1), Name: "n", Host: "h", Port: 1}
+		}
+		return all
+	}
+	twice := nodes(3)
+	twice[1].ID = 1
+	wrong := nodes(3)
+	wrong[2].Host = "\x1b"
+	checkSentence(t, CheckNodes(nil), "")
+	checkSentence(t, CheckNodes(nodes(MaxNodes)), "")
+	checkSentence(t, CheckNodes(nodes(MaxNodes+1)), "20001 elements")
+	checkSentence(t, CheckNodes(twice), "node 1 stands behind node 1")
+	checkSentence(t, CheckNodes(wrong), "element 2")
+}
+
 func TestCheckOpinions(t *testing.T) {
 	good := Opinion{ID: 7, Verdict: Online, RTT: time.Millisecond}
 	for name, test := range map[string]struct {
