@@ -331,6 +331,9 @@ func TestAnswers_values(t *testing.T) {
 		for _, a := range agents {
 			a.ResetPeak()
 		}
+		for _, a := range agents {
+			level(t, keys, a)
+		}
 		pings := bomb.pings.Load()
 		testaid.Await(t, 30*time.Second, func() error {
 			if n := bomb.pings.Load() - pings; n < 6 {
@@ -347,6 +350,23 @@ func TestAnswers_values(t *testing.T) {
 			}
 			noEscape(t, "the log of "+a.Name, a.Log.String())
 		}
+	})
+}
+
+// level waits until an agent's list holds all that was put on it.
+func level(t *testing.T, keys string, a *program.Agent) {
+	t.Helper()
+	testaid.Await(t, 30*time.Second, func() error {
+		var c checked
+		if err := json.Unmarshal([]byte(a.Check(keys, "-o", "json").Out), &c); err != nil {
+			return err
+		}
+		for _, n := range c.Nodes {
+			if n.Behind != 0 && n.Behind < 1000 {
+				return fmt.Errorf("%s is behind by %d", n.Name, n.Behind)
+			}
+		}
+		return nil
 	})
 }
 
