@@ -1,5 +1,3 @@
-// Package api asks agents over their HTTP interface: the calls, and the
-// connections that are kept for them. pkg/api/server answers.
 package api
 
 import (
@@ -48,9 +46,11 @@ type ClientConfig struct {
 type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // Client asks agents. Every address is host:port, every call ends with its
-// context, and every error is an *awa.PingError when no agent was reached or
-// it did not answer, and an *awa.Fault when it refused. It is safe for
-// concurrent use.
+// context, and after MaxTime at the latest, and every error is an
+// *awa.PingError when no agent was reached or it did not answer, and an
+// *awa.Fault when it refused. An answer beyond its Bound, or that holds what no
+// agent says, is one of awa.StageReply with the code awa.ErrNoAgent. It is safe
+// for concurrent use.
 type Client struct {
 	cfg     ClientConfig
 	pool    pool
@@ -83,12 +83,60 @@ func (c *Client) CloseIdle() { c.pool.close(false) }
 func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error) {
 	var body wire.PingBody
 	err := c.call(ctx, addr, request{path: wire.PathPing, fresh: fresh}, func(r *response) error {
-		if err := json.Unmarshal(r.body, &body); err != nil || body.Status.UID == "" {
+		if err := decode(r, PingBound(), &body); err != nil {
+			return err
+		}
+		if body.Status.UID == "" {
 			return errNoAgent
 		}
-		return nil
+		if len(r.body) > ownPing { // its strings would keep all of it
+			body.Status = detached(body.Status)
+		}
+		return believe(body.Status.Check())
 	})
-	return body.Status, err
+	if err != nil {
+		return awa.Self{}, err
+	}
+	return body.Status, nil
+}
+
+// ownPing is far more than a ping's answer of ours has, in bytes.
+const ownPing = 4 << 10
+
+// detached copies the strings of a ping's answer.
+func detached(s awa.Self) awa.Self {
+	for _, field := range []*string{&s.MacAddr, &s.Name, &s.UID, &s.Instance, &s.Cluster, &s.History.ID, &s.Leader, &s.Version} {
+		*field = strings.Clone(*field)
+	}
+	if s.Voters != nil {
+		for i, uid := range s.Voters.UIDs {
+			s.Voters.UIDs[i] = strings.Clone(uid)
+		}
+	}
+	return s
+}
+
+// decode reads an answer's JSON.
+func decode(r *response, most Bound, to any) error {
+	if err := most.check(r.body); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(r.body, to); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+			return fmt.Errorf("%w (in its JSON %s can't be a %s)", errNoAgent, awa.CleanText(wrong.Field), awa.CleanText(wrong.Value))
+		}
+		return errNoAgent
+	}
+	return nil
+}
+
+// believe turns what is wrong with an answer's content into the error of a
+// call: whoever gives such an answer is not an agent.
+func believe(wrong error) error {
+	if wrong == nil {
+		return nil
+	}
+	return notOurs(wrong)
 }
 
 // ClusterStatus asks an agent what it sees of the whole cluster; cached asks
@@ -107,53 +155,75 @@ func (c *Client) View(ctx context.Context, addr string) (awa.ClusterStatus, erro
 	return c.status(ctx, addr, request{path: wire.PathView})
 }
 
-func (c *Client) status(ctx context.Context, addr string, req request) (awa.ClusterStatus, error) {
-	var body wire.StatusBody
-	err := c.call(ctx, addr, req, func(r *response) error {
-		if err := json.Unmarshal(r.body, &body); err != nil || body.Agent == "" {
+func (c *Client) status(ctx context.Context, addr string, req request) (s awa.ClusterStatus, err error) {
+	err = c.call(ctx, addr, req, func(r *response) error {
+		var body wire.StatusBody
+		if err := decode(r, StatusBound(), &body); err != nil {
+			return err
+		}
+		if body.Agent == "" {
 			return errNoAgent
 		}
-		return nil
+		s = body.Status()
+		return believe(s.Check())
 	})
-	return body.Status(), err
+	if err != nil {
+		return awa.ClusterStatus{}, err
+	}
+	return s, nil
 }
 
 // Probe asks an agent for its own pings of nodes, by their ids, within a time
 // (0: that of one ping). Nodes that it knows nothing of are left out.
 func (c *Client) Probe(ctx context.Context, addr string, ids []uint64, within time.Duration) ([]awa.Opinion, error) {
-	var body wire.ProbeAnswer
-	req := request{method: methodPost, path: wire.PathProbe, body: wire.ProbeBody{Nodes: ids, WithinMS: within.Milliseconds()}}
-	err := c.call(ctx, addr, req, func(r *response) error { return json.Unmarshal(r.body, &body) })
-	return body.Opinions(), err
+	var all []awa.Opinion
+	req := request{
+		method: methodPost, path: wire.PathProbe, items: len(ids),
+		body: wire.ProbeBody{Nodes: ids, WithinMS: within.Milliseconds()},
+	}
+	err := c.call(ctx, addr, req, func(r *response) error {
+		var body wire.ProbeAnswer
+		if err := decode(r, ProbeBound(len(ids)), &body); err != nil {
+			return err
+		}
+		all = body.Opinions()
+		return believe(awa.CheckOpinions(all, ids))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
-// Sync asks for the changes after a state, at most limit (0: all).
+// Sync asks for the changes after a state, at most limit. It brings no more
+// than MaxChanges, also when limit is 0: whoever wants more asks again.
 func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
+	limit = page(limit)
 	var a awa.ChangeSet
-	query := fmt.Sprintf("state=%d", since)
-	if limit > 0 {
-		query += fmt.Sprintf("&limit=%d", limit)
-	}
-	err := c.call(ctx, addr, request{path: wire.PathSync, query: query}, func(r *response) error {
+	req := request{path: wire.PathSync, query: fmt.Sprintf("state=%d&limit=%d", since, limit), items: limit}
+	err := c.call(ctx, addr, req, func(r *response) error {
 		var all []wire.Change
-		err := json.Unmarshal(r.body, &all)
+		err := decode(r, ChangesBound(limit), &all)
 		if err != nil {
 			return err
 		}
 		a.Cluster = r.value(wire.HeaderCluster)
 		if a.History, err = awa.ParseHistory(r.value(wire.HeaderHistory)); err != nil {
-			return err
+			return notOurs(err)
 		}
 		if a.State, err = strconv.ParseUint(r.value(wire.HeaderState), 10, 64); err != nil {
-			return fmt.Errorf("the header %s is no number", wire.HeaderState)
+			return notOurs(fmt.Errorf("the header %s must be a number", wire.HeaderState))
 		}
 		a.Changes = make([]awa.Change, len(all))
 		for i := range all {
 			a.Changes[i] = awa.Change(all[i])
 		}
-		return nil
+		return believe(a.Check(since, limit))
 	})
-	return a, err
+	if err != nil {
+		return awa.ChangeSet{}, err
+	}
+	return a, nil
 }
 
 // Push hands a change to an agent. awa.ErrGap says that it lacks one before.
@@ -161,48 +231,70 @@ func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 	return c.call(ctx, addr, request{
 		method: methodPost, path: wire.PathPush,
 		body: wire.PushBody{ID: ch.ID, Action: ch.Action, Data: ch.Data, Index: ch.Index, Term: ch.Term, Key: ch.Key},
-	}, ignore)
+	}, func(r *response) error {
+		switch strings.TrimSpace(string(r.body)) {
+		case wire.PushApplied, wire.PushHeld:
+			return nil
+		}
+		return notOurs(errors.New("it takes a change with other words"))
+	})
 }
 
 // Edit hands an edit to an agent, which passes it to the leader; hops is how
 // often it has been passed on. The node is the zero Node after a DELETE. It is
 // sent once: whoever repeats it must remember that the first one may have been
 // made, whatever the second is told. That is so when the error is of
-// awa.StageReply, and then the key makes it safe to repeat.
+// awa.StageReply, and then the key makes it safe to repeat. An answer that says
+// anything else than what was asked for is such an error too.
 func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	req := request{
 		method: methodPost, path: wire.PathChanges,
 		body: wire.EditBody{Action: e.Action, Data: json.RawMessage(e.Data), ID: e.ID, IfChanged: e.IfChanged}, key: e.Key, hops: hops, once: true,
 	}
 	var answer wire.EditAnswer
-	err := c.call(ctx, addr, req, func(r *response) error { return json.Unmarshal(r.body, &answer) })
-	if err != nil || answer.Node == nil {
-		return answer.ID, awa.Node{}, err
+	err := c.call(ctx, addr, req, func(r *response) error {
+		if err := decode(r, EditBound(), &answer); err != nil {
+			return err
+		}
+		return believe(e.CheckOutcome(answer.ID, answer.Node))
+	})
+	switch {
+	case err != nil:
+		return 0, awa.Node{}, err
+	case answer.Node == nil:
+		return answer.ID, awa.Node{}, nil
 	}
 	return answer.ID, *answer.Node, nil
 }
 
-// Changes asks for the change log after a state, at most limit (0: all). Its
-// changes come without Raft index, term and key.
+// Changes asks for the change log after a state, at most limit, as Sync does.
+// Its changes come without Raft index, term and key.
 func (c *Client) Changes(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
-	var body wire.ChangesBody
-	query := fmt.Sprintf("since=%d", since)
-	if limit > 0 {
-		query += fmt.Sprintf("&limit=%d", limit)
-	}
-	err := c.call(ctx, addr, request{path: wire.PathChanges, query: query}, func(r *response) error {
-		return json.Unmarshal(r.body, &body)
+	limit = page(limit)
+	var a awa.ChangeSet
+	req := request{path: wire.PathChanges, query: fmt.Sprintf("since=%d&limit=%d", since, limit), items: limit}
+	err := c.call(ctx, addr, req, func(r *response) error {
+		var body wire.ChangesBody
+		if err := decode(r, ChangesBound(limit), &body); err != nil {
+			return err
+		}
+		a = awa.ChangeSet{Cluster: body.Cluster, History: body.History, State: body.State}
+		for _, ch := range body.Changes {
+			a.Changes = append(a.Changes, awa.Change{ID: ch.ID, Action: ch.Action, Data: string(ch.Data)})
+		}
+		return believe(a.Check(since, limit))
 	})
-	a := awa.ChangeSet{Cluster: body.Cluster, History: body.History, State: body.State}
-	for _, ch := range body.Changes {
-		a.Changes = append(a.Changes, awa.Change{ID: ch.ID, Action: ch.Action, Data: string(ch.Data)})
+	if err != nil {
+		return awa.ChangeSet{}, err
 	}
-	return a, err
+	return a, nil
 }
 
 // DialRaft opens a Raft stream to the agent with a uid; awa.ErrOtherAgent says
 // that another one answers there. Raft would count its vote as the first one's.
 func (c *Client) DialRaft(ctx context.Context, addr, uid string) (net.Conn, error) {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
 	conn, err := c.dial(ctx, addr, uid)
 	if err != nil {
 		return nil, err
@@ -210,7 +302,7 @@ func (c *Client) DialRaft(ctx context.Context, addr, uid string) (net.Conn, erro
 	stream := &streamConn{conn, bufio.NewReader(conn)}
 	release := bound(ctx, conn)
 	req := request{path: wire.PathRaft, method: methodPost, raftTo: uid}
-	_, err = c.exchange(bufio.NewWriter(conn), stream.r, addr, req, ignore)
+	_, err = c.exchange(bufio.NewWriter(conn), stream.r, addr, req, isRaft)
 	givenUp(ctx, err)
 	if !release() && err == nil {
 		err = &awa.PingError{Stage: awa.StageReply, Err: plain(ctx.Err())}
@@ -228,6 +320,7 @@ type request struct {
 	body                any    // encoded as JSON when not nil
 	key                 string
 	hops                int
+	items               int // nodes asked about, or changes asked for: see boundOf
 	fresh               bool
 	once                bool   // not to be repeated here
 	raftTo              string // for a Raft stream: the uid of the agent meant
@@ -241,14 +334,21 @@ const (
 	statusSwitching = 101
 )
 
-// ignore reads nothing from an answer.
-func ignore(*response) error { return nil }
+// isRaft says whether a switch of protocols is to a Raft stream.
+func isRaft(r *response) error {
+	if !r.has("Upgrade", wire.RaftProtocol) {
+		return notOurs(errors.New("it switches to another protocol"))
+	}
+	return nil
+}
 
 // call sends a request and reads its answer with read, which sees only good
 // ones and whose error means that no agent of ours answered. A kept
 // connection that turns out to be dead is replaced once, when the request is
 // safe to repeat.
 func (c *Client) call(ctx context.Context, addr string, req request, read func(*response) error) error {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
 	round := c.pool.now()
 	if !req.fresh {
 		if conn := c.pool.take(addr); conn != nil {
@@ -307,18 +407,19 @@ func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req r
 	if req.query != "" {
 		target += "?" + req.query
 	}
+	want := statusOK
+	if req.raftTo != "" {
+		want = statusSwitching
+	}
 	err = writeRequest(bw, cmp.Or(req.method, methodGet), target, headers, body)
 	var a *response
 	if err == nil {
-		a, err = readResponse(br)
+		a, err = readResponse(br, boundOf(req).Bytes, want)
 	}
 	if err != nil {
 		return false, &awa.PingError{Stage: stageOf(err), Err: plain(err)}
 	}
-	whole, want := !a.last, statusOK
-	if req.raftTo != "" {
-		want = statusSwitching
-	}
+	whole = !a.last
 	if a.status != want {
 		return whole, refusal(a)
 	}
@@ -337,13 +438,13 @@ func stageOf(err error) awa.Stage {
 	return awa.StageReply
 }
 
-// refusal reads an error's body.
+// refusal reads an error's body. Its sentence is made fit to be shown.
 func refusal(a *response) error {
 	var body wire.ErrorBody
-	if err := json.Unmarshal(a.body, &body); err != nil || body.Error == "" || body.Code == "" {
+	if err := json.Unmarshal(a.body, &body); err != nil || body.Error == "" || body.Code.Check() != nil {
 		return &awa.PingError{Stage: awa.StageReply, Err: fmt.Errorf("%w (HTTP status %d)", errNoAgent, a.status)}
 	}
-	fault := &awa.Fault{Code: body.Code, Text: body.Error}
+	fault := &awa.Fault{Code: body.Code, Text: awa.CleanText(body.Error)}
 	if body.Code == wire.CodePlainHTTP {
 		return &awa.PingError{Stage: awa.StageTLS, Err: fault}
 	}

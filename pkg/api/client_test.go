@@ -113,7 +113,7 @@ func TestClient_badAnswers(t *testing.T) {
 			}
 		}
 	}
-	const noAgent = "reply: something answers there that is no awa-agent"
+	const noAgent = "reply: something answers there that is not an awa-agent"
 	tests := map[string]struct {
 		serve func(net.Conn, int)
 		text  string // "": anything
@@ -121,7 +121,7 @@ func TestClient_badAnswers(t *testing.T) {
 		"it hangs":                    {func(net.Conn, int) {}, "reply: no answer in time"},
 		"it hangs after a while":      {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Le") }, "reply: no answer in time"},
 		"it hangs in the body":        {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Length: 9\r\n\r\n{") }, "reply: no answer in time"},
-		"it sends for ever":           {endless(ok+"Transfer-Encoding: chunked\r\n\r\n", "10\r\n0123456789abcdef\r\n"), "reply: no answer in time"},
+		"it sends for ever":           {endless(ok+"Transfer-Encoding: chunked\r\n\r\n", "10\r\n0123456789abcdef\r\n"), noAgent + " (its answer is larger than 64 KiB)"},
 		"it sends 100 for ever":       {endless("", "HTTP/1.1 100 Continue\r\n\r\n"), ""},
 		"it sends headers for ever":   {endless(ok, "X: "+strings.Repeat("y", 1000)+"\r\n"), ""},
 		"it closes":                   {say(""), "reply: the connection was closed without an answer"},
@@ -130,7 +130,7 @@ func TestClient_badAnswers(t *testing.T) {
 		"it resets":                   {func(conn net.Conn, _ int) { conn.(*net.TCPConn).SetLinger(0); conn.Close() }, ""},
 		"garbage":                     {say(strings.Repeat("\x00\xff", 500)), ""},
 		"SSH":                         {say("SSH-2.0-OpenSSH_9.2\r\n"), ""},
-		"an answer of 300 MiB":        {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Length: 314572800\r\n\r\n{") }, "reply: the answer is larger than 256 MiB"},
+		"an answer of 300 MiB":        {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Length: 314572800\r\n\r\n{") }, noAgent + " (its answer is larger than 64 KiB)"},
 		"an absurd length":            {say(ok + "Content-Length: 99999999999999999999\r\n\r\n{"), ""},
 		"a web page":                  {say(ok + "Content-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>hi</html>"), noAgent},
 		"the original program":        {say(ok + "Content-Length: 65\r\n\r\n" + `{"status":{"macaddr":"1a:d6:6e:ce:b5:5f","db_state":2,"time":17}}`), noAgent},
@@ -278,7 +278,11 @@ func TestClient_keptConnections(t *testing.T) {
 			mu.Lock()
 			all = append(all, req)
 			mu.Unlock()
-			reply(conn, pong)
+			if strings.HasPrefix(req, "POST ") {
+				reply(conn, "Change applied")
+			} else {
+				reply(conn, pong)
+			}
 			conn.Close()
 		})
 		c := newClient(t)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,24 +19,37 @@ import (
 // check_awa longer to load than its question takes. It is strict: an answer
 // whose end could be understood in two ways is refused.
 
-// Bounds of an answer, in bytes.
-const (
-	maxLine   = 8 << 10   // a line of its head
-	maxHead   = 64 << 10  // its head with the answers 1xx before it, or its trailer
-	maxAnswer = 256 << 20 // its body
-)
-
 // Errors of reading an answer, but for those of the connection.
 var (
 	// errNoAgent is an answer of another program.
-	errNoAgent  error = &awa.Fault{Code: awa.ErrNoAgent, Text: "something answers there that is no awa-agent"}
-	errClosed         = errors.New("the connection was closed without an answer")
-	errHalf           = errors.New("the connection was closed in the middle of the answer")
-	errTooLarge       = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
+	errNoAgent error = &awa.Fault{Code: awa.ErrNoAgent, Text: "something answers there that is not an awa-agent"}
+	errClosed        = errors.New("the connection was closed without an answer")
+	errHalf          = errors.New("the connection was closed in the middle of the answer")
 )
 
 // malformed is an answer that is no HTTP/1.1; why is the place to look at.
 func malformed(why string) error { return fmt.Errorf("%w (HTTP: %s)", errNoAgent, why) }
+
+// notOurs is an answer whose content no agent of ours gives.
+func notOurs(why error) error { return fmt.Errorf("%w: %s", errNoAgent, awa.CleanText(why.Error())) }
+
+// answerReader reads one answer, byte by byte against what it may have. It
+// never takes a byte more from the connection than its buffer is large.
+type answerReader struct {
+	br   *bufio.Reader
+	most int // bytes of the whole answer, for the sentence
+	left int // bytes that it may still have
+}
+
+// take counts bytes that were read. Of what is too large nothing is left.
+func (in *answerReader) take(n int) error {
+	if n > in.left {
+		in.left = 0
+		return fmt.Errorf("%w (its answer is larger than %d KiB)", errNoAgent, in.most>>10)
+	}
+	in.left -= n
+	return nil
+}
 
 // writeRequest writes a request. The headers' values hold no line break.
 func writeRequest(w *bufio.Writer, method, target string, headers []wire.Header, body []byte) error {
@@ -92,11 +106,14 @@ func (r *response) has(name, word string) bool {
 	return false
 }
 
-// readResponse reads the answer to a request that is not HEAD. Answers 1xx
-// before it are skipped, but for 101.
-func readResponse(br *bufio.Reader) (*response, error) {
-	for left := maxHead; ; {
-		r, err := readHead(br, &left)
+// readResponse reads the answer to a request that is not HEAD, of at most so
+// many bytes. Answers 1xx before it are skipped, except 101. The body of an
+// answer with another status than want (0: none is another) is left out when it
+// is larger than a refusal may be.
+func readResponse(br *bufio.Reader, most, want int) (*response, error) {
+	in := &answerReader{br, most, most}
+	for head := MaxHead; ; {
+		r, err := in.readHead(&head)
 		if errors.Is(err, io.EOF) {
 			return nil, errClosed
 		}
@@ -106,17 +123,25 @@ func readResponse(br *bufio.Reader) (*response, error) {
 		if r.status < 200 && r.status != statusSwitching {
 			continue
 		}
-		if err := r.readBody(br); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		refusal := want != 0 && r.status != want
+		if refusal {
+			in.left = min(in.left, MaxRefusal)
+		}
+		err = r.readBody(in)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return nil, errHalf
-		} else if err != nil {
+		case err != nil && in.left == 0 && refusal:
+			r.body, r.last = nil, true // a web page, say: the status says more than its size
+		case err != nil:
 			return nil, err
 		}
 		return r, nil
 	}
 }
 
-func readHead(br *bufio.Reader, left *int) (*response, error) {
-	line, err := readLine(br, left)
+func (in *answerReader) readHead(left *int) (*response, error) {
+	line, err := in.readLine(left)
 	if err != nil {
 		return nil, err
 	}
@@ -127,15 +152,15 @@ func readHead(br *bufio.Reader, left *int) (*response, error) {
 		return nil, malformed("its first line")
 	}
 	r := &response{status: int(status), http10: version == "HTTP/1.0"}
-	r.fields, err = readFields(br, left)
+	r.fields, err = in.readFields(left)
 	return r, err
 }
 
 // readFields reads headers and the empty line after them.
-func readFields(br *bufio.Reader, left *int) ([]byte, error) {
+func (in *answerReader) readFields(left *int) ([]byte, error) {
 	all := make([]byte, 0, 256)
 	for {
-		line, err := readLine(br, left)
+		line, err := in.readLine(left)
 		if err != nil || len(line) == 0 {
 			return all, err
 		}
@@ -153,21 +178,24 @@ func notToken(r rune) bool {
 }
 
 // readLine reads a line of a head, which is valid until the next read, and
-// takes its length off left.
-func readLine(br *bufio.Reader, left *int) ([]byte, error) {
-	line, err := br.ReadSlice('\n')
+// takes its length off left, which is what the head may still have.
+func (in *answerReader) readLine(left *int) ([]byte, error) {
+	line, err := in.br.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		line = slices.Clone(line)
 	}
-	for errors.Is(err, bufio.ErrBufferFull) && len(line) <= min(maxLine, *left) {
+	for errors.Is(err, bufio.ErrBufferFull) && len(line) <= min(MaxLine, *left) {
 		var more []byte
-		more, err = br.ReadSlice('\n')
+		more, err = in.br.ReadSlice('\n')
 		line = append(line, more...)
 	}
-	if *left -= len(line); *left < 0 || len(line) > maxLine {
+	if *left -= len(line); *left < 0 || len(line) > MaxLine {
 		return nil, malformed("its head is too long")
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := in.take(len(line)); err != nil {
 		return nil, err
 	}
 	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
@@ -178,7 +206,7 @@ func readLine(br *bufio.Reader, left *int) ([]byte, error) {
 }
 
 // readBody reads what RFC 9112, section 6.3 says belongs to the answer.
-func (r *response) readBody(br *bufio.Reader) (err error) {
+func (r *response) readBody(in *answerReader) (err error) {
 	r.last = r.has("Connection", "close") || r.http10 && !r.has("Connection", "keep-alive")
 	lengths, coding := slices.Compact(r.values("Content-Length")), r.values("Transfer-Encoding")
 	var length uint64
@@ -196,23 +224,29 @@ func (r *response) readBody(br *bufio.Reader) (err error) {
 		r.last = true
 	case r.status == 204, r.status == 304:
 	case len(coding) > 0:
-		r.body, err = readChunks(br)
+		r.body, err = in.readChunks()
 	case len(lengths) > 0:
-		r.body, err = readMore(br, nil, length)
+		r.body, err = in.readMore(nil, length)
 	default: // it ends with the connection
 		r.last = true
-		r.body, err = io.ReadAll(io.LimitReader(br, maxAnswer+1))
-		if len(r.body) > maxAnswer {
-			return errTooLarge
-		}
+		r.body, err = in.readRest()
 	}
 	return err
 }
 
-func readChunks(br *bufio.Reader) (body []byte, err error) {
+// readRest reads to the end of the connection.
+func (in *answerReader) readRest() ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(in.br, int64(in.left)+1))
+	if err != nil {
+		return nil, err
+	}
+	return body, in.take(len(body))
+}
+
+func (in *answerReader) readChunks() (body []byte, err error) {
 	for {
-		left := maxHead
-		line, err := readLine(br, &left)
+		left := MaxHead
+		line, err := in.readLine(&left)
 		if err != nil {
 			return nil, err
 		}
@@ -222,13 +256,13 @@ func readChunks(br *bufio.Reader) (body []byte, err error) {
 			return nil, malformed("a chunk")
 		}
 		if size == 0 { // a trailer means nothing either
-			_, err = readFields(br, &left)
+			_, err = in.readFields(&left)
 			return body, err
 		}
-		if body, err = readMore(br, body, size); err != nil {
+		if body, err = in.readMore(body, size); err != nil {
 			return nil, err
 		}
-		if line, err = readLine(br, &left); err != nil {
+		if line, err = in.readLine(&left); err != nil {
 			return nil, err
 		} else if len(line) > 0 {
 			return nil, malformed("a chunk")
@@ -238,14 +272,14 @@ func readChunks(br *bufio.Reader) (body []byte, err error) {
 
 // readMore reads n bytes more of a body. Memory is taken as they arrive, not
 // because somebody says that they will.
-func readMore(br *bufio.Reader, body []byte, n uint64) ([]byte, error) {
-	if n > maxAnswer-uint64(len(body)) {
-		return nil, errTooLarge
+func (in *answerReader) readMore(body []byte, n uint64) ([]byte, error) {
+	if err := in.take(int(min(n, math.MaxInt))); err != nil {
+		return nil, err
 	}
 	for left := int(n); left > 0; {
 		at, step := len(body), min(left, max(len(body), 4<<10))
 		body = slices.Grow(body, step)[:at+step]
-		if _, err := io.ReadFull(br, body[at:]); err != nil {
+		if _, err := io.ReadFull(in.br, body[at:]); err != nil {
 			return nil, err
 		}
 		left -= step

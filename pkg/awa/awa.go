@@ -56,10 +56,11 @@ func ParseHistory(s string) (History, error) {
 	}
 	epoch, id, ok := strings.Cut(s, "-")
 	n, err := strconv.ParseUint(epoch, 10, 64)
-	if !ok || err != nil || n == 0 || id == "" || len(id) > 64 {
+	h := History{Epoch: n, ID: id}
+	if !ok || err != nil || n == 0 || checkHistory(h) != nil {
 		return History{}, fmt.Errorf("%q is no history: it looks like 1-5f3a0c21b7e94d10", clip(s))
 	}
-	return History{Epoch: n, ID: id}, nil
+	return h, nil
 }
 
 // MarshalText implements encoding.TextMarshaler with String.

@@ -67,7 +67,7 @@ func (e Edit) Check() error {
 
 // parse is Check, and gives what it has read.
 func (e Edit) parse() (data, error) {
-	if len(e.Key) > MaxKey || strings.ContainsFunc(e.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if !usableKey(e.Key) {
 		return data{}, badInput("the idempotency key is not usable: send 1 to %d visible ASCII characters", MaxKey)
 	}
 	d, err := parseData(e.Data)

@@ -221,8 +221,16 @@ func sameChanges(a, b []awa.Change) error {
 func (c *Cluster) Changes(i int) ([]awa.Change, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	set, err := c.client.Sync(ctx, c.Addr(i), 0, 0)
-	return set.Changes, err
+	var all []awa.Change
+	for {
+		set, err := c.client.Sync(ctx, c.Addr(i), uint64(len(all)), 0)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, set.Changes...); len(set.Changes) == 0 || uint64(len(all)) >= set.State {
+			return all, nil
+		}
+	}
 }
 
 // Nodes are the nodes of an agent's list, by name.

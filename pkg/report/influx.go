@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
@@ -15,7 +16,9 @@ import (
 )
 
 // Influx writes the result as Influx line protocol: a line awa_cluster, then a
-// line awa_node for each node, with the time of the sweep in nanoseconds.
+// line awa_node for each node, with the time of the check in nanoseconds. That is
+// the clock of this program: an agent whose clock is wrong, or that lies, must not
+// put its lines where nobody looks, nor outside what the format can hold.
 //
 //	awa_cluster  tags agent, cluster
 //	  state        int     0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
@@ -44,7 +47,7 @@ import (
 // begins with label_, becomes a tag with label_ before its key.
 //
 // Without an agent's answer there is one line awa_cluster without tags, with
-// the fields state and error, at the time of the check.
+// the fields state and error.
 func Influx(w io.Writer, r Result) error {
 	var e lineprotocol.Encoder
 	if r.Status == nil {
@@ -78,7 +81,7 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	addInt(e, "unreachable", r.Counts.Unreachable)
 	addInt(e, "maintenance", r.Counts.Maintenance)
 	if m := r.Maxima.Behind; m != nil {
-		e.AddField("behind_max", lineprotocol.IntValue(int64(*m)))
+		e.AddField("behind_max", countValue(*m))
 	}
 	if m := r.Maxima.RTT; m != nil {
 		addFloat(e, "rtt_max", m.Seconds())
@@ -87,7 +90,7 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 		addFloat(e, "skew_max", m.Seconds())
 	}
 	addFloat(e, "took", st.Took.Seconds())
-	e.AddField("list_state", lineprotocol.IntValue(int64(st.State)))
+	e.AddField("list_state", countValue(st.State))
 	addInt(e, "voters", len(st.Voters))
 	addBool(e, "no_majority", len(r.DeadVoters) > 0)
 	if st.Leader != "" {
@@ -97,7 +100,7 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	if r.sentence != "" {
 		e.AddField("error", stringValue(r.Text()))
 	}
-	e.EndLine(r.sweptAt())
+	e.EndLine(r.at)
 }
 
 func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
@@ -117,7 +120,7 @@ func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
 	addInt(e, "port", int(n.Node.Port))
 	if n.Verdict == awa.Online {
 		addFloat(e, "rtt", n.RTT.Seconds())
-		e.AddField("behind", lineprotocol.IntValue(int64(n.Behind)))
+		e.AddField("behind", countValue(n.Behind))
 		if n.SkewError > 0 {
 			addFloat(e, "skew", n.Skew.Seconds())
 			addFloat(e, "skew_error", n.SkewError.Seconds())
@@ -125,7 +128,7 @@ func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
 	} else {
 		e.AddField("error", stringValue(reason(n)))
 	}
-	e.EndLine(r.sweptAt())
+	e.EndLine(r.at)
 }
 
 // labelPrefix keeps a label from being taken for something else.
@@ -158,6 +161,11 @@ func addTag(e *lineprotocol.Encoder, key, value string) {
 
 func addInt(e *lineprotocol.Encoder, key string, v int) {
 	e.AddField(key, lineprotocol.IntValue(int64(v)))
+}
+
+// countValue is a number that the format can hold.
+func countValue(n uint64) lineprotocol.Value {
+	return lineprotocol.IntValue(int64(min(n, math.MaxInt64)))
 }
 
 // addBool writes a number, since most readers can't add booleans up.

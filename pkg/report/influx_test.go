@@ -3,6 +3,7 @@ package report_test
 import (
 	"bytes"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -101,7 +102,7 @@ func pointsOf(r report.Result) []point {
 	if c.Nodes == 0 {
 		fields["error"] = r.Text()
 	}
-	points := []point{{"awa_cluster", tags(), fields, st.SweptAt}}
+	points := []point{{"awa_cluster", tags(), fields, now}}
 	taken := strings.Fields("agent cluster host node online verdict maintenance port rtt behind skew skew_error error time")
 	for _, n := range st.Nodes {
 		more := []string{"host", n.Node.Host, "node", n.Node.Name}
@@ -125,7 +126,7 @@ func pointsOf(r report.Result) []point {
 		} else {
 			fields["error"] = report.Printable(report.Reason(n))
 		}
-		points = append(points, point{"awa_node", tags(more...), fields, st.SweptAt})
+		points = append(points, point{"awa_node", tags(more...), fields, now})
 	}
 	return points
 }
@@ -183,5 +184,40 @@ func comparePoints(t *testing.T, got, want point) {
 		if got.fields[k] != v {
 			t.Errorf("the field %s is %v, want %v", k, got.fields[k], v)
 		}
+	}
+}
+
+// TestInflux_clock has agents whose clocks are wrong, or that lie: the lines
+// come, at the time of the check.
+func TestInflux_clock(t *testing.T) {
+	for name, at := range map[string]time.Time{
+		"none":       {},
+		"in 1970":    time.Unix(0, 0),
+		"in 2999":    time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC), // no Influx time
+		"in 9999":    time.Unix(awa.MaxUnix, 0),
+		"an hour on": now.Add(time.Hour),
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := awa.ClusterStatus{
+				Agent: "n1", State: math.MaxUint64, SweptAt: at,
+				Nodes: []awa.NodeStatus{{Node: awa.Node{ID: 1, Name: "n1", Host: "h", Port: 1}, Verdict: awa.Online, Behind: math.MaxUint64}},
+			}
+			var b bytes.Buffer
+			if err := report.Influx(&b, report.Evaluate(st, report.Selection{}, report.Rules{}, now)); err != nil {
+				t.Fatal(err)
+			}
+			points := decode(t, b.Bytes())
+			if len(points) != 2 {
+				t.Fatalf("%d points: %s", len(points), &b)
+			}
+			for _, p := range points {
+				if !p.at.Equal(now) {
+					t.Errorf("%s at %v", p.measurement, p.at)
+				}
+			}
+			if have := points[0].fields["list_state"]; have != int64(math.MaxInt64) {
+				t.Errorf("list_state %v", have)
+			}
+		})
 	}
 }

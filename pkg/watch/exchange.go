@@ -1,6 +1,8 @@
 package watch
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"are-we-alive/pkg/awa"
@@ -21,24 +23,46 @@ func skewOf(self awa.Self, at time.Time, rtt time.Duration) (skew, most time.Dur
 	return theirs.Sub(at.Round(0).Add(-rtt / 2)), rtt/2 + half
 }
 
+// maxLead is how many changes ahead of us the only other agent may be. A list
+// of millions of changes takes minutes to fetch, and until then it is truly
+// that far ahead.
+const maxLead = 4 << 20
+
 // setBehind fills in how many changes each online node lacks of the newest
-// list that the sweep has seen. Lists of another history have other changes,
+// list that can be believed in. Lists of another history have other changes,
 // so nothing can be said of those.
 func setBehind(nodes []awa.NodeStatus, ours awa.Self) {
-	newest := ours.State
 	level := func(st awa.NodeStatus) bool {
 		return st.Verdict == awa.Online && st.Self.Cluster == ours.Cluster && st.Self.History == ours.History
 	}
+	states := map[string]uint64{} // by uid: an agent that is listed twice has one voice
 	for _, st := range nodes {
-		if level(st) {
-			newest = max(newest, st.Self.State)
+		if level(st) && st.Self.UID != ours.UID {
+			states[st.Self.UID] = st.Self.State
 		}
 	}
+	newest := newestState(ours.State, slices.Collect(maps.Values(states)))
 	for i := range nodes {
 		if st := &nodes[i]; level(*st) {
-			st.Behind = newest - st.Self.State
+			st.Behind = newest - min(newest, st.Self.State)
 		}
 	}
+}
+
+// newestState is the newest state that our own list proves, or that two other
+// agents say they have. A change that was decided is on more than one agent a
+// moment later, so one that is ahead of all others alone is either ahead for
+// that moment or wrong, and must not make all others look as if they lacked
+// something. Only where there are no two others is one believed, within reason.
+func newestState(ours uint64, others []uint64) uint64 {
+	slices.Sort(others)
+	switch n := len(others); {
+	case n >= 2:
+		return max(ours, others[n-2])
+	case n == 1 && others[0] <= ours+maxLead:
+		return max(ours, others[0])
+	}
+	return ours
 }
 
 // isolated tells whether an agent reached no other node of its list, though

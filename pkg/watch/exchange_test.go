@@ -57,12 +57,71 @@ func TestWatcher_Sweep_behind(t *testing.T) {
 		net.answerAs(list[i], self)
 	}
 	net.set(list[4], refuses)
-	want := []uint64{3, 6, 0, 0, 0} // the newest is n3's; n4 has another history
+	want := []uint64{0, 3, 0, 0, 0} // what n3 alone says is not believed; n4 has another history
 	for i, st := range newWatcher(net, list).Sweep(t.Context()) {
 		if st.Behind != want[i] {
 			t.Errorf("%s is behind by %d, want %d", st.Node.Name, st.Behind, want[i])
 		}
 	}
+}
+
+// What is believed of the states that agents tell.
+func TestWatcher_Sweep_newest(t *testing.T) {
+	const absurd = uint64(awa.MaxNumber)
+	for name, c := range map[string]struct {
+		ours   uint64
+		others []uint64
+		behind []uint64 // of ours, then of the others
+	}{
+		"alone":                        {5, nil, []uint64{0}},
+		"all alike":                    {5, []uint64{5, 5}, []uint64{0, 0, 0}},
+		"another is behind":            {5, []uint64{5, 2}, []uint64{0, 0, 3}},
+		"only our own list is newer":   {9, []uint64{5, 5, 5}, []uint64{0, 4, 4, 4}},
+		"ours is behind two others":    {5, []uint64{8, 8}, []uint64{3, 0, 0}},
+		"two others, one newer still":  {5, []uint64{8, 9}, []uint64{3, 0, 0}},
+		"one of two others is absurd":  {5, []uint64{5, absurd}, []uint64{0, 0, 0}},
+		"one of three is absurd":       {5, []uint64{5, 4, absurd}, []uint64{0, 0, 1, 0}},
+		"ours is behind the only one":  {5, []uint64{8}, []uint64{3, 0}},
+		"the only other is absurd":     {5, []uint64{absurd}, []uint64{0, 0}},
+		"the only other at the bound":  {5, []uint64{5 + watch.MaxLead}, []uint64{watch.MaxLead, 0}},
+		"the only other is beyond it":  {5, []uint64{6 + watch.MaxLead}, []uint64{0, 0}},
+		"the only other, we are ahead": {8, []uint64{5}, []uint64{0, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list := nodes(1 + len(c.others))
+			net := newNetwork(list)
+			self := selfOf(list[0])
+			self.State = c.ours
+			net.answerAs(list[0], self)
+			for i, state := range c.others {
+				other := selfOf(list[i+1])
+				other.State = state
+				net.answerAs(list[i+1], other)
+			}
+			w := newWatcher(net, list, func(cfg *watch.Config) { cfg.Self = func() awa.Self { return self } })
+			for i, st := range w.Sweep(t.Context()) {
+				if st.Verdict != awa.Online || st.Behind != c.behind[i] {
+					t.Errorf("%s is %s and behind by %d, want %d", st.Node.Name, st.Verdict, st.Behind, c.behind[i])
+				}
+			}
+		})
+	}
+	t.Run("one agent listed twice has one voice", func(t *testing.T) {
+		list := nodes(3)
+		list[1].UID, list[2].UID = "", ""
+		list[2].Name = "N2"
+		net := newNetwork(list)
+		self := selfOf(list[0])
+		self.State = 5
+		net.answerAs(list[0], self)
+		liar := awa.Self{Name: "n2", UID: "u", Cluster: self.Cluster, History: self.History, State: absurd}
+		net.answerAs(list[1], liar)
+		net.answerAs(list[2], liar)
+		w := newWatcher(net, list, func(cfg *watch.Config) { cfg.Self = func() awa.Self { return self } })
+		if st := w.Sweep(t.Context())[0]; st.Behind != 0 {
+			t.Errorf("behind by %d", st.Behind)
+		}
+	})
 }
 
 func TestWatcher_isolated(t *testing.T) {

@@ -21,12 +21,12 @@ type attempt struct {
 	late  bool   // it ended because the time of the ping was over
 }
 
-// explain splits a Pinger's error.
+// explain splits a Pinger's error. Its sentence may hold what a stranger said.
 func explain(err error) (awa.Stage, string) {
 	if pe, ok := errors.AsType[*awa.PingError](err); ok {
-		return pe.Stage, pe.Err.Error()
+		return pe.Stage, awa.CleanText(pe.Err.Error())
 	}
-	return awa.StageReply, err.Error()
+	return awa.StageReply, awa.CleanText(err.Error())
 }
 
 // verdictOf is what one ping that failed says of its node. A reason in a code

@@ -65,6 +65,19 @@ func TestWatcher_Sweep_who_answers(t *testing.T) {
 	}
 }
 
+// What a stranger says is shown as one short line.
+func TestWatcher_Sweep_sentences(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := nodes(1)
+		net := newNetwork(list)
+		said := "\x1b]0;x\x07\n" + strings.Repeat("x", 2*awa.MaxText)
+		net.set(list[0], reply{stage: awa.StageReply, err: &awa.Fault{Code: awa.ErrForbidden, Text: said}})
+		if st := newWatcher(net, list).Sweep(t.Context())[0]; st.Verdict != awa.Mismatch || st.Error != awa.CleanText(said) {
+			t.Errorf("%s: %q", st.Verdict, st.Error)
+		}
+	})
+}
+
 // Two entries with one address: the agent there is one of them.
 func TestWatcher_Sweep_one_address_twice(t *testing.T) {
 	list := nodes(3)

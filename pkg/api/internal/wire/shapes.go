@@ -95,7 +95,8 @@ func NewStatusBody(s awa.ClusterStatus) StatusBody {
 	return b
 }
 
-// Status is what NewStatusBody was given, to the microsecond.
+// Status is what NewStatusBody was given, to the microsecond, with sentences
+// that are fit to be shown. awa.ClusterStatus.Check says whether it can be true.
 func (b StatusBody) Status() awa.ClusterStatus {
 	s := awa.ClusterStatus{
 		Cluster: b.Cluster, History: b.History, Agent: b.Agent, State: b.State, Leader: b.Leader, Voters: b.Voters,
@@ -108,7 +109,7 @@ func (b StatusBody) Status() awa.ClusterStatus {
 				ID: n.ID, Name: n.Name, Host: n.Host, Port: n.Port, UID: n.UID,
 				Labels: n.Labels, Maintenance: n.Maintenance, Changed: n.Changed,
 			},
-			Verdict: n.Verdict, Stage: n.Stage, Error: n.Error, RTT: fromMS(n.RTTMS), Since: since, Self: n.Status,
+			Verdict: n.Verdict, Stage: n.Stage, Error: awa.CleanText(n.Error), RTT: fromMS(n.RTTMS), Since: since, Self: n.Status,
 			Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, Skew: fromMS(n.SkewMS), SkewError: fromMS(n.SkewErrorMS),
 		}
 	}
@@ -131,9 +132,15 @@ func NewOldStatus(s awa.ClusterStatus) []OldNode {
 }
 
 // toMS and fromMS go by whole microseconds: 1.001 ms times a million is a bit
-// less than 1,001,000 in floating point, which must not become 1.000 ms.
-func toMS(d time.Duration) float64    { return float64(d.Microseconds()) / 1000 }
-func fromMS(ms float64) time.Duration { return time.Duration(math.Round(ms*1000)) * time.Microsecond }
+// less than 1,001,000 in floating point, which must not become 1.000 ms. What no
+// time.Duration can hold becomes the longest one.
+func toMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func fromMS(ms float64) time.Duration {
+	const most = float64(math.MaxInt64/int64(time.Microsecond)) - 1024 // which a float64 holds exactly
+	return time.Duration(max(-most, min(math.Round(ms*1000), most))) * time.Microsecond
+}
+
 func timeText(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -172,11 +179,12 @@ func NewProbeAnswer(all []awa.Opinion) ProbeAnswer {
 	return a
 }
 
-// Opinions are what NewProbeAnswer was given, to the microsecond.
+// Opinions are what NewProbeAnswer was given, to the microsecond, with sentences
+// that are fit to be shown.
 func (a ProbeAnswer) Opinions() []awa.Opinion {
 	all := make([]awa.Opinion, len(a.Nodes))
 	for i, o := range a.Nodes {
-		all[i] = awa.Opinion{ID: o.ID, Verdict: o.Verdict, Stage: o.Stage, Error: o.Error, RTT: fromMS(o.RTTMS)}
+		all[i] = awa.Opinion{ID: o.ID, Verdict: o.Verdict, Stage: o.Stage, Error: awa.CleanText(o.Error), RTT: fromMS(o.RTTMS)}
 	}
 	return all
 }

@@ -19,6 +19,7 @@ const (
 	PathSync    = "/sync"
 	PathPush    = "/push"
 	PathStatus1 = "/v1/status"
+	PathNodes   = "/v1/nodes"
 	PathChanges = "/v1/changes"
 	PathProbe   = "/v1/probe"
 	PathView    = "/v1/view"
@@ -39,6 +40,12 @@ const (
 	HeaderHops = "Awa-Hops"
 	// HeaderKey makes an edit safe to repeat.
 	HeaderKey = "Idempotency-Key"
+)
+
+// What POST /push answers with, as the original does.
+const (
+	PushApplied = "Change applied"
+	PushHeld    = "Change already applied"
 )
 
 // RaftProtocol is the name of a Raft stream in the Upgrade header.

@@ -1,0 +1,4 @@
+package watch
+
+// MaxLead is what the tests hold the edge of.
+const MaxLead = maxLead
