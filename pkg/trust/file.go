@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"are-we-alive/pkg/awa"
 )
@@ -32,29 +30,27 @@ const (
 // the content is an *awa.Fault of awa.ErrBadInput that names the file and the
 // line; no error shows a part of the secret.
 func ReadFile(path string, insecure bool) ([]Key, error) {
-	// O_NONBLOCK, since opening a named pipe would wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	text, err := awa.ReadFile(path, maxKeyFile, func(info fs.FileInfo) error {
+		if info.Mode().Perm()&0o077 != 0 && !insecure {
+			return badFile(path, 0, "other users may read it (its mode is %04o): run chmod 600 on it, and make a new key if somebody may have read it", info.Mode().Perm())
+		}
+		return nil
+	})
+	var fault *awa.Fault
+	var kind *awa.FileError
 	switch {
+	case err == nil:
+		return ParseKeys(path, text)
+	case errors.As(err, &fault):
+		return nil, err
+	case errors.As(err, &kind):
+		return nil, badKind(path, kind)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("key file: %w: make a cluster key with awa-agent key new, or copy the file from another server of the cluster", err)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("key file: %w: this runs as %s, so give the file to that user with chown, or run this as its owner or as root", err, ownUser())
-	case err != nil:
-		return nil, fmt.Errorf("key file: %w", err)
 	}
-	defer f.Close()
-	info, err := f.Stat() // of what was opened: the path may lead elsewhere by now
-	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
-	}
-	if err := checkFile(path, info, insecure); err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
-	}
-	return ParseKeys(path, text)
+	return nil, fmt.Errorf("key file: %w", err)
 }
 
 // ownUser names the user that this process runs as.
@@ -66,19 +62,15 @@ func ownUser() string {
 	return "user " + uid
 }
 
-// checkFile says what is wrong with a key file before it is read.
-func checkFile(path string, info fs.FileInfo, insecure bool) error {
-	switch mode := info.Mode(); {
-	case mode.IsDir():
-		return badFile(path, 0, "it is a folder: name the file in it")
-	case !mode.IsRegular():
-		return badFile(path, 0, "it is no regular file: a key is read from a file only")
-	case info.Size() > maxKeyFile:
+// badKind says why a file is not read.
+func badKind(path string, e *awa.FileError) error {
+	switch {
+	case e.Kind == "":
 		return tooLarge(path)
-	case mode.Perm()&0o077 != 0 && !insecure:
-		return badFile(path, 0, "other users may read it (its mode is %04o): run chmod 600 on it, and make a new key if somebody may have read it", mode.Perm())
+	case e.IsFolder():
+		return badFile(path, 0, "it is a folder: name the file in it")
 	}
-	return nil
+	return badFile(path, 0, "it is %s: a key is read from a regular file only", e.Kind)
 }
 
 func tooLarge(path string) error {
