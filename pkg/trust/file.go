@@ -156,20 +156,37 @@ func parseKey(words []string) (Key, error) {
 // overwrites: an existing file is an *awa.Fault of awa.ErrBadInput. When it
 // returns without an error the file is on disk.
 func WriteFile(path string, k Key, more ...Key) error {
-	if err := writeNew(path, []byte(k.FileText(more...)), 0o600); err != nil {
+	dir, name := filepath.Split(path)
+	folder, err := openFolder(dir)
+	if err != nil {
+		return named(err, path)
+	}
+	defer folder.Close()
+	if err := writeNew(folder, dir, name, []byte(k.FileText(more...)), 0o600); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncFolder(folder)
 }
 
-// writeNew writes a file that was not there, or leaves none.
-func writeNew(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+// openFolder opens a folder, so that all that is written and deleted lies in
+// it, whatever becomes of its path meanwhile.
+func openFolder(path string) (*os.Root, error) {
+	if path == "" {
+		path = "."
+	}
+	return os.OpenRoot(path)
+}
+
+// writeNew writes a file that was not there, or leaves none; dir is the
+// folder's name for messages.
+func writeNew(folder *os.Root, dir, name string, data []byte, mode fs.FileMode) error {
+	path := filepath.Join(dir, name)
+	f, err := folder.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return &awa.Fault{Code: awa.ErrBadInput, Text: path + " exists already and is never overwritten: give another name, or move it away first"}
 	}
 	if err != nil {
-		return err
+		return named(err, path)
 	}
 	_, err = f.Write(data)
 	if err == nil {
@@ -179,14 +196,23 @@ func writeNew(path string, data []byte, mode fs.FileMode) error {
 		err = closed
 	}
 	if err != nil {
-		os.Remove(path)
+		folder.Remove(name)
+	}
+	return named(err, path)
+}
+
+// named puts the whole path into an error of os.Root, which names the last
+// part alone.
+func named(err error, path string) error {
+	if e, ok := err.(*fs.PathError); ok {
+		return &fs.PathError{Op: "open", Path: path, Err: e.Err}
 	}
 	return err
 }
 
 // syncFolder brings the names in a folder to the disk.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
+func syncFolder(folder *os.Root) error {
+	d, err := folder.Open(".")
 	if err != nil {
 		return err
 	}
