@@ -76,7 +76,7 @@ func Cluster(t testing.TB, keys string, size int, args ...string) []*Agent {
 		all[i] = NewAgent(t, fmt.Sprintf("a%d", i+1), append(more, args...)...)
 		all[i].Start()
 	}
-	want := fmt.Sprintf("%d of %d nodes online", size, size)
+	want := fmt.Sprintf("%d of %d node", size, size) // "nodes online", or of one "node online"
 	for _, a := range all {
 		testaid.Await(t, 30*time.Second, func() error {
 			if r := a.Check(keys); r.Code != 0 || !strings.Contains(r.Out, want) {
