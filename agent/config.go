@@ -10,6 +10,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-json"
+
+	"are-we-alive/pkg/awa"
 )
 
 // configFiles are searched in turn when --config names none.
@@ -58,6 +60,10 @@ func inEnvironment(f *kong.Flag) bool {
 	return false
 }
 
+// maxConfig is the most bytes of a configuration file: thousands of times what
+// all flags need.
+const maxConfig = 1 << 20
+
 // readConfig reads the named file, or the first one found; none is no error
 // unless it was named. Keys that no flag has are passed over, since the
 // original program's files may hold some.
@@ -67,7 +73,7 @@ func readConfig(named string) (path string, fields map[string]json.RawMessage, e
 		paths = []string{named}
 	}
 	for _, path = range paths {
-		b, err := os.ReadFile(path)
+		b, err := awa.ReadFile(path, maxConfig, nil)
 		if errors.Is(err, fs.ErrNotExist) && named == "" {
 			continue
 		}

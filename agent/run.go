@@ -8,7 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -38,8 +40,18 @@ type runCmd struct {
 }
 
 // Run runs the agent until ctx ends.
-func (c *runCmd) Run(ctx context.Context, std streams) error {
-	log := c.logger(std.err)
+func (c *runCmd) Run(ctx context.Context, end *ending, std streams) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // before the agent is open it would end it
+	defer signal.Stop(hangups)
+	handler := c.logHandler(isJournal(std.err))
+	lines := newLogLines(std.err, func(out io.Writer, lost int) error {
+		r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of this log were lost, since its reader was slow or gone", 0)
+		r.AddAttrs(slog.Int("lines", lost))
+		return handler(out).Handle(context.Background(), r)
+	})
+	defer lines.close()
+	log := slog.New(handler(lines))
 	cfg, err := c.config(log)
 	if err != nil {
 		return usageError{err}
@@ -54,21 +66,25 @@ func (c *runCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	defer supervise(ctx, d, log)()
+	end.serving.Store(true)
+	defer supervise(ctx, d, log, hangups)()
 	return errors.Join(d.Run(ctx), d.Close())
 }
 
-func (c *runCmd) logger(w io.Writer) *slog.Logger {
+// logHandler returns what makes the log's handler.
+func (c *runCmd) logHandler(journal bool) func(io.Writer) slog.Handler {
 	var level slog.Level
 	level.UnmarshalText([]byte(c.LogLevel)) // kong let only levels through
 	opts := &slog.HandlerOptions{Level: level}
-	switch {
-	case c.LogFormat == "json":
-		return slog.New(slog.NewJSONHandler(w, opts))
-	case isJournal(w):
-		return slog.New(journalHandler(w, level))
+	return func(w io.Writer) slog.Handler {
+		switch {
+		case c.LogFormat == "json":
+			return slog.NewJSONHandler(w, opts)
+		case journal:
+			return journalHandler(w, level)
+		}
+		return slog.NewTextHandler(w, opts)
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }
 
 // config turns the flags into the agent's configuration.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
@@ -54,9 +52,7 @@ type supervisor struct {
 
 // supervise runs a supervisor until ctx ends, which it tells systemd, or the
 // returned function is called.
-func supervise(ctx context.Context, d supervised, log *slog.Logger) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+func supervise(ctx context.Context, d supervised, log *slog.Logger, hangups <-chan os.Signal) (stop func()) {
 	s := &supervisor{agent: d, log: log, every: checkEvery, hangups: hangups}
 	if os.Getenv("NOTIFY_SOCKET") != "" {
 		s.send = func(state string) error {
@@ -77,7 +73,6 @@ func supervise(ctx context.Context, d supervised, log *slog.Logger) (stop func()
 		s.run(ctx)
 	}()
 	return func() {
-		signal.Stop(hangups)
 		cancel()
 		<-ended
 	}

@@ -51,7 +51,7 @@ func TestStart_refused(t *testing.T) {
 
 		"the file named is not there":        {args: usual("--first", "--config", "DIR/other.json"), code: 2, text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
 		"the file named, by the environment": {args: usual("--first"), env: "AWA_CONFIG=DIR/other.json", code: 2, text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
-		"the file is a folder":               {args: usual("--first", "--config", "DIR"), code: 2, text: "the configuration can't be read: read DIR: is a directory" + help},
+		"the file is a folder":               {args: usual("--first", "--config", "DIR"), code: 2, text: "the configuration can't be read: DIR is a folder: name a file in it" + help},
 		"the file is no JSON":                {args: usual("--first"), file: "my_name = n1\n", code: 2, text: "cluster_info.json" + noObject},
 		"the file is half JSON":              {args: usual("--first"), file: `{"my_name": "n1",`, code: 2, text: "cluster_info.json" + noObject},
 		"the file is an array":               {args: usual("--first"), file: `["n1"]`, code: 2, text: "cluster_info.json" + noObject},

@@ -45,11 +45,21 @@ func WriteBackup(path string, set awa.ChangeSet) (err error) {
 	if err != nil {
 		return fmt.Errorf("write backup: %w", err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".awa-backup-*")
+	if int64(len(b)) >= maxBackup {
+		return fmt.Errorf("write backup: it would be larger than %d GiB, which restore doesn't read", int64(maxBackup)>>30)
+	}
+	// An open folder stays the same, whatever becomes of its path meanwhile.
+	folder, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("write backup: %w", err)
 	}
-	defer os.Remove(tmp.Name()) // its other name, once it is linked
+	defer folder.Close()
+	name, temp := filepath.Base(path), ".awa-backup-"+awa.NewUID()
+	tmp, err := folder.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("write backup: %w", inFolder(err, path))
+	}
+	defer folder.Remove(temp) // its other name, once it is linked
 	_, err = tmp.Write(append(b, '\n'))
 	if err == nil {
 		err = tmp.Sync()
@@ -58,39 +68,24 @@ func WriteBackup(path string, set awa.ChangeSet) (err error) {
 		return fmt.Errorf("write backup: %w", err)
 	}
 	// A link, unlike a rename, never replaces a file.
-	if err := os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) {
+	if err := folder.Link(temp, name); errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s exists already: name a new file, nothing was changed", path)
 	} else if err != nil {
 		return fmt.Errorf("write backup: %w", err)
 	}
-	return syncFolder(filepath.Dir(path))
+	d, err := folder.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return syncOpen(d)
 }
 
-// ReadBackup reads what WriteBackup wrote. It fails with awa.ErrFormat for a
-// format that this program doesn't know, and with awa.ErrDamaged when the
-// changes don't make a list.
-func ReadBackup(path string) (awa.ChangeSet, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return awa.ChangeSet{}, fmt.Errorf("read backup: %w", err)
+// inFolder puts the whole path into an error of os.Root, which names the last
+// part alone.
+func inFolder(err error, path string) error {
+	if e, ok := err.(*fs.PathError); ok {
+		return &fs.PathError{Op: "open", Path: path, Err: e.Err}
 	}
-	var file backupFile
-	if err := json.Unmarshal(b, &file); err != nil || file.Format == 0 {
-		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrDamaged, Text: path + " is no backup of a node list, or a damaged one: nothing was changed"}
-	}
-	if file.Format != backupFormat {
-		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrFormat, Text: fmt.Sprintf("%s is a backup of format %d, and this program knows format %d: use a newer awa-agent", path, file.Format, backupFormat)}
-	}
-	set := awa.ChangeSet{Cluster: file.Cluster, History: file.History, State: file.State, Changes: make([]awa.Change, len(file.Changes))}
-	for i, c := range file.Changes {
-		set.Changes[i] = awa.Change(c)
-	}
-	l, err := awa.Replay(set.Changes)
-	if err == nil && (l.State() != set.State || set.Cluster == "" || set.History == awa.History{}) {
-		err = fmt.Errorf("it says its state is %d and holds %d changes", set.State, len(set.Changes))
-	}
-	if err != nil {
-		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is a damaged backup (%v): nothing was changed", path, err)}
-	}
-	return set, nil
+	return err
 }

@@ -110,7 +110,11 @@ func syncFolder(folder string) error {
 		return err
 	}
 	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+	return syncOpen(f)
+}
+
+func syncOpen(folder *os.File) error {
+	if err := folder.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
 		return fmt.Errorf("sync the folder: %w", err)
 	}
 	return nil

@@ -50,6 +50,11 @@ func Export(dir string, keys []Key, role Role) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	folder, err := openFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
 	files := []struct {
 		name string
 		text []byte
@@ -60,19 +65,19 @@ func Export(dir string, keys []Key, role Role) error {
 		{CAFile, cas, 0o644},
 	}
 	for _, f := range files {
-		if _, err := os.Lstat(filepath.Join(dir, f.name)); err == nil {
+		if _, err := folder.Lstat(f.name); err == nil {
 			return &awa.Fault{Code: awa.ErrBadInput, Text: filepath.Join(dir, f.name) + " exists already and is never overwritten: name another folder, or move it away first"}
 		}
 	}
 	for i, f := range files {
-		if err := writeNew(filepath.Join(dir, f.name), f.text, f.mode); err != nil {
+		if err := writeNew(folder, dir, f.name, f.text, f.mode); err != nil {
 			for _, written := range files[:i] {
-				os.Remove(filepath.Join(dir, written.name))
+				folder.Remove(written.name)
 			}
 			return err
 		}
 	}
-	return syncFolder(dir)
+	return syncFolder(folder)
 }
 
 func block(kind string, der []byte) []byte {

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"are-we-alive/pkg/awa"
 )
@@ -32,29 +30,27 @@ const (
 // the content is an *awa.Fault of awa.ErrBadInput that names the file and the
 // line; no error shows a part of the secret.
 func ReadFile(path string, insecure bool) ([]Key, error) {
-	// O_NONBLOCK, since opening a named pipe would wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	text, err := awa.ReadFile(path, maxKeyFile, func(info fs.FileInfo) error {
+		if info.Mode().Perm()&0o077 != 0 && !insecure {
+			return badFile(path, 0, "other users may read it (its mode is %04o): run chmod 600 on it, and make a new key if somebody may have read it", info.Mode().Perm())
+		}
+		return nil
+	})
+	var fault *awa.Fault
+	var kind *awa.FileError
 	switch {
+	case err == nil:
+		return ParseKeys(path, text)
+	case errors.As(err, &fault):
+		return nil, err
+	case errors.As(err, &kind):
+		return nil, badKind(path, kind)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("key file: %w: make a cluster key with awa-agent key new, or copy the file from another server of the cluster", err)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("key file: %w: this runs as %s, so give the file to that user with chown, or run this as its owner or as root", err, ownUser())
-	case err != nil:
-		return nil, fmt.Errorf("key file: %w", err)
 	}
-	defer f.Close()
-	info, err := f.Stat() // of what was opened: the path may lead elsewhere by now
-	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
-	}
-	if err := checkFile(path, info, insecure); err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
-	}
-	return ParseKeys(path, text)
+	return nil, fmt.Errorf("key file: %w", err)
 }
 
 // ownUser names the user that this process runs as.
@@ -66,19 +62,15 @@ func ownUser() string {
 	return "user " + uid
 }
 
-// checkFile says what is wrong with a key file before it is read.
-func checkFile(path string, info fs.FileInfo, insecure bool) error {
-	switch mode := info.Mode(); {
-	case mode.IsDir():
-		return badFile(path, 0, "it is a folder: name the file in it")
-	case !mode.IsRegular():
-		return badFile(path, 0, "it is no regular file: a key is read from a file only")
-	case info.Size() > maxKeyFile:
+// badKind says why a file is not read.
+func badKind(path string, e *awa.FileError) error {
+	switch {
+	case e.Kind == "":
 		return tooLarge(path)
-	case mode.Perm()&0o077 != 0 && !insecure:
-		return badFile(path, 0, "other users may read it (its mode is %04o): run chmod 600 on it, and make a new key if somebody may have read it", mode.Perm())
+	case e.IsFolder():
+		return badFile(path, 0, "it is a folder: name the file in it")
 	}
-	return nil
+	return badFile(path, 0, "it is %s: a key is read from a regular file only", e.Kind)
 }
 
 func tooLarge(path string) error {
@@ -164,20 +156,37 @@ func parseKey(words []string) (Key, error) {
 // overwrites: an existing file is an *awa.Fault of awa.ErrBadInput. When it
 // returns without an error the file is on disk.
 func WriteFile(path string, k Key, more ...Key) error {
-	if err := writeNew(path, []byte(k.FileText(more...)), 0o600); err != nil {
+	dir, name := filepath.Split(path)
+	folder, err := openFolder(dir)
+	if err != nil {
+		return named(err, path)
+	}
+	defer folder.Close()
+	if err := writeNew(folder, dir, name, []byte(k.FileText(more...)), 0o600); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncFolder(folder)
 }
 
-// writeNew writes a file that was not there, or leaves none.
-func writeNew(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+// openFolder opens a folder, so that all that is written and deleted lies in
+// it, whatever becomes of its path meanwhile.
+func openFolder(path string) (*os.Root, error) {
+	if path == "" {
+		path = "."
+	}
+	return os.OpenRoot(path)
+}
+
+// writeNew writes a file that was not there, or leaves none; dir is the
+// folder's name for messages.
+func writeNew(folder *os.Root, dir, name string, data []byte, mode fs.FileMode) error {
+	path := filepath.Join(dir, name)
+	f, err := folder.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return &awa.Fault{Code: awa.ErrBadInput, Text: path + " exists already and is never overwritten: give another name, or move it away first"}
 	}
 	if err != nil {
-		return err
+		return named(err, path)
 	}
 	_, err = f.Write(data)
 	if err == nil {
@@ -187,14 +196,23 @@ func writeNew(path string, data []byte, mode fs.FileMode) error {
 		err = closed
 	}
 	if err != nil {
-		os.Remove(path)
+		folder.Remove(name)
+	}
+	return named(err, path)
+}
+
+// named puts the whole path into an error of os.Root, which names the last
+// part alone.
+func named(err error, path string) error {
+	if e, ok := err.(*fs.PathError); ok {
+		return &fs.PathError{Op: "open", Path: path, Err: e.Err}
 	}
 	return err
 }
 
 // syncFolder brings the names in a folder to the disk.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
+func syncFolder(folder *os.Root) error {
+	d, err := folder.Open(".")
 	if err != nil {
 		return err
 	}

@@ -127,8 +127,8 @@ func TestReadFile(t *testing.T) {
 		"a link to nowhere":        {file: "dangling", want: "no such file or directory: make a cluster key with awa-agent key new, or copy the file from another server of the cluster"},
 		"a folder":                 {file: ".", want: "it is a folder: name the file in it"},
 		"a link to a folder":       {file: "link to folder", insecure: true, want: "it is a folder: name the file in it"},
-		"a pipe":                   {file: "pipe", insecure: true, want: "it is no regular file: a key is read from a file only"},
-		"a link to a device":       {file: "link to device", insecure: true, want: "it is no regular file: a key is read from a file only"},
+		"a pipe":                   {file: "pipe", insecure: true, want: "it is a pipe: a key is read from a regular file only"},
+		"a link to a device":       {file: "link to device", insecure: true, want: "it is a device: a key is read from a regular file only"},
 		"huge":                     {file: "huge", want: "it is larger than 64 KiB: this is no key file"},
 		"huge, even when insecure": {file: "huge", insecure: true, want: "it is larger than 64 KiB: this is no key file"},
 	} {

@@ -26,6 +26,8 @@ type Agent struct {
 	// Errors are texts that may stand in lines of the level ERROR; any other
 	// such line fails the test.
 	Errors []string
+	// Change, unless nil, may change the command of every start.
+	Change func(*exec.Cmd)
 
 	t     testing.TB
 	at    atomic.Pointer[string] // host:port of the newest start
@@ -74,7 +76,7 @@ func Cluster(t testing.TB, keys string, size int, args ...string) []*Agent {
 		all[i] = NewAgent(t, fmt.Sprintf("a%d", i+1), append(more, args...)...)
 		all[i].Start()
 	}
-	want := fmt.Sprintf("%d of %d nodes online", size, size)
+	want := fmt.Sprintf("%d of %d node", size, size) // "nodes online", or of one "node online"
 	for _, a := range all {
 		testaid.Await(t, 30*time.Second, func() error {
 			if r := a.Check(keys); r.Code != 0 || !strings.Contains(r.Out, want) {
@@ -121,7 +123,7 @@ func (a *Agent) Start() {
 func (a *Agent) launch(listen string) bool {
 	a.t.Helper()
 	args := []string{"run", "--my-name", a.Name, "--my-host", "127.0.0.1", "--listen", listen, "--data-dir", a.Data(), "--watch", "200ms", "--log-format", "json"}
-	a.Spawn(append(args, a.Args...), nil)
+	a.Spawn(append(args, a.Args...), a.Change)
 	line := a.Log.Wait(a.t, 30*time.Second, func(l LogLine) bool { return l.Msg == "listening" }, a.ended)
 	if line.Addr == "" {
 		return false

@@ -1,13 +1,11 @@
 package server
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -49,32 +47,8 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte("GET /ping HTTP/1.0\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		agent, log := newFake(t), &testaid.Log{}
-		before := agent.state()
 		s := NewServer(Config{Agent: agent, Log: slog.New(slog.NewTextHandler(log, nil))})
-		conn := &script{Reader: bytes.NewReader(raw)}
-		s.http.ServeConn(conn) // its error is that of the connection
-		done := false
-		for r := bufio.NewReader(&conn.said); ; {
-			resp, err := http.ReadResponse(r, nil)
-			if err != nil {
-				break // the end, or an answer to HEAD, whose body is not there
-			}
-			body, err := io.ReadAll(resp.Body)
-			if err != nil {
-				break
-			}
-			if resp.StatusCode < 300 {
-				done = true
-				continue
-			}
-			var refusal wire.ErrorBody
-			if resp.StatusCode >= 500 && resp.StatusCode != 503 || json.Unmarshal(body, &refusal) != nil || refusal.Error == "" || refusal.Code == "" || !utf8.Valid(body) {
-				t.Errorf("%d %q", resp.StatusCode, body)
-			}
-		}
-		if after := agent.state(); !done && after != before && !bytes.Contains(raw, []byte("HEAD")) {
-			t.Errorf("all was refused, and the list is now\n%s", after)
-		}
+		fuzzServe(t, s, agent, raw)
 		if log.String() != "" {
 			t.Errorf("it logged:\n%s", log)
 		}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"are-we-alive/pkg/daemon"
+	"are-we-alive/pkg/store"
+)
+
+// restoreCmd is awa-agent restore.
+type restoreCmd struct {
+	File    string `arg:"" help:"File that awa-agent backup wrote."`
+	DataDir string `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Empty data folder of a stopped agent (${default})."`
+}
+
+// Run puts the list into an empty data folder.
+func (c *restoreCmd) Run(_ context.Context, std streams) error {
+	set, err := store.ReadBackup(c.File)
+	if err != nil {
+		return err
+	}
+	if err := daemon.BecomeOwner(c.DataDir); err != nil {
+		return err
+	}
+	h, err := daemon.Restore(c.DataDir, set)
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w: run it as the user of the agent", err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(std.out, "%s now holds the list at state %d as history %s, with this agent as its only voter. Start this agent; start the others with empty data folders and --join.\n", c.DataDir, set.State, h)
+	return err
+}
