@@ -276,7 +276,7 @@ func (d *Daemon) wire() {
 	d.replica = replica.New(d.replicaConfig())
 	d.server = server.NewServer(d.serverConfig())
 	if d.web != nil {
-		d.web.server = server.NewWebServer(newPages(d.agent), d.log)
+		d.web.server = server.NewWebServer(newPages(d.agent), d.log, 0)
 	}
 }
 
