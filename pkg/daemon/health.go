@@ -72,6 +72,9 @@ func (d *Daemon) Summary() string {
 	if look.Isolated {
 		text += ", this agent reaches no other one"
 	}
+	if short := d.watch.Shortage(); short != nil {
+		text += ", and could not look again since: " + short.Error()
+	}
 	if uid := d.replica.Leader(); uid == "" {
 		text += ", no leader: the list can't be edited"
 	} else if n, ok := d.store.Agent(uid); ok {
