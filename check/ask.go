@@ -34,10 +34,16 @@ type lonely struct {
 var (
 	errNoAgent = errors.New("no agent answers")
 	errTooLate = errors.New("no agent answers in time")
+	// errShort says that this process or an agent lacks descriptors or the like,
+	// and nothing of the cluster.
+	errShort = errors.New("something is missing to ask with")
 )
 
 // stateOf is the state that an error of ask stands for.
 func (c config) stateOf(err error) report.State {
+	if errors.Is(err, errShort) {
+		return report.Unknown
+	}
 	if errors.Is(err, errTooLate) {
 		return c.tooLate
 	}
@@ -48,7 +54,7 @@ func (c config) stateOf(err error) report.State {
 // before, in the order of the command line. They are asked one after the
 // other: the next at once when one fails, and beside it when it has not
 // answered for a while. With errNoAgent all have failed, with errTooLate one of
-// them because the time was over.
+// them because the time was over, with errShort one since something was missing.
 //
 // An agent that reaches no other one gives a poor view, so the next is asked for
 // a better one, and its own is taken only when there is none: then it is no
@@ -109,6 +115,9 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 	if alone.found {
 		errs[alone.agent] = nil
 		return alone.status, failures(cfg, errs), nil
+	}
+	if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, awa.ErrShortage) }) {
+		return awa.ClusterStatus{}, failures(cfg, errs), errShort
 	}
 	if slices.ContainsFunc(errs, isTimeout) {
 		return awa.ClusterStatus{}, failures(cfg, errs), errTooLate

@@ -40,7 +40,7 @@ func (d *Daemon) Check(ctx context.Context) error {
 	if _, _, err := d.store.LogBounds(); err != nil {
 		return err
 	}
-	if _, err := d.client.Ping(ctx, d.Addr(), false); err != nil {
+	if _, err := d.pings.Ping(ctx, d.Addr(), false); err != nil {
 		return fmt.Errorf("this agent does not answer itself at %s: %w", d.Addr(), err)
 	}
 	if late := d.watch.Overdue(); late > overdue {
