@@ -26,6 +26,8 @@ type Agent struct {
 	// Errors are texts that may stand in lines of the level ERROR; any other
 	// such line fails the test.
 	Errors []string
+	// Change, unless nil, may change the command of every start.
+	Change func(*exec.Cmd)
 
 	t     testing.TB
 	at    atomic.Pointer[string] // host:port of the newest start
@@ -121,7 +123,7 @@ func (a *Agent) Start() {
 func (a *Agent) launch(listen string) bool {
 	a.t.Helper()
 	args := []string{"run", "--my-name", a.Name, "--my-host", "127.0.0.1", "--listen", listen, "--data-dir", a.Data(), "--watch", "200ms", "--log-format", "json"}
-	a.Spawn(append(args, a.Args...), nil)
+	a.Spawn(append(args, a.Args...), a.Change)
 	line := a.Log.Wait(a.t, 30*time.Second, func(l LogLine) bool { return l.Msg == "listening" }, a.ended)
 	if line.Addr == "" {
 		return false

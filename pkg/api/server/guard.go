@@ -202,6 +202,9 @@ func (g *guard) ofTheMost(k kind) (found *guarded) {
 // idlest finds the connection that has been idle for the longest time, or when
 // none is, the one whose request takes the longest; nil when there is none.
 func (p *place) idlest(k kind) (found *guarded) {
+	if e := p[k].Front(); e != nil && k == pending { // these never turn, so the oldest is first
+		return e.Value.(*guarded)
+	}
 	for e := p[k].Front(); e != nil; e = e.Next() {
 		if c := e.Value.(*guarded); found == nil || c.before(found) {
 			found = c
