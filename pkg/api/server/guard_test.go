@@ -343,7 +343,7 @@ func TestLimits(t *testing.T) {
 		"strangers":               {mib(l[pending].all, connCost), 26},
 		"holders of a check key":  {mib(l[checking].all, connCost), 26},
 		"one of them":             {mib(l[checking].perAddr, connCost), 2},
-		"members":                 {mib(l[trusted].all, connCost) + mib(l[streaming].all, streamCost), 170},
+		"members":                 {mib(l[trusted].all, connCost) + mib(l[streaming].all, streamCost), 175},
 		"the port for Prometheus": {mib(webLimits(maxWebConns)[pending].all, connCost), 2},
 	} {
 		if c.cost > c.most {
