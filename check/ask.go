@@ -36,11 +36,16 @@ var (
 	errNoAgent = errors.New("no agent answers")
 	errTooLate = errors.New("no agent answers in time")
 	errKey     = errors.New("no agent accepts the key")
+	// errShort says that this process or an agent lacks descriptors or the like,
+	// and nothing of the cluster.
+	errShort = errors.New("something is missing to ask with")
 )
 
 // without is the result when ask ended with an error and without a status.
 func (c config) without(failures []report.Failure, err error) report.Result {
 	switch {
+	case errors.Is(err, errShort):
+		return report.NoAnswer(failures, report.Unknown, time.Now())
 	case errors.Is(err, errKey):
 		return report.KeyRefused(failures, time.Now())
 	case errors.Is(err, errTooLate):
@@ -53,8 +58,9 @@ func (c config) without(failures []report.Failure, err error) report.Result {
 // before, in the order of the command line. They are asked one after the
 // other: the next at once when one fails, and beside it when it has not
 // answered for a while. With errNoAgent all have failed, with errTooLate one of
-// them because the time was over, and with errKey each of them because of the
-// key: they run, and nothing is known of the cluster.
+// them because the time was over, with errShort one since something was missing
+// to ask with, and with errKey each of them because of the key: they run, and
+// nothing is known of the cluster.
 //
 // An agent that reaches no other one gives a poor view, so the next is asked for
 // a better one, and its own is taken only when there is none: then it is no
@@ -115,6 +121,9 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 	if alone.found {
 		errs[alone.agent] = nil
 		return alone.status, failures(cfg, errs), nil
+	}
+	if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, awa.ErrShortage) }) {
+		return awa.ClusterStatus{}, failures(cfg, errs), errShort
 	}
 	if slices.ContainsFunc(errs, isTimeout) {
 		return awa.ClusterStatus{}, failures(cfg, errs), errTooLate

@@ -42,6 +42,10 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 			code = p.print(report.NoResult(fmt.Sprintf("internal error: %v", v), time.Now()))
 		}
 	}()
+	if err := enoughFiles(); err != nil {
+		p.forced, p.bare = true, true
+		return p.print(report.NoResult(err.Error(), start))
+	}
 	cfg, help, err := parse(args)
 	switch {
 	case err != nil:
@@ -85,6 +89,7 @@ type printer struct {
 	// reader wants another: when no check was made.
 	forced   bool
 	deadline time.Time // by which everything must be written
+	bare     bool      // Go's timers can't be used, see enoughFiles
 }
 
 // print writes the result in the chosen format and gives the exit code: the
@@ -125,6 +130,10 @@ func (p printer) print(r report.Result) int {
 // write gives up at the deadline, and when ctx ends: a pipe that nobody reads
 // must not keep the process alive.
 func (p printer) write(b []byte) error {
+	if p.bare {
+		_, err := p.stdout.Write(b)
+		return err
+	}
 	done := make(chan error, 1)
 	go func() {
 		_, err := p.stdout.Write(b)

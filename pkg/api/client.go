@@ -27,6 +27,11 @@ type ClientConfig struct {
 	// costs about 6 KiB on each side, with TLS 15 KiB here and 23 KiB there; a
 	// sweep opens anew what is not kept.
 	MaxIdle int
+	// MaxOpen is how many file descriptors the connections may hold, those too
+	// that are being opened, idle, or Raft streams; 0 is no bound. A call that
+	// needs one more closes the connection that has been idle for the longest
+	// time, and else waits: a time that is over before is awa.ErrShortage.
+	MaxOpen int
 	// KeepIdle is how long an unused connection is kept, 2 minutes when 0. It
 	// must be shorter than the server's idle time (3 minutes).
 	KeepIdle time.Duration
@@ -46,14 +51,15 @@ type ClientConfig struct {
 type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // Client asks agents. Every address is host:port, every call ends with its
-// context, and after MaxTime at the latest, and every error is an
-// *awa.PingError when no agent was reached or it did not answer, and an
-// *awa.Fault when it refused. An answer beyond its Bound, or that holds what no
-// agent says, is one of awa.StageReply with the code awa.ErrNoAgent. It is safe
-// for concurrent use.
+// context, and after MaxTime at the latest. Every error is an *awa.PingError
+// when no agent was reached or it did not answer, and an *awa.Fault when it
+// refused. An *awa.PingError with awa.ErrShortage says nothing of the agent. An
+// answer beyond its Bound, or that holds what no agent says, is one of
+// awa.StageReply with the code awa.ErrNoAgent. It is safe for concurrent use.
 type Client struct {
 	cfg     ClientConfig
 	pool    pool
+	permits *permits
 	readers sync.Pool // *bufio.Reader
 	writers sync.Pool // *bufio.Writer
 }
@@ -69,7 +75,10 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
-	return &Client{cfg: cfg, pool: pool{most: cfg.MaxIdle, keep: cfg.KeepIdle}}
+	c := &Client{cfg: cfg, pool: pool{most: cfg.MaxIdle, keep: cfg.KeepIdle}}
+	c.permits = newPermits(cfg.MaxOpen, c.pool.dropOldest)
+	c.pool.wanted = c.permits.wanted
+	return c
 }
 
 // Close closes the idle connections; those in use close after their call.
@@ -295,7 +304,7 @@ func (c *Client) Changes(ctx context.Context, addr string, since uint64, limit i
 func (c *Client) DialRaft(ctx context.Context, addr, uid string) (net.Conn, error) {
 	ctx, cancel := inTime(ctx)
 	defer cancel()
-	conn, err := c.dial(ctx, addr, uid)
+	conn, _, err := c.dial(ctx, addr, uid)
 	if err != nil {
 		return nil, err
 	}
@@ -351,7 +360,7 @@ func (c *Client) call(ctx context.Context, addr string, req request, read func(*
 	defer cancel()
 	round := c.pool.now()
 	if !req.fresh {
-		if conn := c.pool.take(addr); conn != nil {
+		if conn := c.kept(addr, req); conn != nil {
 			err := c.use(ctx, conn, round, addr, req, read)
 			var dead *awa.PingError
 			// Nothing of a forbidden request was looked at: the key that the
@@ -362,11 +371,24 @@ func (c *Client) call(ctx context.Context, addr string, req request, read func(*
 			}
 		}
 	}
-	conn, err := c.dial(ctx, addr, "")
-	if err != nil {
-		return err
+	began := time.Now()
+	conn, waited, err := c.dial(ctx, addr, "")
+	if err == nil {
+		err = c.use(ctx, conn, round, addr, req, read)
 	}
-	return c.use(ctx, conn, round, addr, req, read)
+	return c.ownDelay(err, waited, began)
+}
+
+// kept takes a kept connection, or nil. A request that is not to be repeated
+// gets none that the agent has closed already: its answer would be lost, and
+// nobody could say whether it was read.
+func (c *Client) kept(addr string, req request) net.Conn {
+	conn := c.pool.take(addr)
+	for conn != nil && req.once && !stillOpen(conn) {
+		conn.Close()
+		conn = c.pool.take(addr)
+	}
+	return conn
 }
 
 // use sends a request over a connection of a pool's round, and keeps it when it

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -18,6 +19,9 @@ import (
 type pool struct {
 	most int           // idle connections in all
 	keep time.Duration // how long one stays idle
+	// wanted reports whether somebody waits for a connection to be closed; nil
+	// is nobody, ever.
+	wanted func() bool
 
 	mu     sync.Mutex
 	idle   map[string][]idleConn // by address, the newest last
@@ -75,7 +79,7 @@ func (p *pool) give(addr string, c net.Conn, round int) {
 	if time.Since(p.pruned) >= p.keep/4 {
 		p.prune()
 	}
-	if p.closed || p.round != round || p.count >= p.most {
+	if p.closed || p.round != round || p.count >= p.most || p.wanted != nil && p.wanted() {
 		c.Close()
 		return
 	}
@@ -104,6 +108,27 @@ func (p *pool) prune() {
 	}
 }
 
+// dropOldest closes the connection that has been idle for the longest time, and
+// reports whether there was one.
+func (p *pool) dropOldest() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	oldest, at := "", time.Time{}
+	for addr, conns := range p.idle { // the oldest first
+		if at.IsZero() || conns[0].since.Before(at) {
+			oldest, at = addr, conns[0].since
+		}
+	}
+	if at.IsZero() {
+		return false
+	}
+	conns := p.idle[oldest]
+	conns[0].Close()
+	p.count--
+	p.put(oldest, conns[1:])
+	return true
+}
+
 // close closes all idle connections, and those of this round when they are
 // given back; those of later rounds too when it is for good.
 func (p *pool) close(forGood bool) {
@@ -119,16 +144,43 @@ func (p *pool) close(forGood bool) {
 }
 
 // dial opens a connection to host:port and makes it safe; uid is the agent meant,
-// "" for whichever answers. The error is an *awa.PingError.
-func (c *Client) dial(ctx context.Context, addr, uid string) (net.Conn, error) {
+// "" for whichever answers. waited is how much of the time went by until this
+// process had a descriptor for it. The error is an *awa.PingError.
+func (c *Client) dial(ctx context.Context, addr, uid string) (conn net.Conn, waited time.Duration, err error) {
 	host, port, err := awa.ParseAddr(addr, awa.DefaultPort)
 	if err != nil {
-		return nil, &awa.PingError{Stage: awa.StageResolve, Err: err}
+		return nil, 0, &awa.PingError{Stage: awa.StageResolve, Err: err}
 	}
+	needs := 1
+	if _, err := netip.ParseAddr(host); err != nil {
+		needs = 2 // a name's lookup has two sockets, and two of its addresses may be tried at once
+	}
+	if waited, err = c.permits.take(ctx, needs); err != nil {
+		return nil, waited, err
+	}
+	if conn, err = c.connect(ctx, host, port); err != nil {
+		c.permits.give(needs)
+		return nil, waited, err
+	}
+	c.permits.give(needs - 1)
+	conn = c.permits.hold(conn)
+	if c.cfg.Secure == nil {
+		return conn, waited, nil
+	}
+	safe, err := c.cfg.Secure(ctx, conn, addr, uid)
+	if err != nil {
+		return nil, waited, &awa.PingError{Stage: awa.StageTLS, Err: plain(err)}
+	}
+	return safe, waited, nil
+}
+
+// connect looks a name up and opens a connection.
+func (c *Client) connect(ctx context.Context, host string, port awa.Port) (net.Conn, error) {
 	if _, err := netip.ParseAddr(host); err != nil {
 		addrs, err := net.DefaultResolver.LookupHost(ctx, host)
 		if err != nil {
-			return nil, &awa.PingError{Stage: awa.StageResolve, Err: plain(err)}
+			short := shortageOf(errors.Join(err, outOfFiles()), "")
+			return nil, &awa.PingError{Stage: awa.StageResolve, Err: cmp.Or(short, plain(err))}
 		}
 		if len(addrs) == 1 { // more are tried by net.Dialer, as RFC 8305 says
 			host = addrs[0]
@@ -136,16 +188,9 @@ func (c *Client) dial(ctx context.Context, addr, uid string) (net.Conn, error) {
 	}
 	conn, err := c.cfg.Dial(ctx, "tcp", awa.Addr(host, port))
 	if err != nil {
-		return nil, &awa.PingError{Stage: awa.StageConnect, Err: plain(err)}
+		return nil, &awa.PingError{Stage: awa.StageConnect, Err: cmp.Or(shortageOf(err, awa.Addr(host, port)), plain(err))}
 	}
-	if c.cfg.Secure == nil {
-		return conn, nil
-	}
-	safe, err := c.cfg.Secure(ctx, conn, addr, uid)
-	if err != nil {
-		return nil, &awa.PingError{Stage: awa.StageTLS, Err: plain(err)}
-	}
-	return safe, nil
+	return conn, nil
 }
 
 // plain takes the addresses out of a network error, which its reader knows

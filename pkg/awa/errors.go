@@ -50,6 +50,9 @@ const (
 	ErrStarting Code = "starting"
 	// ErrStopping: the agent is shutting down.
 	ErrStopping Code = "stopping"
+	// ErrShortage: this process lacks file descriptors, local ports or memory,
+	// so that it could not look, and says nothing of whom it wanted to look at.
+	ErrShortage Code = "shortage"
 )
 
 // Error implements error.

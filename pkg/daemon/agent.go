@@ -96,9 +96,13 @@ func (a *agent) Status(_ context.Context, cached bool) (awa.ClusterStatus, error
 	var look watch.Look
 	if cached {
 		look = a.watch.Last()
+		look.Short = a.watch.Shortage()
 	}
-	if look.At.IsZero() {
+	if look.At.IsZero() && look.Short == nil {
 		look = a.watch.Shared(a.store.State())
+	}
+	if look.Short != nil {
+		return awa.ClusterStatus{}, &awa.Fault{Code: awa.ErrShortage, Text: "agent " + a.cfg.Name + " could not look at all nodes, so it says nothing of them: " + look.Short.Error()}
 	}
 	return a.status(look), nil
 }

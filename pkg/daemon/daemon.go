@@ -174,7 +174,9 @@ type Daemon struct {
 	store   *store.Store
 	ln      net.Listener
 	keys    *trust.Keyring // nil without a key
+	files   descriptors
 	client  *api.Client
+	pings   *api.Client // the same, unless descriptors are scarce
 	server  *server.Server
 	replica *replica.Replica
 	watch   *watch.Watcher
@@ -202,7 +204,10 @@ func Open(cfg Config) (*Daemon, error) {
 		cfg.Clock = time.Now
 	}
 	d := &Daemon{cfg: cfg, log: cfg.Log, store: st, listed: make(chan struct{})}
-	if err = d.openKeys(); err == nil {
+	if err = d.shareDescriptors(); err == nil {
+		err = d.openKeys()
+	}
+	if err == nil {
 		err = d.told()
 	}
 	if err != nil {
@@ -227,6 +232,7 @@ func Open(cfg Config) (*Daemon, error) {
 	d.wire()
 	d.close = sync.OnceValue(func() error {
 		d.client.Close()
+		d.pings.Close()
 		d.ln.Close()
 		d.closeWeb()
 		return st.Close()
@@ -261,22 +267,27 @@ const keptConnections = 2000
 func (d *Daemon) wire() {
 	asks := api.ClientConfig{
 		Caller: func() awa.Caller { return replica.Caller(d.store, d.Node().Addr()) }, Dial: d.cfg.Dial,
-		MaxIdle: keptConnections,
+		MaxIdle: d.files.kept, MaxOpen: d.files.calls,
 	}
 	if d.keys != nil {
 		asks.Secure = d.secure
 	}
 	d.client = api.NewClient(asks)
+	d.pings = d.client
+	if asks.MaxOpen > 0 { // no push and no Raft stream may keep a ping waiting
+		asks.MaxOpen = d.files.pingDescriptors()
+		d.pings = api.NewClient(asks)
+	}
 	d.agent = newAgent(d)
 	d.watch = watch.New(watch.Config{
-		Pinger: d.client, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,
-		Prober: d.client, Memory: d.store, Now: d.cfg.Clock, Kept: keptConnections,
+		Pinger: d.pings, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,
+		Prober: d.pings, Memory: d.store, Now: d.cfg.Clock, Kept: d.files.kept, MaxOpen: d.files.pings,
 		Timeout: d.cfg.PingTimeout, Every: d.cfg.Watch, Logger: d.log,
 	})
 	d.replica = replica.New(d.replicaConfig())
 	d.server = server.NewServer(d.serverConfig())
 	if d.web != nil {
-		d.web.server = server.NewWebServer(newPages(d.agent), d.log)
+		d.web.server = server.NewWebServer(newPages(d.agent), d.log, d.files.web)
 	}
 }
 
@@ -387,6 +398,7 @@ func (d *Daemon) haveList(ctx context.Context) error {
 // takePart runs all that needs a list. quit ends what an agent that stops
 // begins no more; the rest ends with ctx.
 func (d *Daemon) takePart(quit, ctx context.Context) error {
+	d.warnFiles()
 	group, ctx := errgroup.WithContext(ctx)
 	starting, stop := context.WithCancel(ctx)
 	defer stop()

@@ -40,7 +40,7 @@ func (d *Daemon) Check(ctx context.Context) error {
 	if _, _, err := d.store.LogBounds(); err != nil {
 		return err
 	}
-	if _, err := d.client.Ping(ctx, d.Addr(), false); err != nil {
+	if _, err := d.pings.Ping(ctx, d.Addr(), false); err != nil {
 		return fmt.Errorf("this agent does not answer itself at %s: %w", d.Addr(), err)
 	}
 	if late := d.watch.Overdue(); late > overdue {
@@ -71,6 +71,9 @@ func (d *Daemon) Summary() string {
 	text := fmt.Sprintf("%d of %s online", online, nodes(len(look.Nodes)))
 	if look.Isolated {
 		text += ", this agent reaches no other one"
+	}
+	if short := d.watch.Shortage(); short != nil {
+		text += ", and could not look again since: " + short.Error()
 	}
 	if uid := d.replica.Leader(); uid == "" {
 		text += ", no leader: the list can't be edited"

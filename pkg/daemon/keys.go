@@ -66,6 +66,7 @@ func (d *Daemon) Reload() error {
 	}
 	after := d.keys.IDs()
 	d.client.CloseIdle()
+	d.pings.CloseIdle()
 	closed := 0
 	if slices.ContainsFunc(before, func(id string) bool { return !slices.Contains(after, id) }) {
 		closed = d.replica.DropStreams() // nobody asks for the role of an open one again
@@ -90,9 +91,9 @@ func (d *Daemon) secure(ctx context.Context, conn net.Conn, addr, uid string) (n
 // serverConfig is that of the agent's port.
 func (d *Daemon) serverConfig() server.Config {
 	if d.keys == nil {
-		return server.Config{Agent: d.agent, Log: d.log, Secure: trust.PlainListener}
+		return server.Config{Agent: d.agent, Log: d.log, Secure: trust.PlainListener, MaxConns: d.files.port}
 	}
-	return server.Config{Agent: d.agent, Log: d.log, Secure: d.keys.Listener, Role: d.keys.RoleOf}
+	return server.Config{Agent: d.agent, Log: d.log, Secure: d.keys.Listener, Role: d.keys.RoleOf, MaxConns: d.files.port}
 }
 
 // followName keeps the certificate's name the one that the list has for this

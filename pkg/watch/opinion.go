@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -51,8 +52,17 @@ func (w *Watcher) Probe(ctx context.Context, ids []uint64, within time.Duration)
 	if within <= 0 {
 		within = w.cfg.Timeout
 	}
+	ends := time.Now().Add(within)
+	wait, cancel := context.WithDeadline(ctx, ends)
+	defer cancel()
+	select {
+	case w.probes <- struct{}{}:
+		defer func() { <-w.probes }()
+	case <-wait.Done():
+		return []awa.Opinion{}
+	}
 	s := newSweep(ctx, w)
-	s.ends = s.began.Add(within)
+	s.ends = ends
 	s.only(ids)
 	s.run()
 	all := make([]awa.Opinion, 0, len(s.out))
@@ -66,11 +76,16 @@ func (w *Watcher) Probe(ctx context.Context, ids []uint64, within time.Duration)
 
 // only leaves the nodes of some ids to the sweep.
 func (s *sweep) only(ids []uint64) {
-	wanted := make(map[uint64]bool, len(ids))
-	for _, id := range ids {
-		wanted[id] = true
+	wanted := make(map[uint64]bool, min(len(ids), len(s.nodes)))
+	for _, n := range s.nodes { // a caller may name more ids than there are
+		wanted[n.ID] = false
 	}
-	some := make([]awa.Node, 0, min(len(wanted), len(s.nodes)))
+	for _, id := range ids {
+		if _, listed := wanted[id]; listed {
+			wanted[id] = true
+		}
+	}
+	some := make([]awa.Node, 0, min(len(ids), len(s.nodes)))
 	for _, n := range s.nodes {
 		if wanted[n.ID] {
 			some = append(some, n)
@@ -115,14 +130,15 @@ func (s *sweep) gather(ids []uint64, to map[uint64]opinion) {
 	ctx, cancel := context.WithTimeout(s.ctx, within)
 	defer cancel()
 	within -= within / 12
-	answers := make([][]awa.Opinion, len(others))
+	answers, errs := make([][]awa.Opinion, len(others)), make([]error, len(others))
 	var all sync.WaitGroup
 	for i, n := range others {
 		all.Go(func() {
-			answers[i], _ = s.w.cfg.Prober.Probe(ctx, n.Addr(), ids, within) // who does not answer has no opinion
+			answers[i], errs[i] = s.w.cfg.Prober.Probe(ctx, n.Addr(), ids, within) // who does not answer has no opinion
 		})
 	}
 	all.Wait()
+	s.unasked(errs)
 	for i, answer := range answers {
 		wanted := make(map[uint64]bool, len(ids))
 		for _, id := range ids {
@@ -135,6 +151,17 @@ func (s *sweep) gather(ids []uint64, to map[uint64]opinion) {
 			}
 		}
 	}
+}
+
+// unasked notes that this agent could ask nobody for what it lacks: then a node
+// that is merely cut off from it would seem dead.
+func (s *sweep) unasked(errs []error) {
+	for _, err := range errs {
+		if !errors.Is(err, awa.ErrShortage) {
+			return
+		}
+	}
+	s.lacks(errs[0])
 }
 
 // with adds one agent's opinion.

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ type sweep struct {
 	ends  time.Time // when not zero, no ping lasts longer
 	ours  awa.Self
 	nodes []awa.Node
+
+	short atomic.Pointer[error] // why some nodes could not be looked at
 
 	next    atomic.Int64   // the first node that no worker has taken
 	workers atomic.Int64   // those that have a lane or wait for one
@@ -90,6 +93,10 @@ func (s *sweep) work(patience time.Duration) {
 	for s.ctx.Err() == nil {
 		i := int(s.next.Add(1)) - 1
 		if i >= len(s.nodes) {
+			break
+		}
+		if s.tooSlow() {
+			s.lacks(&awa.Fault{Code: awa.ErrShortage, Text: fmt.Sprintf("%d pings at once, which is what its limit of open files leaves, were too few for %d nodes, some of which do not answer: raise the limit, with LimitNOFILE= in its systemd unit or ulimit -n in its shell", s.w.cfg.MaxOpen, len(s.nodes))})
 			break
 		}
 		if !p.run(i, patience) {
@@ -275,6 +282,9 @@ func (p *ping) conclude(a attempt) {
 	switch {
 	case a.err == nil:
 		p.answered(&st, a)
+	case errors.Is(a.err, awa.ErrShortage):
+		p.s.lacks(a.err)
+		return // the node was not even asked
 	case a.late && p.time < p.s.w.cfg.Timeout/4:
 		return // so little time was left for it that silence tells nothing
 	case a.late:

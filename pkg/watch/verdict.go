@@ -42,17 +42,37 @@ func verdictOf(stage awa.Stage, err error) awa.Verdict {
 
 // better gives the one of a ping's two attempts that was answered, or else
 // the more telling failure: the one that came further, and at the same stage
-// the one that is not mere silence.
+// the one that is not mere silence. An attempt that this agent could not make
+// leaves the other one without its second chance, so that silence alone tells
+// nothing.
 func better(first, second attempt) attempt {
 	switch {
 	case first.err == nil:
 		return first
-	case second.err == nil, depth(second.stage) > depth(first.stage):
+	case second.err == nil:
+		return second
+	case errors.Is(second.err, awa.ErrShortage) && !first.definite():
+		return second
+	case errors.Is(first.err, awa.ErrShortage) && second.definite():
+		return second
+	case errors.Is(first.err, awa.ErrShortage), errors.Is(second.err, awa.ErrShortage):
+		return first
+	case depth(second.stage) > depth(first.stage):
 		return second
 	case second.stage == first.stage && first.late && !second.late:
 		return second
 	}
 	return first
+}
+
+// definite reports whether a failure is an answer, after which nobody need try
+// again.
+func (a attempt) definite() bool {
+	code, reason := errors.AsType[awa.Code](a.err)
+	if reason {
+		return code != awa.ErrShortage
+	}
+	return !a.late && (a.stage == awa.StageResolve || a.stage == awa.StageConnect)
 }
 
 // depth gives the order of the stages.

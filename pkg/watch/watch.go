@@ -47,6 +47,9 @@ const (
 	// maxOpen bounds all pings under way, those without a lane too. Each
 	// holds at most two connections.
 	maxOpen = 4096
+	// maxProbes is how many requests for a second opinion are served at once;
+	// each is a sweep with its own goroutines.
+	maxProbes = 32
 )
 
 // Pinger makes one attempt at a ping. It is called from many goroutines at
@@ -106,6 +109,11 @@ type Config struct {
 	// bursts of work. Pings that wait for an answer for more than 50 ms are
 	// not counted, but those are at most 4096.
 	InFlight int
+	// MaxOpen is how many pings are under way at once, those too that wait for
+	// an answer for long; each holds at most two connections. 0 means 4096.
+	// Lower makes sweeps slower, by up to the time of a ping for each dead node:
+	// one that takes too long is given up, see Look.Short.
+	MaxOpen int
 	// Busy tells whether this process has more to do than its processors can:
 	// then a sweep runs no more pings at once than it does already. nil means
 	// what the Go scheduler tells.
@@ -116,9 +124,10 @@ type Config struct {
 
 // Watcher pings nodes. It is safe for concurrent use.
 type Watcher struct {
-	cfg   Config
-	lanes chan struct{} // filled by pings that run
-	open  chan struct{} // filled by pings that run or wait
+	cfg    Config
+	lanes  chan struct{} // filled by pings that run
+	open   chan struct{} // filled by pings that run or wait
+	probes chan struct{} // filled by probes under way
 
 	shared singleflight.Group // sweeps under way, by state
 
@@ -126,6 +135,7 @@ type Watcher struct {
 	sightings map[uint64]*sighting // by node id
 	unkept    unkept
 	last      Look
+	short     error     // of the last background sweep, see Look.Short
 	due       time.Time // when a background sweep will be over; zero while none is meant to run
 }
 
@@ -152,10 +162,16 @@ func New(cfg Config) *Watcher {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	most := max(maxOpen, cfg.InFlight)
+	if cfg.MaxOpen > 0 {
+		most = cfg.MaxOpen
+		cfg.InFlight = min(cfg.InFlight, cfg.MaxOpen)
+	}
 	w := &Watcher{
 		cfg:       cfg,
 		lanes:     make(chan struct{}, cfg.InFlight),
-		open:      make(chan struct{}, max(maxOpen, cfg.InFlight)),
+		open:      make(chan struct{}, most),
+		probes:    make(chan struct{}, maxProbes),
 		sightings: map[uint64]*sighting{},
 		unkept:    newUnkept(),
 	}
@@ -170,6 +186,10 @@ type Look struct {
 	Nodes []awa.NodeStatus // by node id; must not be modified
 	// Isolated tells that this agent reached no other one, though there are some.
 	Isolated bool
+	// Short, when not nil, says that nodes could not be looked at since this
+	// agent lacks something (awa.ErrShortage). Of those nothing is known, and
+	// Nodes must not be shown to anybody.
+	Short error
 }
 
 // Sweep pings every node of the list at once, asks other agents about those
@@ -194,7 +214,7 @@ func (w *Watcher) look(ctx context.Context, known func(awa.Node) (opinion, bool)
 	}
 	setBehind(s.out, s.ours)
 	w.note(s)
-	return Look{At: at, Took: time.Since(began), Nodes: s.out, Isolated: isolated(s.out, s.ours)}
+	return Look{At: at, Took: time.Since(began), Nodes: s.out, Isolated: isolated(s.out, s.ours), Short: s.shortage()}
 }
 
 // round makes a sweep. late is not 0 when nodes failed and the process itself
@@ -250,9 +270,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		w.mu.Lock()
-		w.last = l
-		w.mu.Unlock()
+		w.looked(l)
 
 		next := began.Add(interval(w.cfg.Every, len(l.Nodes), w.cfg.Kept, rand.Float64()))
 		w.expect(next)
@@ -264,6 +282,31 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
+// looked keeps what a background sweep saw. One that could not look at every
+// node leaves what the one before it saw.
+func (w *Watcher) looked(l Look) {
+	w.mu.Lock()
+	before := w.short
+	if w.short = l.Short; l.Short == nil {
+		w.last = l
+	}
+	w.mu.Unlock()
+	switch {
+	case l.Short != nil && before == nil:
+		w.cfg.Logger.Warn("this agent could not look at all nodes, and keeps to what it knew of them", "error", l.Short)
+	case l.Short == nil && before != nil:
+		w.cfg.Logger.Info("this agent could look at all nodes again")
+	}
+}
+
+// Shortage says that the last background sweep could not look at every node,
+// with awa.ErrShortage; nil when it could, and before the end of the first.
+func (w *Watcher) Shortage() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.short
+}
+
 // expect notes when a background sweep begins; the zero time is never.
 func (w *Watcher) expect(began time.Time) {
 	w.mu.Lock()
@@ -271,6 +314,9 @@ func (w *Watcher) expect(began time.Time) {
 	w.due = began
 	if !began.IsZero() {
 		w.due = began.Add(5 * w.cfg.Timeout) // see Sweep
+		if w.cfg.MaxOpen > 0 {
+			w.due = w.due.Add(slowSweep * w.cfg.Timeout)
+		}
 	}
 }
 
@@ -286,8 +332,8 @@ func (w *Watcher) Overdue() time.Duration {
 	return max(0, time.Since(w.due))
 }
 
-// Last gives what the last background sweep saw, the zero Look before the end
-// of the first.
+// Last gives what the last background sweep saw that could look at every node,
+// the zero Look before the end of the first.
 func (w *Watcher) Last() Look {
 	w.mu.Lock()
 	defer w.mu.Unlock()

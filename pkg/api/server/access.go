@@ -17,7 +17,10 @@ func (h *handler) admit(ctx *fasthttp.RequestCtx) (route, awa.Role, error) {
 	if err != nil {
 		return route{}, "", err
 	}
-	settle(ctx.Conn())
+	if !settle(ctx.Conn(), role) {
+		ctx.SetConnectionClose()
+		return route{}, "", wire.Faultf(wire.CodeTooMany, "this address has a request under way on each connection that one caller may have: wait for their answers, or ask another agent")
+	}
 	r, err := find(string(ctx.Path()), string(ctx.Method()), ctx)
 	if err == nil && !role.May(r.role) {
 		err = wire.Faultf(awa.ErrForbidden, "%s %s needs the cluster key, and this client has a check key, which can only read: use the key file of a server of the cluster", r.method, r.path)
@@ -40,17 +43,9 @@ func (h *handler) roleOf(ctx *fasthttp.RequestCtx) (awa.Role, error) {
 	return "", wire.Faultf(awa.ErrForbidden, "this agent does not accept the key of this connection any more: use the key file that the servers of the cluster have now, and connect again")
 }
 
-// settle tells the guard below a connection that its client has a role.
-func settle(conn net.Conn) {
-	for conn != nil {
-		switch c := conn.(type) {
-		case *guarded:
-			c.settle()
-			return
-		case interface{ NetConn() net.Conn }: // TLS, or what looks out for it
-			conn = c.NetConn()
-		default:
-			return
-		}
-	}
+// settle tells the guard below a connection that its client has a role, and
+// reports whether there is room for one more of its connections.
+func settle(conn net.Conn, role awa.Role) bool {
+	c := guardedBelow(conn)
+	return c == nil || c.settle(role)
 }

@@ -160,7 +160,7 @@ func FuzzWeb(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		log := &testaid.Log{}
-		s := NewWebServer(&fakeWeb{text("awa_x 1\n"), text("[]")}, slog.New(slog.NewTextHandler(log, nil)))
+		s := NewWebServer(&fakeWeb{text("awa_x 1\n"), text("[]")}, slog.New(slog.NewTextHandler(log, nil)), 0)
 		fuzzServe(t, s, newFake(t), raw)
 		if log.String() != "" {
 			t.Errorf("it logged:\n%s", log)

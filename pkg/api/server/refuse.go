@@ -79,13 +79,15 @@ func statusOf(err error) int {
 		return fasthttp.StatusNotFound
 	case wire.CodeMethod:
 		return fasthttp.StatusMethodNotAllowed
+	case wire.CodeTooMany:
+		return fasthttp.StatusTooManyRequests
 	case wire.CodeTooLarge:
 		return fasthttp.StatusRequestEntityTooLarge
 	case awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrConflict, awa.ErrGap, awa.ErrOtherCluster, awa.ErrOtherHistory:
 		return fasthttp.StatusConflict
 	case awa.ErrOtherAgent:
 		return fasthttp.StatusMisdirectedRequest
-	case awa.ErrNoMajority, awa.ErrUnknownOutcome, awa.ErrNotJoined, awa.ErrNoNodes, awa.ErrStarting, awa.ErrStopping:
+	case awa.ErrNoMajority, awa.ErrUnknownOutcome, awa.ErrNotJoined, awa.ErrNoNodes, awa.ErrStarting, awa.ErrStopping, awa.ErrShortage:
 		return fasthttp.StatusServiceUnavailable
 	}
 	return fasthttp.StatusInternalServerError

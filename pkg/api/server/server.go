@@ -43,6 +43,9 @@ type Config struct {
 	// none. It is asked at every request, since keys may be removed. nil means
 	// that there is no TLS and everybody may do everything.
 	Role func(tls.ConnectionState) (awa.Role, bool)
+	// MaxConns is how many connections may be open at a time, 8,192 when 0,
+	// which is also the most. Half of them are for members.
+	MaxConns int
 }
 
 // Server answers requests on one listener: see NewServer for the agent's calls,
@@ -63,6 +66,9 @@ func NewServer(cfg Config) *Server {
 	h := &handler{refuser: refuser{cfg.Log, maxBody}, agent: cfg.Agent, role: cfg.Role}
 	s := newServer(cfg.Log, h.serve, h.broken, maxBody)
 	s.secure, s.limits = cfg.Secure, standardLimits()
+	if cfg.MaxConns > 0 {
+		s.limits = limitsFor(cfg.MaxConns)
+	}
 	return s
 }
 
@@ -76,6 +82,7 @@ func newServer(log *slog.Logger, serve fasthttp.RequestHandler, broken func(*fas
 		WriteTimeout:          writeTimeout,
 		IdleTimeout:           idleTimeout,
 		ReadBufferSize:        maxHeader,
+		ConnState:             turned,
 		MaxRequestBodySize:    maxBody,
 		KeepHijackedConns:     true, // else Close doesn't wake a blocked Read of a Raft stream
 		ReduceMemoryUsage:     true,
@@ -83,6 +90,21 @@ func newServer(log *slog.Logger, serve fasthttp.RequestHandler, broken func(*fas
 		NoDefaultServerHeader: true,
 		Logger:                debugLog{r},
 	}}
+}
+
+// turned tells the guard below a connection that a request begins or has
+// ended, or that the connection has become a Raft stream.
+func turned(conn net.Conn, state fasthttp.ConnState) {
+	c := guardedBelow(conn)
+	if c == nil || !c.settled.Load() {
+		return
+	}
+	switch state {
+	case fasthttp.StateActive, fasthttp.StateIdle:
+		c.turn(state == fasthttp.StateActive)
+	case fasthttp.StateHijacked:
+		c.move(streaming)
+	}
 }
 
 // Serve answers until Shutdown or until the listener fails; it closes the

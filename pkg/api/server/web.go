@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"log/slog"
 
 	"github.com/valyala/fasthttp"
@@ -29,20 +30,27 @@ const (
 // use for any.
 const maxWebBody = 4 << 10
 
+// The most connections of a web server, in all and of one address.
+const (
+	maxWebConns        = 64
+	maxWebConnsPerAddr = 16
+)
+
 // webLimits are small, since every client is a stranger: all connections stay
 // pending, and of too many the oldest is closed, so that nobody can keep
 // Prometheus out by holding some. A connection costs at most the answer that
 // its client doesn't read, some 600 KiB for a thousand nodes.
-func webLimits() limits {
-	return limits{all: 64, perAddr: 16, pending: 64, pendingPerAddr: 16}
+func webLimits(conns int) limits {
+	n := min(conns, maxWebConns)
+	return limits{pending: {n, min(n, maxWebConnsPerAddr)}}
 }
 
-// NewWebServer makes a server of plain HTTP that shows pages to everybody; it
-// starts nothing.
-func NewWebServer(pages Web, log *slog.Logger) *Server {
+// NewWebServer makes a server of plain HTTP that shows pages to everybody, and
+// holds at most so many connections, 64 when conns is 0; it starts nothing.
+func NewWebServer(pages Web, log *slog.Logger, conns int) *Server {
 	w := &web{refuser{log, maxWebBody}, pages}
 	s := newServer(log, w.serve, w.unreadable, maxWebBody)
-	s.limits = webLimits()
+	s.limits = webLimits(cmp.Or(conns, maxWebConns))
 	return s
 }
 

@@ -39,7 +39,7 @@ func failing(err error) func() ([]byte, error) {
 func openWeb(t *testing.T, pages Web) (addr string, log *testaid.Log) {
 	t.Helper()
 	log = &testaid.Log{}
-	return testaid.Serve(t, NewWebServer(pages, slog.New(slog.NewTextHandler(log, nil)))), log
+	return testaid.Serve(t, NewWebServer(pages, slog.New(slog.NewTextHandler(log, nil)), 0)), log
 }
 
 func TestWeb(t *testing.T) {
@@ -103,7 +103,7 @@ func TestWeb(t *testing.T) {
 func TestWeb_crowd(t *testing.T) {
 	addr, log := openWeb(t, &fakeWeb{metrics: text("awa_x 1\n")})
 	var crowd []net.Conn
-	for i := range 3 * webLimits().pendingPerAddr {
+	for i := range 3 * maxWebConnsPerAddr {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -117,7 +117,7 @@ func TestWeb_crowd(t *testing.T) {
 	if r := talk(t, addr, message("GET", "/metrics", ""), false, "GET")[0]; r.StatusCode != 200 || bodyOf(r) != "awa_x 1\n" {
 		t.Errorf("%s", r.Status)
 	}
-	for i, c := range crowd[:2*webLimits().pendingPerAddr] {
+	for i, c := range crowd[:2*maxWebConnsPerAddr] {
 		c.SetReadDeadline(time.Now().Add(20 * time.Second))
 		if _, err := io.Copy(io.Discard, c); isTimeout(err) {
 			t.Fatalf("connection %d of the crowd is still open", i)
@@ -138,7 +138,7 @@ func TestWeb_Shutdown(t *testing.T) {
 	s := NewWebServer(&fakeWeb{metrics: func() ([]byte, error) {
 		entered <- struct{}{}
 		return make([]byte, 64<<20), nil
-	}}, slog.New(slog.DiscardHandler))
+	}}, slog.New(slog.DiscardHandler), 0)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ln) }()
 	conn, err := net.Dial("tcp", ln.Addr().String())

@@ -57,6 +57,7 @@ const (
 	CodeMethod   awa.Code = "method_not_allowed"
 	CodeTooLarge awa.Code = "too_large"
 	CodeInternal awa.Code = "internal"
+	CodeTooMany  awa.Code = "too_many" // requests of one caller at once
 	// CodePlainHTTP is what pkg/trust answers to a client without TLS.
 	CodePlainHTTP awa.Code = "plain_http"
 )
