@@ -43,6 +43,10 @@ type Config struct {
 	// none. It is asked at every request, since keys may be removed. nil means
 	// that there is no TLS and everybody may do everything.
 	Role func(tls.ConnectionState) (awa.Role, bool)
+	// Hosts returns the names, without a port, by which clients may call this
+	// agent. Without Role a request for any other is refused, unless it is for
+	// an IP address or localhost. nil means that any name will do.
+	Hosts func() []string
 }
 
 // Server answers requests on one listener: see NewServer for the agent's calls,
@@ -60,7 +64,7 @@ type Server struct {
 
 // NewServer makes a server for an agent; it starts nothing.
 func NewServer(cfg Config) *Server {
-	h := &handler{refuser: refuser{cfg.Log, maxBody}, agent: cfg.Agent, role: cfg.Role}
+	h := &handler{refuser: refuser{cfg.Log, maxBody}, sender: newSender(), agent: cfg.Agent, role: cfg.Role, hosts: cfg.Hosts}
 	s := newServer(cfg.Log, h.serve, h.broken, maxBody)
 	s.secure, s.limits = cfg.Secure, standardLimits()
 	return s

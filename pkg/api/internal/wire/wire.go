@@ -19,6 +19,7 @@ const (
 	PathSync    = "/sync"
 	PathPush    = "/push"
 	PathStatus1 = "/v1/status"
+	PathNodes   = "/v1/nodes"
 	PathChanges = "/v1/changes"
 	PathProbe   = "/v1/probe"
 	PathView    = "/v1/view"
