@@ -57,6 +57,7 @@ type Server struct {
 	secure func(net.Listener, func(net.Addr, error)) net.Listener
 	ration *ration
 	limits limits
+	sender *sender // what its long answers have in common
 
 	mu    sync.Mutex
 	guard *guard // nil before Serve
@@ -66,7 +67,7 @@ type Server struct {
 func NewServer(cfg Config) *Server {
 	h := &handler{refuser: refuser{cfg.Log, maxBody}, sender: newSender(), agent: cfg.Agent, role: cfg.Role, hosts: cfg.Hosts}
 	s := newServer(cfg.Log, h.serve, h.broken, maxBody)
-	s.secure, s.limits = cfg.Secure, standardLimits()
+	s.secure, s.limits, s.sender = cfg.Secure, standardLimits(), &h.sender
 	return s
 }
 

@@ -44,7 +44,7 @@ func webLimits() limits {
 func NewWebServer(pages Web, log *slog.Logger) *Server {
 	w := &web{refuser: refuser{log, maxWebBody}, sender: newSender(), pages: pages}
 	s := newServer(log, w.serve, w.unreadable, maxWebBody)
-	s.limits = webLimits()
+	s.limits, s.sender = webLimits(), &w.sender
 	return s
 }
 
