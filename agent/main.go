@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if isJournal(stderr) {
 		priority = priorityErr
 	}
-	fmt.Fprintf(stderr, "%sawa-agent: %v\n", priority, err)
+	fmt.Fprintf(stderr, "%sawa-agent: %s\n", priority, escape(err.Error(), "\n\t"))
 	return code
 }
 
