@@ -9,7 +9,7 @@ import (
 // PageBytes is about the most that Page copies into memory, in bytes as the
 // changes stand on disk. A page may exceed it by its last change, which is at
 // most some 2 * awa.MaxData.
-const PageBytes = 16 << 10
+const PageBytes = 4 << 10
 
 // Changes returns the changes with an id above since, in order, at most limit
 // of them; a limit of 0 is none.

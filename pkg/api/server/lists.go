@@ -131,6 +131,7 @@ func (h *handler) changesAfter(ctx *fasthttp.RequestCtx, param string, from awa.
 // pages are the changes as an array of what element makes of each.
 func (l changeLog) pages(head, tail string, element func(awa.Change) (any, error)) pages {
 	at, batch := l.since, l.first
+	l.first = nil // a reader who doesn't read holds no more than what is left of a batch
 	return jsonPages(head, tail, func(add func(any) (bool, error)) (bool, error) {
 		for full := false; !full; {
 			if len(batch) == 0 && at < l.until {

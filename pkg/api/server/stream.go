@@ -19,13 +19,13 @@ const (
 	// pageBytes is how much of an answer is encoded at once. An answer that
 	// fits goes out whole, with its length. A page may exceed it by one element:
 	// a change or a node, at most some 40 KiB.
-	pageBytes = 16 << 10
+	pageBytes = 8 << 10
 	// minRate is the slowest reading, in bytes a second, that an answer goes on
 	// for. Without it a reader of a byte a minute would hold its page for days.
 	minRate = 16 << 10
 	// sendBuffer bounds what the kernel holds of a long answer that isn't read,
 	// in bytes; Linux takes twice that. By itself it would grow to 4 MiB.
-	sendBuffer = 128 << 10
+	sendBuffer = 64 << 10
 )
 
 // pages makes an answer piece by piece: each call appends the next piece to b
@@ -70,7 +70,7 @@ func (h *handler) length(next pages) (size int, err error) {
 
 // long makes a body of pages.
 func (s *sender) long(next pages, path string, log *slog.Logger) *longBody {
-	return &longBody{next: next, pace: s.pace, turn: s.turn, log: log, path: path, more: true}
+	return &longBody{next: next, pace: s.pace, turn: s.turn, log: log, path: path, more: true, buf: make([]byte, 0, pageBytes+pageBytes/4)}
 }
 
 // send makes a long body the answer; size is -1 when its length is not known.
