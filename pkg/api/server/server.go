@@ -1,7 +1,3 @@
-// Package server answers the agent's HTTP interface; pkg/api asks it.
-//
-// It owns how a request is read and refused, and nothing behind it: what an
-// agent answers comes from the Agent interface. It alone uses fasthttp.
 package server
 
 import (

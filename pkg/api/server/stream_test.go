@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -362,4 +363,33 @@ func TestShared(t *testing.T) {
 	if left := time.Until(s.until); left > freshMost {
 		t.Errorf("it is fresh for %v", left)
 	}
+}
+
+// TestProbe_many pings each node once, however often its id is there, and takes
+// no more ids than any list has.
+func TestProbe_many(t *testing.T) {
+	agent := &probed{fakeAgent: newFake(t)}
+	addr, _ := serve(t, agent, nil)
+	ids := func(n int) string {
+		return `{"nodes":[` + strings.TrimSuffix(strings.Repeat("2,1,", n/2)+strings.Repeat("1,", n%2), ",") + `]}`
+	}
+	r := talk(t, addr, message("POST", "/v1/probe", ids(maxProbe)), false, "POST")[0]
+	if r.StatusCode != 200 || fmt.Sprint(agent.ids) != "[1 2]" {
+		t.Errorf("%s, pinged %v", r.Status, agent.ids)
+	}
+	r = talk(t, addr, message("POST", "/v1/probe", ids(maxProbe+1)), false, "POST")[0]
+	if want := fmt.Sprintf(`{"error":"the body names %d nodes: at most %d are pinged for one request","code":"bad_input"}`, maxProbe+1, maxProbe); r.StatusCode != 400 || bodyOf(r) != want {
+		t.Errorf("%s %s", r.Status, bodyOf(r))
+	}
+}
+
+// probed keeps the ids that it was asked to ping.
+type probed struct {
+	*fakeAgent
+	ids []uint64
+}
+
+func (p *probed) Probe(ctx context.Context, ids []uint64, within time.Duration) []awa.Opinion {
+	p.ids = ids
+	return p.fakeAgent.Probe(ctx, ids, within)
 }
