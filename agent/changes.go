@@ -55,9 +55,8 @@ func (c *changesCmd) Run(ctx context.Context, std streams) error {
 // page gets the next changes after one. Its time doesn't run while they are
 // printed, perhaps to somebody who reads page by page.
 func (c *changesCmd) page(ctx context.Context, at uint64) (changes []awa.Change, err error) {
-	const most = 1000
 	err = c.read(ctx, func(ctx context.Context, client *api.Client, addr string) error {
-		set, err := client.Changes(ctx, addr, at, most)
+		set, err := client.Changes(ctx, addr, at, 0)
 		changes = set.Changes
 		return err
 	})
@@ -95,6 +94,6 @@ func (c *changesCmd) print(std streams, ch awa.Change) error {
 			what += " " + l
 		}
 	}
-	_, err = fmt.Fprintf(std.out, "%6d  %-20s  %-6s  %s  (%s)\n", ch.ID, at, ch.Action, what, by)
+	_, err = fmt.Fprintf(std.out, "%6d  %-20s  %-6s  %s  (%s)\n", ch.ID, printable(at), printable(string(ch.Action)), printable(what), printable(by))
 	return err
 }

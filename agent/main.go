@@ -141,7 +141,7 @@ func fail(stderr io.Writer, err error) int {
 		priority = priorityErr
 	}
 	lines := newLogLines(stderr, nil)
-	fmt.Fprintf(lines, "%sawa-agent: %v\n", priority, err)
+	fmt.Fprintf(lines, "%sawa-agent: %s\n", priority, escape(err.Error(), "\n\t"))
 	lines.close()
 	var usage usageError
 	if errors.As(err, &usage) {

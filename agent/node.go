@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
 	"os/user"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
-
-	"github.com/goccy/go-json"
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
@@ -78,7 +74,10 @@ func (t target) call(ctx context.Context, role trust.Role, f func(ctx context.Co
 	defer cancel()
 	err = f(bounded, c, addr)
 	var ping *awa.PingError
+	var unsent unsentError
 	switch {
+	case err != nil && ctx.Err() != nil && errors.As(err, &unsent):
+		return errors.New("interrupted before an edit was sent: nothing was changed")
 	case err != nil && ctx.Err() != nil:
 		return errors.New("interrupted before the agent answered: whether an edit was made is not known")
 	case errors.As(err, &ping) && ping.Stage == awa.StageTLS: // which says what to do
@@ -89,45 +88,17 @@ func (t target) call(ctx context.Context, role trust.Role, f func(ctx context.Co
 	return err
 }
 
-// fetch gets all changes of an agent's list.
-func fetch(ctx context.Context, c *api.Client, addr string) (awa.ChangeSet, error) {
-	const page = 10_000
-	all, err := c.Sync(ctx, addr, 0, page)
-	for err == nil && uint64(len(all.Changes)) < all.State {
-		var more awa.ChangeSet
-		more, err = c.Sync(ctx, addr, uint64(len(all.Changes)), page)
-		if err == nil && len(more.Changes) == 0 {
-			err = fmt.Errorf("the agent at %s says its state is %d but gives only %d changes", addr, all.State, len(all.Changes))
-		}
-		all.Changes = append(all.Changes, more.Changes...)
-	}
-	all.State = max(all.State, uint64(len(all.Changes))) // edits were made meanwhile
-	return all, err
-}
-
-// nodes gets an agent's list.
-func nodes(ctx context.Context, c *api.Client, addr string) ([]awa.Node, error) {
-	all, err := fetch(ctx, c, addr)
-	if err != nil {
-		return nil, err
-	}
-	l, err := awa.Replay(all.Changes)
-	if err != nil {
-		return nil, fmt.Errorf("the list of the agent at %s does not add up: %w", addr, err)
-	}
-	return l.Nodes(), nil
-}
-
 // nodeListCmd is awa-agent node list.
 type nodeListCmd struct{ target }
 
 // Run prints the list.
 func (c *nodeListCmd) Run(ctx context.Context, std streams) error {
 	return c.read(ctx, func(ctx context.Context, client *api.Client, addr string) error {
-		all, err := nodes(ctx, client, addr)
+		set, err := client.Nodes(ctx, addr)
 		if err != nil {
 			return err
 		}
+		all := set.Nodes
 		if c.Output == "json" {
 			return printJSON(std.out, all)
 		}
@@ -150,27 +121,6 @@ func labelText(labels map[string]string) string {
 		parts = append(parts, k+"="+labels[k])
 	}
 	return strings.Join(parts, " ")
-}
-
-// table prints aligned columns; the head's are separated by tabs.
-func table(w io.Writer, head string, rows func(row func(cells ...any))) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, head)
-	rows(func(cells ...any) {
-		texts := make([]string, len(cells))
-		for i, c := range cells {
-			texts[i] = fmt.Sprint(c)
-		}
-		fmt.Fprintln(t, strings.Join(texts, "\t"))
-	})
-	return t.Flush()
-}
-
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }
 
 // nodeAddCmd is awa-agent node add.
@@ -247,67 +197,24 @@ func (c *nodeRemoveCmd) Run(ctx context.Context, std streams) error {
 // somebody else was faster, it reads again, so that no edit is undone unseen.
 func (t target) editNode(ctx context.Context, std streams, name string, a awa.Action, fields func(awa.Node) map[string]any) error {
 	return t.call(ctx, trust.Member, func(ctx context.Context, client *api.Client, addr string) error {
-		for {
-			all, err := nodes(ctx, client, addr)
+		for try := 1; ; try++ {
+			set, err := client.Nodes(ctx, addr)
 			if err != nil {
-				return err
+				return unsentError{err}
 			}
-			i := slices.IndexFunc(all, func(n awa.Node) bool { return n.Key() == awa.NameKey(name) })
+			i := slices.IndexFunc(set.Nodes, func(n awa.Node) bool { return n.Key() == awa.NameKey(name) })
 			if i < 0 {
 				return fmt.Errorf("the list has no node %s: awa-agent node list shows the names", name)
 			}
-			f := fields(all[i])
-			f["id"] = all[i].ID
-			err = t.edit(ctx, std, client, addr, change{action: a, fields: f, key: awa.NewUID(), ifChanged: all[i].Changed})
-			if !errors.Is(err, awa.ErrConflict) || ctx.Err() != nil {
+			n := set.Nodes[i]
+			f := fields(n)
+			f["id"] = n.ID
+			err = t.edit(ctx, std, client, addr, change{action: a, fields: f, key: awa.NewUID(), ifChanged: n.Changed})
+			if !errors.Is(err, awa.ErrConflict) || try == editConflicts || pause(ctx, try) != nil {
 				return err
 			}
 		}
 	})
-}
-
-// change is an edit that a command asks for.
-type change struct {
-	action    awa.Action
-	fields    map[string]any
-	key       string
-	ifChanged uint64
-}
-
-// edit sends an edit and prints what came of it. It repeats what may be lost
-// on the way: the key makes that safe.
-func (t target) edit(ctx context.Context, std streams, client *api.Client, addr string, ch change) error {
-	ch.fields["by"] = editor()
-	b, err := json.Marshal(ch.fields)
-	if err != nil {
-		return err
-	}
-	e := awa.Edit{Action: ch.action, Data: b, Key: ch.key, IfChanged: ch.ifChanged}
-	if err := e.Check(); err != nil {
-		return usageError{err}
-	}
-	var id uint64
-	var node awa.Node
-	for try := 0; ; try++ {
-		id, node, err = client.Edit(ctx, addr, e, 0)
-		var lost *awa.PingError
-		if err == nil || try == 2 || ctx.Err() != nil || !(errors.As(err, &lost) && lost.Stage == awa.StageReply) {
-			break
-		}
-	}
-	switch {
-	case err != nil:
-		return err
-	case t.Output == "json" && ch.action == awa.Delete:
-		return printJSON(std.out, map[string]any{"id": id})
-	case t.Output == "json":
-		return printJSON(std.out, map[string]any{"id": id, "node": node})
-	case ch.action == awa.Delete:
-		_, err = fmt.Fprintf(std.out, "Removed (change %d).\n", id)
-	default:
-		_, err = fmt.Fprintf(std.out, "%s is node %d at %s (change %d).\n", node.Name, node.ID, node.Addr(), id)
-	}
-	return err
 }
 
 // editor says who edits: user@host.
@@ -320,11 +227,4 @@ func editor() string {
 		name += "@" + host
 	}
 	return name
-}
-
-// printJSONLine prints v on one line.
-func printJSONLine(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

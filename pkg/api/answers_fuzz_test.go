@@ -93,6 +93,13 @@ func FuzzView(f *testing.F) {
 	})
 }
 
+func FuzzNodes(f *testing.F) {
+	fuzzAnswer(f, "", goodNodes, func(ctx context.Context, c *Client) (error, error) {
+		set, err := c.Nodes(ctx, "127.0.0.1:1")
+		return set.Check(), err
+	})
+}
+
 // checkShown is Check, and looks at the sentences too.
 func checkShown(s awa.ClusterStatus) error {
 	for _, n := range s.Nodes {

@@ -47,6 +47,7 @@ const (
 	goodNode   = `{"id":7,"name":"n7","host":"10.0.0.7","port":"25483"}`
 	goodStatus = `{"cluster":"c","history":"1-ab","agent":"n1","state":3,"leader":"n1","voters":["n1"],"swept_at":"2026-11-23T18:00:00Z","took_ms":2.5,` +
 		`"nodes":[{"id":7,"name":"n7","host":"10.0.0.7","port":"25483","changed":3,"verdict":"offline","stage":"connect","error":"connection refused","status":null}]}`
+	goodNodes   = `{"cluster":"c","history":"1-ab","state":3,"nodes":[{"id":7,"name":"n7","host":"10.0.0.7","port":"25483","changed":3}]}`
 	goodProbe   = `{"nodes":[{"id":7,"verdict":"online","rtt_ms":1.5}]}`
 	goodChange  = `[3,"CREATE","{\"id\":7,\"name\":\"n7\",\"host\":\"10.0.0.7\",\"port\":\"25483\"}",9,2,"k"]`
 	goodChanges = `{"cluster":"c","history":"1-ab","state":3,"changes":[{"id":3,"action":"CREATE","data":` + goodNode + `}]}`
@@ -80,6 +81,7 @@ func allCalls() []oneCall {
 			return err
 		}},
 		{"GET /v1/view", StatusBound(), Bound{}, "", goodStatus, func(ctx context.Context, c *Client) error { _, err := c.View(ctx, "127.0.0.1:1"); return err }},
+		{"GET /v1/nodes", NodesBound(), Bound{}, "", goodNodes, func(ctx context.Context, c *Client) error { _, err := c.Nodes(ctx, "127.0.0.1:1"); return err }},
 		{"POST /v1/probe", ProbeBound(1), more(ProbeBound(2), ProbeBound(1)), "", goodProbe, func(ctx context.Context, c *Client) error {
 			_, err := c.Probe(ctx, "127.0.0.1:1", []uint64{7}, time.Second)
 			return err
@@ -373,7 +375,7 @@ func TestDoc(t *testing.T) {
 	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
 		found[m[1]] = strings.Join(m[2:], " ")
 	}
-	all := append(allCalls(), oneCall{name: "GET /v1/nodes", bound: NodesBound()})
+	all := allCalls()
 	for _, c := range all {
 		fixed := func(bound, each int) int { // without the one node or change
 			return bound - each

@@ -311,7 +311,7 @@ func (c *Client) DialRaft(ctx context.Context, addr, uid string) (net.Conn, erro
 	stream := &streamConn{conn, bufio.NewReader(conn)}
 	release := bound(ctx, conn)
 	req := request{path: wire.PathRaft, method: methodPost, raftTo: uid}
-	_, err = c.exchange(bufio.NewWriter(conn), stream.r, addr, req, isRaft)
+	_, err = c.exchange(bufio.NewWriter(conn), stream.r, hostOf(conn, addr), req, isRaft)
 	givenUp(ctx, err)
 	if !release() && err == nil {
 		err = &awa.PingError{Stage: awa.StageReply, Err: plain(ctx.Err())}
@@ -396,7 +396,7 @@ func (c *Client) kept(addr string, req request) net.Conn {
 func (c *Client) use(ctx context.Context, conn net.Conn, round int, addr string, req request, read func(*response) error) error {
 	br, bw := c.reader(conn), c.writer(conn)
 	release := bound(ctx, conn)
-	whole, err := c.exchange(bw, br, addr, req, read)
+	whole, err := c.exchange(bw, br, hostOf(conn, addr), req, read)
 	givenUp(ctx, err)
 	good := release() && whole && br.Buffered() == 0
 	c.readers.Put(br)
@@ -420,8 +420,8 @@ func givenUp(ctx context.Context, err error) {
 
 // exchange writes a request and reads its answer. It tells whether the answer
 // was read whole and the connection may serve another request.
-func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, addr string, req request, read func(*response) error) (whole bool, err error) {
-	headers, body, err := c.fill(addr, req)
+func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, host string, req request, read func(*response) error) (whole bool, err error) {
+	headers, body, err := c.fill(host, req)
 	if err != nil {
 		return false, err
 	}
@@ -474,10 +474,10 @@ func refusal(a *response) error {
 }
 
 // fill gives a request's headers, but for its length, and its body.
-func (c *Client) fill(addr string, req request) (headers []wire.Header, body []byte, err error) {
+func (c *Client) fill(host string, req request) (headers []wire.Header, body []byte, err error) {
 	add := func(name, value string) { headers = append(headers, wire.Header{Name: name, Value: value}) }
 	headers = make([]wire.Header, 0, 10)
-	add("Host", addr)
+	add("Host", host)
 	add("User-Agent", "are-we-alive/"+awa.Version)
 	if c.cfg.Caller != nil {
 		headers = wire.AppendCaller(headers, c.cfg.Caller())

@@ -204,6 +204,20 @@ func CheckNodes(nodes []Node) error {
 	return nil
 }
 
+// Check says what is wrong with a node list as an agent gives it, if anything.
+func (s NodeSet) Check() error {
+	err := errors.Join(checkWord("cluster", s.Cluster, false), checkHistory(s.History), checkNumber("state", s.State), CheckNodes(s.Nodes))
+	if err != nil {
+		return first(err)
+	}
+	for i, n := range s.Nodes {
+		if n.Changed == 0 || n.Changed > s.State {
+			return fmt.Errorf("element %d of nodes: changed is %d, and the list is at change %d", i, n.Changed, s.State)
+		}
+	}
+	return nil
+}
+
 func (n NodeStatus) check() error {
 	if err := n.Node.Check(); err != nil {
 		return err

@@ -268,3 +268,11 @@ type ChangeSet struct {
 	State   uint64 // of the whole list it was taken from
 	Changes []Change
 }
+
+// NodeSet is a node list with what it is a list of.
+type NodeSet struct {
+	Cluster string
+	History History
+	State   uint64 // id of the newest change in it
+	Nodes   []Node // by id
+}

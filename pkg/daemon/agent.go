@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -57,6 +58,19 @@ func (d *Daemon) name(uid string) string {
 		return n.Name
 	}
 	return d.cfg.Name
+}
+
+// hosts are the names that clients may call this agent by: those that it was
+// told, those of its own entry, and the machine's.
+func (d *Daemon) hosts() []string {
+	all := []string{d.cfg.Name, d.cfg.Host}
+	if n, ok := d.store.Agent(d.store.Meta().UID); ok {
+		all = append(all, n.Name, n.Host)
+	}
+	if machine, err := os.Hostname(); err == nil {
+		all = append(all, machine)
+	}
+	return all
 }
 
 // answered passes on what a node's answer to a ping tells.
@@ -137,7 +151,15 @@ func (a *agent) status(look watch.Look) awa.ClusterStatus {
 
 // Changes implements server.Agent.
 func (a *agent) Changes(since uint64, limit int) ([]awa.Change, error) {
-	return a.store.Changes(since, limit)
+	return a.store.Page(since, limit)
+}
+
+// Nodes implements server.Agent.
+func (a *agent) Nodes() (awa.NodeSet, error) {
+	if err := a.hasList(); err != nil {
+		return awa.NodeSet{}, err
+	}
+	return a.store.NodeSet(), nil
 }
 
 // Push implements server.Agent.

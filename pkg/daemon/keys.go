@@ -91,7 +91,7 @@ func (d *Daemon) secure(ctx context.Context, conn net.Conn, addr, uid string) (n
 // serverConfig is that of the agent's port.
 func (d *Daemon) serverConfig() server.Config {
 	if d.keys == nil {
-		return server.Config{Agent: d.agent, Log: d.log, Secure: trust.PlainListener, MaxConns: d.files.port}
+		return server.Config{Agent: d.agent, Log: d.log, Secure: trust.PlainListener, Hosts: d.hosts, MaxConns: d.files.port}
 	}
 	return server.Config{Agent: d.agent, Log: d.log, Secure: d.keys.Listener, Role: d.keys.RoleOf, MaxConns: d.files.port}
 }

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,21 +36,18 @@ type backupChange struct {
 	Key    string     `json:"key,omitempty"`
 }
 
-// WriteBackup writes a whole list to a new file that only its owner can read.
+// WriteBackup is CreateBackup of a list that is in memory.
+func WriteBackup(path string, set awa.ChangeSet) error {
+	return CreateBackup(path, set, func() ([]awa.Change, error) { return set.Changes, nil })
+}
+
+// CreateBackup writes a whole list to a new file that only its owner can read.
 // The file is there once it is whole and on disk, or not at all; an existing
-// one stays as it is, and the error says so.
-func WriteBackup(path string, set awa.ChangeSet) (err error) {
-	file := backupFile{backupFormat, set.Cluster, set.History, set.State, make([]backupChange, len(set.Changes))}
-	for i, c := range set.Changes {
-		file.Changes[i] = backupChange(c)
-	}
-	b, err := json.MarshalIndent(file, "", " ")
-	if err != nil {
-		return fmt.Errorf("write backup: %w", err)
-	}
-	if int64(len(b)) >= maxBackup {
-		return fmt.Errorf("write backup: it would be larger than %d GiB, which restore doesn't read", int64(maxBackup)>>30)
-	}
+// one stays as it is, and the error says so. of says whose list it is and its
+// state; next returns the next of its changes, any number but none, and is
+// asked until all up to that state are there. So no more than what it returns
+// at once is in memory.
+func CreateBackup(path string, of awa.ChangeSet, next func() ([]awa.Change, error)) (err error) {
 	// An open folder stays the same, whatever becomes of its path meanwhile.
 	folder, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
@@ -60,7 +60,7 @@ func WriteBackup(path string, set awa.ChangeSet) (err error) {
 		return fmt.Errorf("write backup: %w", inFolder(err, path))
 	}
 	defer folder.Remove(temp) // its other name, once it is linked
-	_, err = tmp.Write(append(b, '\n'))
+	err = writeChanges(tmp, of, next)
 	if err == nil {
 		err = tmp.Sync()
 	}
@@ -88,4 +88,50 @@ func inFolder(err error, path string) error {
 		return &fs.PathError{Op: "open", Path: path, Err: e.Err}
 	}
 	return err
+}
+
+// writeChanges writes the JSON of a backup, as json.MarshalIndent would.
+func writeChanges(to io.Writer, of awa.ChangeSet, next func() ([]awa.Change, error)) error {
+	head, err := json.MarshalIndent(backupFile{backupFormat, of.Cluster, of.History, of.State, []backupChange{}}, "", " ")
+	if err != nil {
+		return err
+	}
+	head, _ = bytes.CutSuffix(head, []byte("]\n}"))
+	w := bufio.NewWriter(to) // keeps its first error for Flush
+	w.Write(head)
+	size := len(head)
+	for last := uint64(0); last < of.State; {
+		changes, err := next()
+		if err != nil {
+			return err
+		}
+		if len(changes) == 0 {
+			return fmt.Errorf("change %d of %d is missing", last+1, of.State)
+		}
+		for _, c := range changes {
+			if c.ID != last+1 {
+				return fmt.Errorf("change %d is missing: change %d came", last+1, c.ID)
+			}
+			b, err := json.MarshalIndent(backupChange(c), "  ", " ")
+			if err != nil {
+				return err
+			}
+			if last > 0 {
+				w.WriteByte(',')
+			}
+			w.WriteString("\n  ")
+			w.Write(b)
+			if size += len(b) + 4; size >= maxBackup {
+				return fmt.Errorf("it would be larger than %d GiB, which restore doesn't read", int64(maxBackup)>>30)
+			}
+			if last = c.ID; last == of.State {
+				break
+			}
+		}
+	}
+	if of.State > 0 {
+		w.WriteString("\n ")
+	}
+	w.WriteString("]\n}\n")
+	return w.Flush()
 }

@@ -210,34 +210,6 @@ func (s *Store) save(d *awa.Draft, m awa.Meta) error {
 	return err
 }
 
-// Changes gives the changes with an id above since, in order, at most limit of
-// them; a limit of 0 is none.
-func (s *Store) Changes(since uint64, limit int) ([]awa.Change, error) {
-	var changes []awa.Change
-	if since+1 == 0 {
-		return nil, nil
-	}
-	err := s.view(func(tx *bolt.Tx) error {
-		c := in(tx, bucketChanges).Cursor()
-		for k, v := c.Seek(idKey(since + 1)); k != nil && (limit <= 0 || len(changes) < limit); k, v = c.Next() {
-			id, err := parseIDKey(k)
-			if err != nil {
-				return err
-			}
-			change, err := decodeChange(id, v)
-			if err != nil {
-				return err
-			}
-			changes = append(changes, change)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return changes, nil
-}
-
 func (s *Store) notJoined() error {
 	return &awa.Fault{Code: awa.ErrNotJoined, Text: fmt.Sprintf("%s holds no node list yet: found a cluster or join one first", s.path)}
 }

@@ -25,6 +25,7 @@ func TestRoutes(t *testing.T) {
 		"GET /sync":        awa.RoleCheck,
 		"POST /push":       awa.RoleMember,
 		"GET /v1/status":   awa.RoleCheck,
+		"GET /v1/nodes":    awa.RoleCheck,
 		"GET /v1/changes":  awa.RoleCheck,
 		"POST /v1/changes": awa.RoleMember,
 		"POST /v1/probe":   awa.RoleMember,

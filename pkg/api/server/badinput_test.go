@@ -58,7 +58,7 @@ func TestHandler_method(t *testing.T) {
 	before := agent.state()
 	allowed := map[string]string{
 		"/ping": "GET", "/status": "GET", "/sync": "GET", "/push": "POST",
-		"/v1/status": "GET", "/v1/changes": "GET, POST", "/v1/raft": "POST", "/v1/probe": "POST", "/v1/view": "GET",
+		"/v1/status": "GET", "/v1/changes": "GET, POST", "/v1/raft": "POST", "/v1/probe": "POST", "/v1/view": "GET", "/v1/nodes": "GET",
 	}
 	for _, r := range routes() {
 		if allowed[r.path] == "" {

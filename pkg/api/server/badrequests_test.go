@@ -39,7 +39,7 @@ func badPaths() []BadRequest {
 	}
 	return []BadRequest{
 		get("the root", "/", "/"),
-		get("an unknown path", "/v1/nodes", "/v1/nodes"),
+		get("an unknown path", "/v1/node", "/v1/node"),
 		get("another version", "/v2/status", "/v2/status"),
 		get("a slash too many", "/ping/", "/ping/"),
 		get("another case", "/PING", "/PING"),
@@ -47,7 +47,7 @@ func badPaths() []BadRequest {
 		get("a path that leaves", "/../../etc/passwd", "/etc/passwd"),
 		get("a path that is not UTF-8", "/%ff%fe", "/��"),
 		get("a path with a NUL byte", "/ping%00", "/ping\x00"),
-		{"an unknown path, with a body", message("POST", "/v1/nodes", "{}"), 404, "not_found", "there is no /v1/nodes here: see the list of calls in the documentation"},
+		{"an unknown path, with a body", message("POST", "/v1/node", "{}"), 404, "not_found", "there is no /v1/node here: see the list of calls in the documentation"},
 		{"an unknown method, unknown path", message("FOO", "/bar", ""), 404, "not_found", "there is no /bar here: see the list of calls in the documentation"},
 	}
 }

@@ -112,6 +112,12 @@ func (f *fakeAgent) Changes(since uint64, limit int) ([]awa.Change, error) {
 	return slices.Clone(all), f.err
 }
 
+func (f *fakeAgent) Nodes() (awa.NodeSet, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return awa.NodeSet{Cluster: f.self.Cluster, History: f.self.History, State: f.list.State(), Nodes: f.list.Nodes()}, f.err
+}
+
 func (f *fakeAgent) Push(_ context.Context, _ awa.Caller, c awa.Change) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

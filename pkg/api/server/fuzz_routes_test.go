@@ -26,6 +26,7 @@ func FuzzRoute_status(f *testing.F)  { fuzzRoute(f, "/status") }
 func FuzzRoute_sync(f *testing.F)    { fuzzRoute(f, "/sync") }
 func FuzzRoute_push(f *testing.F)    { fuzzRoute(f, "/push") }
 func FuzzRoute_status1(f *testing.F) { fuzzRoute(f, "/v1/status") }
+func FuzzRoute_nodes(f *testing.F)   { fuzzRoute(f, "/v1/nodes") }
 func FuzzRoute_changes(f *testing.F) { fuzzRoute(f, "/v1/changes") }
 func FuzzRoute_probe(f *testing.F)   { fuzzRoute(f, "/v1/probe") }
 func FuzzRoute_view(f *testing.F)    { fuzzRoute(f, "/v1/view") }

@@ -52,6 +52,9 @@ func TestHandler_wire(t *testing.T) {
 			`"swept_at":"2026-11-23T18:46:37Z","took_ms":2.5,"nodes":[` +
 			`{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","uid":"` + testUID + `","changed":1,"verdict":"online","rtt_ms":0.25,"since":"2026-11-23T17:00:00.005Z","status":` + selfJSON + `},` +
 			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect","error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
+		"v1 nodes": {"GET", "/v1/nodes", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"nodes":[` +
+			`{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","uid":"` + testUID + `","changed":1},` +
+			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2}]}`},
 		"v1 changes": {"GET", "/v1/changes?since=1", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"changes":[` +
 			`{"id":2,"action":"CREATE","by":"ops","at":"2026-11-23T18:00:01Z","data":{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","by":"ops","at":"2026-11-23T18:00:01Z"}}]}`},
 		"v1 view": {"GET", "/v1/view", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +
@@ -80,7 +83,7 @@ func TestHandler_wire(t *testing.T) {
 // TestHandler_head has HEAD answer as GET does, without the body.
 func TestHandler_head(t *testing.T) {
 	addr, _ := serve(t, newFake(t), nil)
-	for _, target := range []string{"/ping", "/status", "/sync?state=-1", "/v1/status", "/v1/changes", "/v1/view"} {
+	for _, target := range []string{"/ping", "/status", "/sync?state=-1", "/v1/status", "/v1/changes", "/v1/nodes", "/v1/view"} {
 		r := talk(t, addr, message("GET", target, "")+message("HEAD", target, "")+message("GET", target, ""), false, "GET", "HEAD", "GET")
 		if get, head, again := r[0], r[1], r[2]; head.StatusCode != 200 || head.ContentLength != get.ContentLength || bodyOf(head) != "" || bodyOf(again) != bodyOf(get) {
 			t.Errorf("HEAD %s: %d, %d bytes are told of; GET: %d, %d bytes", target, head.StatusCode, head.ContentLength, get.StatusCode, get.ContentLength)

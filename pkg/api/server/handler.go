@@ -28,8 +28,12 @@ type Agent interface {
 	Heard(from awa.Caller)
 	// Status sweeps, or gives the last background sweep when cached.
 	Status(ctx context.Context, cached bool) (awa.ClusterStatus, error)
-	// Changes gives at most limit (0: all) changes after a state.
+	// Changes returns the first changes after a state, in order: at most limit
+	// of them, and fewer when they are large, but at least one if there is one.
+	// It holds nothing of the list any more when it returns.
 	Changes(since uint64, limit int) ([]awa.Change, error)
+	// Nodes returns the node list. Its nodes are shared and not modified.
+	Nodes() (awa.NodeSet, error)
 	// Push takes a decided change; applied is false when it was held already.
 	Push(ctx context.Context, from awa.Caller, c awa.Change) (applied bool, err error)
 	// Edit has an edit decided; hops is how often it was passed on already.
@@ -46,8 +50,10 @@ type Agent interface {
 // handler answers requests out of an Agent.
 type handler struct {
 	refuser
+	sender
 	agent Agent
 	role  func(tls.ConnectionState) (awa.Role, bool) // nil: everybody may do everything
+	hosts func() []string                            // see Config.Hosts; may be nil
 }
 
 // route is one call of the interface, and the role that it needs.
@@ -67,6 +73,7 @@ func routes() []route {
 		{wire.PathSync, get, check, (*handler).sync},
 		{wire.PathPush, post, member, (*handler).push},
 		{wire.PathStatus1, get, check, (*handler).status},
+		{wire.PathNodes, get, check, (*handler).nodes},
 		{wire.PathChanges, get, check, (*handler).changes},
 		{wire.PathChanges, post, member, (*handler).edit},
 		{wire.PathProbe, post, member, (*handler).probe},
@@ -79,6 +86,11 @@ func routes() []route {
 func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 	defer h.rescue(ctx)
 	r, role, err := h.admit(ctx)
+	if role != "" { // else nothing of the request is looked at
+		if page := h.admitBrowser(ctx); page != nil {
+			err = page
+		}
+	}
 	var from awa.Caller
 	if err == nil && role == awa.RoleMember { // whoever can only read is no agent, whatever it says
 		from, err = wire.CallerOf(func(name string) string { return string(ctx.Request.Header.Peek(name)) })
@@ -140,46 +152,6 @@ func (h *handler) ping(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 	return answer(ctx, wire.PingBody{Status: h.agent.Self()})
 }
 
-func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
-	if !ctx.QueryArgs().Has("state") {
-		return wire.Faultf(awa.ErrBadInput, "the parameter state is missing: /sync?state=-1 gives all changes")
-	}
-	self, changes, err := h.changesAfter(ctx, "state", from)
-	if err != nil {
-		return err
-	}
-	all := make([]wire.Change, len(changes))
-	for i := range changes {
-		all[i] = wire.Change(changes[i])
-	}
-	ctx.Response.Header.Set(wire.HeaderCluster, self.Cluster)
-	ctx.Response.Header.Set(wire.HeaderHistory, self.History.String())
-	ctx.Response.Header.Set(wire.HeaderState, strconv.FormatUint(self.State, 10))
-	return answer(ctx, all)
-}
-
-// changesAfter gives the changes that a request asks for, which names the
-// state that they follow in a parameter, and of whose list they are.
-func (h *handler) changesAfter(ctx *fasthttp.RequestCtx, param string, from awa.Caller) (awa.Self, []awa.Change, error) {
-	since, err := stateArg(ctx, param)
-	if err != nil {
-		return awa.Self{}, nil, err
-	}
-	limit, err := limitArg(ctx)
-	if err != nil {
-		return awa.Self{}, nil, err
-	}
-	self := h.agent.Self()
-	if err := sameList(self, from); err != nil {
-		return awa.Self{}, nil, err
-	}
-	changes, err := h.agent.Changes(since, limit)
-	if n := len(changes); n > 0 {
-		self.State = max(self.State, changes[n-1].ID) // made since
-	}
-	return self, changes, err
-}
-
 // sameList refuses an agent whose list can't be mixed with ours. One that
 // holds no list yet may have ours.
 func sameList(self awa.Self, from awa.Caller) error {
@@ -194,20 +166,6 @@ func sameList(self awa.Self, from awa.Caller) error {
 		return wire.Faultf(awa.ErrOtherHistory, "agent %s follows history %s, the caller history %s: their lists may differ", self.Name, self.History, from.History)
 	}
 	return nil
-}
-
-func (h *handler) changes(ctx *fasthttp.RequestCtx, from awa.Caller) error {
-	self, changes, err := h.changesAfter(ctx, "since", from)
-	if err != nil {
-		return err
-	}
-	body := wire.ChangesBody{Cluster: self.Cluster, History: self.History, State: self.State, Changes: make([]wire.ChangeBody, len(changes))}
-	for i, c := range changes {
-		if body.Changes[i], err = wire.NewChangeBody(c); err != nil {
-			return err
-		}
-	}
-	return answer(ctx, body)
 }
 
 // stateArg reads a state: a number from -1, which like 0 means before the
@@ -259,9 +217,9 @@ func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if err != nil {
 		return err
 	}
-	text := "Change already applied"
+	text := wire.PushHeld
 	if applied {
-		text = "Change applied"
+		text = wire.PushApplied
 	}
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBodyString(text)

@@ -25,7 +25,9 @@ func (h *handler) oldStatus(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 	if err != nil {
 		return err
 	}
-	return answer(ctx, wire.NewOldStatus(s))
+	return h.answerPages(ctx, resultOf(s.Nodes), func() pages {
+		return slicePages("[", "]", s.Nodes, nil, func(n *awa.NodeStatus) any { return wire.NewOldNode(*n) })
+	})
 }
 
 func (h *handler) status(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
@@ -43,7 +45,21 @@ func (h *handler) status(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 	if err != nil {
 		return err
 	}
-	return answer(ctx, wire.NewStatusBody(s))
+	return h.answerStatus(ctx, s, nil)
+}
+
+// answerStatus answers with a status, and those of its nodes that keep accepts
+// (nil: all).
+func (h *handler) answerStatus(ctx *fasthttp.RequestCtx, s awa.ClusterStatus, keep func(*awa.NodeStatus) bool) error {
+	without := s
+	without.Nodes = nil
+	head, tail, err := around(wire.NewStatusBody(without))
+	if err != nil {
+		return err
+	}
+	return h.answerPages(ctx, resultOf(s.Nodes), func() pages {
+		return slicePages(head, tail, s.Nodes, keep, func(n *awa.NodeStatus) any { return wire.NewNodeStatus(*n) })
+	})
 }
 
 // view answers with what was last seen of the nodes that are not online.
@@ -52,14 +68,18 @@ func (h *handler) view(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 	if err != nil {
 		return err
 	}
-	s.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n awa.NodeStatus) bool { return n.Verdict == awa.Online })
-	return answer(ctx, wire.NewStatusBody(s))
+	return h.answerStatus(ctx, s, func(n *awa.NodeStatus) bool { return n.Verdict != awa.Online })
 }
 
 // probeTimeout bounds the time that a caller may ask for. It is that of a whole
 // sweep (2.2 pings) at the longest --ping-timeout, 10 s: a request that is
 // refused is an opinion less, and may turn a node that is cut off into a dead one.
 const probeTimeout = 22 * time.Second
+
+// maxProbe is the most ids of nodes in one request for a second opinion, of
+// which there is one for all the nodes that did not answer: more than any list
+// has, and little to hold.
+const maxProbe = 1 << 14
 
 // probe gives a second opinion: this agent's own pings of some nodes.
 func (h *handler) probe(ctx *fasthttp.RequestCtx, from awa.Caller) error {
@@ -70,6 +90,9 @@ func (h *handler) probe(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if len(b.Nodes) == 0 {
 		return wire.Faultf(awa.ErrBadInput, `the body names no node: send the ids of some, such as {"nodes":[3,7]}`)
 	}
+	if len(b.Nodes) > maxProbe {
+		return wire.Faultf(awa.ErrBadInput, "the body names %d nodes: at most %d are pinged for one request", len(b.Nodes), maxProbe)
+	}
 	if b.WithinMS < 0 || b.WithinMS > probeTimeout.Milliseconds() {
 		return wire.Faultf(awa.ErrBadInput, "within_ms=%d is no time to ping in: use a number of milliseconds up to %d", b.WithinMS, probeTimeout.Milliseconds())
 	}
@@ -78,5 +101,14 @@ func (h *handler) probe(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	}
 	bounded, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
-	return answer(ctx, wire.NewProbeAnswer(h.agent.Probe(bounded, b.Nodes, time.Duration(b.WithinMS)*time.Millisecond)))
+	slices.Sort(b.Nodes)
+	ids := slices.Compact(b.Nodes)
+	opinions := h.agent.Probe(bounded, ids, time.Duration(b.WithinMS)*time.Millisecond)
+	head, tail, err := around(wire.NewProbeAnswer(nil))
+	if err != nil {
+		return err
+	}
+	return h.answerPages(ctx, resultOf(opinions), func() pages {
+		return slicePages(head, tail, opinions, nil, func(o *awa.Opinion) any { return wire.NewOpinion(*o) })
+	})
 }

@@ -1,7 +1,3 @@
-// Package server answers the agent's HTTP interface; pkg/api asks it.
-//
-// It owns how a request is read and refused, and nothing behind it: what an
-// agent answers comes from the Agent interface. It alone uses fasthttp.
 package server
 
 import (
@@ -46,6 +42,10 @@ type Config struct {
 	// MaxConns is how many connections may be open at a time, 8,192 when 0,
 	// which is also the most. Half of them are for members.
 	MaxConns int
+	// Hosts returns the names, without a port, by which clients may call this
+	// agent. Without Role a request for any other is refused, unless it is for
+	// an IP address or localhost. nil means that any name will do.
+	Hosts func() []string
 }
 
 // Server answers requests on one listener: see NewServer for the agent's calls,
@@ -56,6 +56,7 @@ type Server struct {
 	secure func(net.Listener, func(net.Addr, error)) net.Listener
 	ration *ration
 	limits limits
+	sender *sender // what its long answers have in common
 
 	mu    sync.Mutex
 	guard *guard // nil before Serve
@@ -63,9 +64,9 @@ type Server struct {
 
 // NewServer makes a server for an agent; it starts nothing.
 func NewServer(cfg Config) *Server {
-	h := &handler{refuser: refuser{cfg.Log, maxBody}, agent: cfg.Agent, role: cfg.Role}
+	h := &handler{refuser: refuser{cfg.Log, maxBody}, sender: newSender(), agent: cfg.Agent, role: cfg.Role, hosts: cfg.Hosts}
 	s := newServer(cfg.Log, h.serve, h.broken, maxBody)
-	s.secure, s.limits = cfg.Secure, standardLimits()
+	s.secure, s.limits, s.sender = cfg.Secure, standardLimits(), &h.sender
 	if cfg.MaxConns > 0 {
 		s.limits = limitsFor(cfg.MaxConns)
 	}

@@ -38,8 +38,16 @@ func failing(err error) func() ([]byte, error) {
 // openWeb answers for a Web on a free port until the test ends.
 func openWeb(t *testing.T, pages Web) (addr string, log *testaid.Log) {
 	t.Helper()
+	return openWebWith(t, pages, func(*Server) {})
+}
+
+// openWebWith is openWeb with a server that is changed before it starts.
+func openWebWith(t *testing.T, pages Web, change func(*Server)) (addr string, log *testaid.Log) {
+	t.Helper()
 	log = &testaid.Log{}
-	return testaid.Serve(t, NewWebServer(pages, slog.New(slog.NewTextHandler(log, nil)), 0)), log
+	s := NewWebServer(pages, slog.New(slog.NewTextHandler(log, nil)), 0)
+	change(s)
+	return testaid.Serve(t, s), log
 }
 
 func TestWeb(t *testing.T) {

@@ -212,6 +212,7 @@ func calls(t *testing.T) map[string][2]string {
 		"GET /sync":        {"/sync?state=-1", ""},
 		"POST /push":       {"/push", `{"id":900,"action":"CREATE","data":"{}"}`},
 		"GET /v1/status":   {"/v1/status", ""},
+		"GET /v1/nodes":    {"/v1/nodes", ""},
 		"GET /v1/changes":  {"/v1/changes", ""},
 		"POST /v1/changes": {"/v1/changes", `{"action":"DELETE","data":{"id":1}}`},
 		"POST /v1/probe":   {"/v1/probe", `{"nodes":[]}`},

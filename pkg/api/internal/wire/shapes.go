@@ -86,13 +86,18 @@ func NewStatusBody(s awa.ClusterStatus) StatusBody {
 		b.Voters = []string{}
 	}
 	for i, n := range s.Nodes {
-		b.Nodes[i] = NodeStatus{
-			n.Node.ID, n.Node.Name, n.Node.Host, n.Node.Port, n.Node.UID, n.Node.Labels, n.Node.Maintenance, n.Node.Changed,
-			n.Verdict, n.Stage, n.Error, toMS(n.RTT), timeText(n.Since),
-			n.Asked, n.SeenBy, n.Behind, toMS(n.Skew), toMS(n.SkewError), n.Self,
-		}
+		b.Nodes[i] = NewNodeStatus(n)
 	}
 	return b
+}
+
+// NewNodeStatus returns a node as it stands in a StatusBody.
+func NewNodeStatus(n awa.NodeStatus) NodeStatus {
+	return NodeStatus{
+		n.Node.ID, n.Node.Name, n.Node.Host, n.Node.Port, n.Node.UID, n.Node.Labels, n.Node.Maintenance, n.Node.Changed,
+		n.Verdict, n.Stage, n.Error, toMS(n.RTT), timeText(n.Since),
+		n.Asked, n.SeenBy, n.Behind, toMS(n.Skew), toMS(n.SkewError), n.Self,
+	}
 }
 
 // Status is what NewStatusBody was given, to the microsecond, with sentences
@@ -116,17 +121,14 @@ func (b StatusBody) Status() awa.ClusterStatus {
 	return s
 }
 
-// NewOldStatus gives a status as GET /status does.
-func NewOldStatus(s awa.ClusterStatus) []OldNode {
-	old := make([]OldNode, len(s.Nodes))
-	for i, n := range s.Nodes {
-		old[i] = OldNode{
-			ID: n.Node.ID, Name: n.Node.Name, Host: n.Node.Host, Port: n.Node.Port,
-			Verdict: n.Verdict, Error: n.Error, RTTMS: toMS(n.RTT), Since: timeText(n.Since),
-		}
-		if n.Self != nil && n.Verdict == awa.Online {
-			old[i].Status = &PingBody{*n.Self}
-		}
+// NewOldNode returns a node as GET /status does.
+func NewOldNode(n awa.NodeStatus) OldNode {
+	old := OldNode{
+		ID: n.Node.ID, Name: n.Node.Name, Host: n.Node.Host, Port: n.Node.Port,
+		Verdict: n.Verdict, Error: n.Error, RTTMS: toMS(n.RTT), Since: timeText(n.Since),
+	}
+	if n.Self != nil && n.Verdict == awa.Online {
+		old.Status = &PingBody{*n.Self}
 	}
 	return old
 }
@@ -174,9 +176,14 @@ type Opinion struct {
 func NewProbeAnswer(all []awa.Opinion) ProbeAnswer {
 	a := ProbeAnswer{make([]Opinion, len(all))}
 	for i, o := range all {
-		a.Nodes[i] = Opinion{o.ID, o.Verdict, o.Stage, o.Error, toMS(o.RTT)}
+		a.Nodes[i] = NewOpinion(o)
 	}
 	return a
+}
+
+// NewOpinion returns an opinion as it stands in a ProbeAnswer.
+func NewOpinion(o awa.Opinion) Opinion {
+	return Opinion{o.ID, o.Verdict, o.Stage, o.Error, toMS(o.RTT)}
 }
 
 // Opinions are what NewProbeAnswer was given, to the microsecond, with sentences
@@ -240,6 +247,14 @@ type EditBody struct {
 type EditAnswer struct {
 	ID   uint64    `json:"id"`
 	Node *awa.Node `json:"node,omitempty"`
+}
+
+// NodesBody is the answer of GET /v1/nodes.
+type NodesBody struct {
+	Cluster string      `json:"cluster"`
+	History awa.History `json:"history"`
+	State   uint64      `json:"state"`
+	Nodes   []awa.Node  `json:"nodes"`
 }
 
 // ChangesBody is the answer of GET /v1/changes.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -43,26 +44,35 @@ func (g *growing) Changes(since uint64, limit int) ([]awa.Change, error) {
 	return all[:min(limit, len(all))], nil
 }
 
-// TestFetch gets a list that is edited meanwhile, in one piece and in more:
-// what it gives must agree with itself, or its backup could not be restored.
-func TestFetch(t *testing.T) {
-	for _, n := range []int{0, 1, 9_999, 10_000, 15_000} {
+func (g *growing) Nodes() (awa.NodeSet, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l, err := awa.Replay(g.changes)
+	if err != nil {
+		return awa.NodeSet{}, err
+	}
+	return awa.NodeSet{Cluster: "c", History: awa.History{Epoch: 1, ID: "ab"}, State: l.State(), Nodes: l.Nodes()}, nil
+}
+
+// TestBackup saves a list that is edited meanwhile, in one piece and in more:
+// the file must agree with itself, or it could not be restored.
+func TestBackup(t *testing.T) {
+	for _, n := range []int{0, 1, api.MaxChanges - 1, api.MaxChanges, 3*api.MaxChanges + 7} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			agent := &growing{}
 			agent.grow(n)
 			addr := testaid.Serve(t, server.NewServer(server.Config{Agent: agent, Log: slog.New(slog.DiscardHandler)}))
-			client := api.NewClient(api.ClientConfig{})
-			defer client.Close()
-			set, err := fetch(t.Context(), client, addr)
-			if err != nil || set.State < uint64(n) || set.State != uint64(len(set.Changes)) {
-				t.Fatalf("%v: %d changes of state %d", err, len(set.Changes), set.State)
-			}
 			file := filepath.Join(t.TempDir(), "list.json")
-			if err := store.WriteBackup(file, set); err != nil {
-				t.Fatal(err)
+			out, errs := &bytes.Buffer{}, &bytes.Buffer{}
+			if code := run(t.Context(), []string{"backup", file, "--agent", addr}, nil, out, errs); code != 0 {
+				t.Fatalf("%d %s%s", code, out, errs)
 			}
-			if _, err := store.ReadBackup(file); err != nil {
-				t.Error(err)
+			set, err := store.ReadBackup(file)
+			if err != nil || set.State < uint64(n) || set.State != uint64(len(set.Changes)) {
+				t.Errorf("%v: %d changes of state %d", err, len(set.Changes), set.State)
+			}
+			if code := run(t.Context(), []string{"backup", file, "--agent", addr}, nil, out, errs); code != 1 {
+				t.Errorf("over an existing file: %d", code)
 			}
 		})
 	}

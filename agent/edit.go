@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/awa"
+)
+
+// editTries is how often a command sends one edit whose answer is lost. Its
+// key makes that safe: an edit that was made already answers as it did then.
+const editTries = 3
+
+// editConflicts is how often a command reads a node again because somebody else
+// has just changed it.
+const editConflicts = 10
+
+// The pause before something is tried again begins at firstPause and doubles
+// up to longestPause. It is random within its upper half, so that commands
+// which got into each other's way don't meet again.
+const (
+	firstPause   = 50 * time.Millisecond
+	longestPause = time.Second
+)
+
+// pause waits before try n, from 1, or until ctx ends.
+func pause(ctx context.Context, n int) error {
+	t := time.NewTimer(pauseFor(n, rand.Float64()))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// pauseFor is the pause before try n, from 1; random is in [0,1).
+func pauseFor(n int, random float64) time.Duration {
+	d := min(firstPause<<min(n-1, 10), longestPause)
+	return d/2 + time.Duration(float64(d/2)*random)
+}
+
+// change is an edit that a command asks for.
+type change struct {
+	action    awa.Action
+	fields    map[string]any
+	key       string
+	ifChanged uint64
+}
+
+// edit sends an edit and prints what came of it.
+func (t target) edit(ctx context.Context, std streams, client *api.Client, addr string, ch change) error {
+	ch.fields["by"] = editor()
+	b, err := json.Marshal(ch.fields)
+	if err != nil {
+		return err
+	}
+	e := awa.Edit{Action: ch.action, Data: b, Key: ch.key, IfChanged: ch.ifChanged}
+	if err := e.Check(); err != nil {
+		return usageError{err}
+	}
+	id, node, err := sendEdit(ctx, client, addr, e)
+	switch {
+	case err != nil:
+		return err
+	case t.Output == "json" && ch.action == awa.Delete:
+		return printJSON(std.out, map[string]any{"id": id})
+	case t.Output == "json":
+		return printJSON(std.out, map[string]any{"id": id, "node": node})
+	case ch.action == awa.Delete:
+		_, err = fmt.Fprintf(std.out, "Removed (change %d).\n", id)
+	default:
+		_, err = fmt.Fprintf(std.out, "%s is node %d at %s (change %d).\n", printable(node.Name), node.ID, printable(node.Addr()), id)
+	}
+	return err
+}
+
+// sendEdit sends an edit until its outcome is known, at most editTries times.
+// Once an answer was lost, the edit may have been made whatever a later try is
+// told: another agent may have answered that one, of another cluster even, or
+// the first try may still be on its way. Only a success proves anything then,
+// and a refusal of the edit as such, which every agent gives alike. All else is
+// an error with awa.ErrUnknownOutcome.
+func sendEdit(ctx context.Context, client *api.Client, addr string, e awa.Edit) (uint64, awa.Node, error) {
+	var lost error // of the first try whose answer was lost
+	for try := 1; ; try++ {
+		id, node, err := client.Edit(ctx, addr, e, 0)
+		switch {
+		case err == nil:
+			return id, node, nil
+		case errors.Is(err, awa.ErrBadInput):
+			return 0, awa.Node{}, err
+		case lost == nil && !isLost(err):
+			return 0, awa.Node{}, unsentError{err}
+		case lost == nil:
+			lost = err
+		}
+		if definite(err) || try == editTries || pause(ctx, try) != nil {
+			return 0, awa.Node{}, unknownOutcome(addr, lost, err)
+		}
+	}
+}
+
+// unsentError is the end of a command that has changed nothing.
+type unsentError struct{ error }
+
+// Unwrap returns the cause.
+func (e unsentError) Unwrap() error { return e.error }
+
+// isLost reports whether an edit was sent and nobody knows what became of it.
+func isLost(err error) bool {
+	var ping *awa.PingError
+	return errors.Is(err, awa.ErrUnknownOutcome) || errors.As(err, &ping) && ping.Stage == awa.StageReply
+}
+
+// definite reports whether another try would be told the same: an agent
+// refused, or what answers is not one.
+func definite(err error) bool {
+	var fault *awa.Fault
+	return errors.As(err, &fault) && !errors.Is(err, awa.ErrUnknownOutcome) && !errors.Is(err, awa.ErrNoMajority) && !errors.Is(err, awa.ErrStopping)
+}
+
+// unknownOutcome is what a person reads when nobody knows whether an edit was
+// made; last is what the last try was told, if not that its answer was lost.
+func unknownOutcome(addr string, lost, last error) error {
+	then := ""
+	if last.Error() != lost.Error() {
+		then = fmt.Sprintf(", and a further try was told: %v", last)
+	}
+	return &awa.Fault{Code: awa.ErrUnknownOutcome, Text: fmt.Sprintf(
+		"it is not known whether the edit was made: it was sent to the agent at %s and got no definite answer (%v)%s; see awa-agent node list or awa-agent changes, and repeat the command if the edit is not there", addr, lost, then)}
+}
