@@ -39,7 +39,7 @@ type backupChange struct {
 func WriteBackup(path string, set awa.ChangeSet) (err error) {
 	file := backupFile{backupFormat, set.Cluster, set.History, set.State, make([]backupChange, len(set.Changes))}
 	for i, c := range set.Changes {
-		file.Changes[i] = backupChange(c)
+		file.Changes[i] = backupChange{c.ID, c.Action, c.Data, c.Index, c.Term, c.Key}
 	}
 	b, err := json.MarshalIndent(file, "", " ")
 	if err != nil {
@@ -83,7 +83,7 @@ func ReadBackup(path string) (awa.ChangeSet, error) {
 	}
 	set := awa.ChangeSet{Cluster: file.Cluster, History: file.History, State: file.State, Changes: make([]awa.Change, len(file.Changes))}
 	for i, c := range file.Changes {
-		set.Changes[i] = awa.Change(c)
+		set.Changes[i] = awa.Change{ID: c.ID, Action: c.Action, Data: c.Data, Index: c.Index, Term: c.Term, Key: c.Key}
 	}
 	l, err := awa.Replay(set.Changes)
 	if err == nil && (l.State() != set.State || set.Cluster == "" || set.History == awa.History{}) {

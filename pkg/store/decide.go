@@ -15,7 +15,8 @@ import (
 // transaction. An entry up to the applied index is a replay and changes
 // nothing: its outcome is the change with its index, or the zero Outcome when
 // it made none. An edit with the key of one of the last awa.KeyWindow changes
-// has the outcome of that one. An error means that the disk failed, or that
+// has the outcome of that one if it is the same edit, and else is refused with
+// awa.ErrKeyReused. An error means that the disk failed, or that
 // the file holds no list yet (awa.ErrNotJoined): nothing was done.
 func (s *Store) Decide(entries []awa.Entry) ([]awa.Outcome, error) {
 	s.deciding.Lock()
@@ -47,7 +48,11 @@ func (s *Store) Decide(entries []awa.Entry) ([]awa.Outcome, error) {
 // error is the disk's; a refusal is in the outcome.
 func (s *Store) decide(d *awa.Draft, e awa.Entry) (awa.Outcome, error) {
 	if id, ok := d.Repeated(e.Edit.Key); ok {
-		return s.outcome(d, id)
+		o, err := s.outcome(d, id)
+		if err == nil && !e.Edit.Made(o.Change) {
+			o = awa.Outcome{Err: &awa.Fault{Code: awa.ErrKeyReused, Text: fmt.Sprintf("the Idempotency-Key %s was used for another edit before, which made change %d: nothing was changed now; send each edit with a key of its own", e.Edit.Key, id)}}
+		}
+		return o, err
 	}
 	c, n, err := d.Decide(e.Edit, e.Index, e.Term)
 	return awa.Outcome{Change: c, Node: n, Err: err}, nil

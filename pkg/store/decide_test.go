@@ -145,8 +145,10 @@ func TestStore_Decide_repeated_key(t *testing.T) {
 	check := func(what string) {
 		t.Helper()
 		n := transactions(t, s, func() {
-			again := decide(t, s, `CREATE k {"name":"n1","host":"h","port":1}`, `DELETE d {"id":2}`, `DELETE k {"id":1}`)
-			equal(t, what, inJSON(t, again), inJSON(t, []awa.Outcome{first, gone, first}))
+			again, err := s.Decide(edits(s, `CREATE k {"name":"n1","host":"h","port":1}`, `DELETE d {"id":2}`, `DELETE k {"id":1}`))
+			ok(t, err)
+			equal(t, what, inJSON(t, again[:2]), inJSON(t, []awa.Outcome{first, gone}))
+			refuses(t, again[2].Err, awa.ErrKeyReused, "Idempotency-Key k", "change 1")
 		})
 		equal(t, "transactions", n, 0)
 	}
@@ -155,7 +157,7 @@ func TestStore_Decide_repeated_key(t *testing.T) {
 	check("outcomes after a restart")
 
 	// Within one batch, a refused edit doesn't use its key up.
-	outcomes, err := s.Decide(edits(s, `CREATE x {"name":"n1","host":"h","port":1}`, `CREATE x {"name":"n3","host":"h","port":1}`, `CREATE x {"name":"n4","host":"h","port":1}`))
+	outcomes, err := s.Decide(edits(s, `CREATE x {"name":"n1","host":"h","port":1}`, `CREATE x {"name":"n3","host":"h","port":1}`, `CREATE x {"name":"n3","host":"h","port":1}`))
 	ok(t, err)
 	refuses(t, outcomes[0].Err, awa.ErrNameTaken)
 	equal(t, "second and third", inJSON(t, outcomes[1]), inJSON(t, outcomes[2]))
@@ -174,7 +176,7 @@ func TestStore_Decide_forgets_keys_after_the_window(t *testing.T) {
 		}
 		ok(t, s.Apply(changes))
 	}
-	decide(t, s, `CREATE first {"name":"n1","host":"h","port":1}`, update("second"))
+	decide(t, s, `CREATE - {"name":"n1","host":"h","port":1}`, update("first"), update("second"))
 	filler(window / 2)
 	decide(t, s, update("third"))
 	filler(window/2 - 3)
@@ -183,19 +185,19 @@ func TestStore_Decide_forgets_keys_after_the_window(t *testing.T) {
 		return decide(t, s, update(key))[0].Change.ID
 	}
 	for range 2 { // the second time after a restart
-		equal(t, "state", s.State(), window)
-		equal(t, "remembered at the last moment", repeated("first"), 1)
+		equal(t, "state", s.State(), window+1)
+		equal(t, "remembered at the last moment", repeated("first"), 2)
 		ok(t, s.Close())
 		s = open(t, s.path)
 	}
 	filler(1)
 	ok(t, s.Close())
 	s = open(t, s.path)
-	equal(t, "remembered at the last moment", repeated("second"), 2)
-	equal(t, "forgotten", repeated("first"), window+2)
-	equal(t, "remembered anew", repeated("first"), window+2)
-	equal(t, "forgotten", repeated("second"), window+3)
-	equal(t, "remembered", repeated("third"), window/2+3)
+	equal(t, "remembered at the last moment", repeated("second"), 3)
+	equal(t, "forgotten", repeated("first"), window+3)
+	equal(t, "remembered anew", repeated("first"), window+3)
+	equal(t, "forgotten", repeated("second"), window+4)
+	equal(t, "remembered", repeated("third"), window/2+4)
 }
 
 func TestStore_Apply(t *testing.T) {
@@ -212,7 +214,7 @@ func TestStore_Apply(t *testing.T) {
 			equal(t, "applied", s.Meta().Index, uint64(i+1))
 		}
 		equal(t, "nodes", s.Nodes(), from.Nodes())
-		equal(t, "a key that came with a change", decide(t, s, `DELETE d {"id":1}`)[0].Change.ID, 4)
+		equal(t, "a key that came with a change", decide(t, s, `DELETE d {"id":2}`)[0].Change.ID, 4)
 	})
 	t.Run("all in one transaction, some twice", func(t *testing.T) {
 		s := founded(t)

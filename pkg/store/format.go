@@ -45,6 +45,7 @@ type changeValue struct {
 	Index  uint64     `json:"index,omitempty"`
 	Term   uint64     `json:"term,omitempty"`
 	Key    string     `json:"key,omitempty"`
+	Asked  string     `json:"asked,omitempty"` // see awa.Change
 }
 
 func allBuckets() []string {
@@ -64,7 +65,7 @@ func parseIDKey(key []byte) (uint64, error) {
 }
 
 func encodeChange(c awa.Change) ([]byte, error) {
-	return json.Marshal(changeValue{c.Action, c.Data, c.Index, c.Term, c.Key})
+	return json.Marshal(changeValue{c.Action, c.Data, c.Index, c.Term, c.Key, c.Asked})
 }
 
 func decodeChange(id uint64, value []byte) (awa.Change, error) {
@@ -72,7 +73,7 @@ func decodeChange(id uint64, value []byte) (awa.Change, error) {
 	if err := json.Unmarshal(value, &v); err != nil {
 		return awa.Change{}, fmt.Errorf("change %d can't be read: %w", id, err)
 	}
-	return awa.Change{ID: id, Action: v.Action, Data: v.Data, Index: v.Index, Term: v.Term, Key: v.Key}, nil
+	return awa.Change{ID: id, Action: v.Action, Data: v.Data, Index: v.Index, Term: v.Term, Key: v.Key, Asked: v.Asked}, nil
 }
 
 // putMeta writes what differs from what is there; next is the next node id.
