@@ -33,11 +33,12 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	if err := forget(list, dir); err != nil {
 		return err
 	}
-	// Raft goes on after the newest entry that the list has seen, in a term
-	// that nobody has voted in.
+	// The history is new, and so is Raft's log: the places that the changes had
+	// in another one mean nothing in it. The term is one that nobody has voted in.
+	set.Changes = slices.Clone(set.Changes)
 	index, term := uint64(1), uint64(1)
-	for _, c := range set.Changes {
-		index, term = max(index, c.Index+1), max(term, c.Term+1)
+	for i := range set.Changes {
+		set.Changes[i].Index, set.Changes[i].Term = 0, 0
 	}
 	disk := raftLog{disk: list, fail: func(error) {}}
 	if old, err := disk.GetUint64([]byte("CurrentTerm")); err == nil {
@@ -54,7 +55,10 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	if err != nil {
 		return fmt.Errorf("write the first snapshot: %w", err)
 	}
-	head := snapshotHead{1, set.Cluster, set.History, uint64(len(set.Changes)), voterSet(index, config.Servers)}
+	head := snapshotHead{
+		Version: 1, Cluster: set.Cluster, History: set.History, State: uint64(len(set.Changes)),
+		Voters: voterSet(index, config.Servers), Index: index, Term: term,
+	}
 	err = writeSnapshot(sink, head, func(at uint64) ([]awa.Change, error) { return set.Changes[at:], nil })
 	if err != nil {
 		return errors.Join(fmt.Errorf("write the first snapshot: %w", err), sink.Cancel())

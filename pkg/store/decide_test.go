@@ -174,7 +174,7 @@ func TestStore_Decide_forgets_keys_after_the_window(t *testing.T) {
 		for i := range changes {
 			changes[i] = awa.Change{ID: s.State() + 1 + uint64(i), Action: awa.Update, Data: `{"id":1,"name":"n1","host":"h","port":"1"}`}
 		}
-		ok(t, s.Apply(changes))
+		ok(t, s.Prove(changes, 0, 0))
 	}
 	decide(t, s, `CREATE - {"name":"n1","host":"h","port":1}`, update("first"), update("second"))
 	filler(window / 2)
@@ -211,9 +211,11 @@ func TestStore_Apply(t *testing.T) {
 		for i, c := range all {
 			ok(t, s.Apply([]awa.Change{c}))
 			equal(t, "state", s.State(), c.ID)
-			equal(t, "applied", s.Meta().Index, uint64(i+1))
+			equal(t, "applied", s.Meta().Index, 0)
+			equal(t, "highest place", s.high, place{uint64(i + 1), 3})
 		}
 		equal(t, "nodes", s.Nodes(), from.Nodes())
+		ok(t, s.Prove(all, 4, 3))
 		equal(t, "a key that came with a change", decide(t, s, `DELETE d {"id":2}`)[0].Change.ID, 4)
 	})
 	t.Run("all in one transaction, some twice", func(t *testing.T) {
@@ -223,17 +225,6 @@ func TestStore_Apply(t *testing.T) {
 		equal(t, "transactions", n, 1)
 		equal(t, "transactions of a repetition", transactions(t, s, func() { ok(t, s.Apply(all)) }), 0)
 		equal(t, "nodes", reopen(t, s).Nodes(), from.Nodes())
-	})
-	t.Run("the log index does not go back", func(t *testing.T) {
-		s := founded(t)
-		ok(t, s.setMeta(func(m *awa.Meta) bool { m.Index, m.Term = 2, 9; return true }))
-		ok(t, s.Apply(all[:1]))
-		equal(t, "applied", [2]uint64{s.Meta().Index, s.Meta().Term}, [2]uint64{2, 9})
-		ok(t, s.Apply(all[1:3]))
-		equal(t, "applied", [2]uint64{s.Meta().Index, s.Meta().Term}, [2]uint64{3, 3})
-		_, err := s.Decide([]awa.Entry{{Index: 3, Edit: edits(s, createNode(7))[0].Edit}})
-		ok(t, err)
-		equal(t, "state after a replay of what was pushed", s.State(), 3)
 	})
 	t.Run("refused, and nothing applied", func(t *testing.T) {
 		other := func(f func(c *awa.Change)) []awa.Change {

@@ -21,8 +21,8 @@ type repetition struct {
 
 // An edit under a used key is answered as the first one when it is the same
 // edit, however it was written and whenever it came, and else refused: on the
-// agent that decided it, after a restart, on one that learned of the change
-// from another agent, and on a file that an older program wrote.
+// agent that decided it, after a restart, and on one that has the
+// change from a program that keeps no fingerprints.
 func TestStore_Decide_keyUsedAgain(t *testing.T) {
 	const label = `"labels":{"rack":"7","row":"b"}`
 	create := `{"name":"x","host":"h","port":1,` + label + `,"maintenance":"2026-11-23T18:00:00Z","reason":"disk","by":"me"}`
@@ -103,9 +103,9 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 			for i := range all {
 				all[i].Asked = "" // as /sync hands it on
 			}
-			ok(t, told.Apply(all))
-			check(told, "where it was learned", true)
-			check(reopen(t, told), "where it was learned, after a restart", true)
+			ok(t, told.Prove(all, 2, 3))
+			check(told, "where it came with a snapshot", true)
+			check(reopen(t, told), "the same, after a restart", true)
 		})
 	}
 }
