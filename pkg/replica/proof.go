@@ -76,7 +76,7 @@ func (o *order) examine(snaps *snapshotFiles) error {
 		return err
 	}
 	if held.Index > voters.Index {
-		o.log.Warn("the voters on disk are not those of the voters' log, as a lying agent could have it for a program of before: they were replaced", "index", held.Index, "was", held.UIDs, "is", voters.UIDs)
+		o.log.Warn("the voters on disk are not in the voters' log, as others could have it for a program of before: they were replaced by those that are", "index", held.Index, "was", held.UIDs, "is", voters.UIDs)
 	}
 	return list.ResetVoters(voters)
 }
