@@ -33,12 +33,16 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	if err := forget(list, dir); err != nil {
 		return err
 	}
-	// The history is new, and so is Raft's log: the places that the changes had
-	// in another one mean nothing in it. The term is one that nobody has voted in.
+	// Raft goes on after the newest entry that the list has seen, in a term
+	// that nobody has voted in. A place that no log has reached was forged.
 	set.Changes = slices.Clone(set.Changes)
 	index, term := uint64(1), uint64(1)
-	for i := range set.Changes {
-		set.Changes[i].Index, set.Changes[i].Term = 0, 0
+	for i, c := range set.Changes {
+		if c.Index >= noPlace || c.Term >= noPlace {
+			set.Changes[i].Index, set.Changes[i].Term = 0, 0
+			continue
+		}
+		index, term = max(index, c.Index+1), max(term, c.Term+1)
 	}
 	disk := raftLog{disk: list, fail: func(error) {}}
 	if old, err := disk.GetUint64([]byte("CurrentTerm")); err == nil {
@@ -74,6 +78,10 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	}
 	return list.Found(set.Cluster, set.History, set.Changes)
 }
+
+// noPlace is an index or a term that no Raft log comes to, at a million entries
+// a second, in a hundred thousand years.
+const noPlace = 1 << 62
 
 // forget drops what an attempt to found a list may have left of Raft: it
 // must not lead a list that is joined later.
