@@ -35,6 +35,10 @@ type Change struct {
 	Index, Term uint64
 	// Key is the edit's idempotency key, "" for none.
 	Key string
+	// Asked is the fingerprint of the edit that was asked for (Edit.Asked). It
+	// is "" in a change that was learned from another agent or made by an older
+	// program.
+	Asked string `json:",omitempty"`
 }
 
 // Edit is a change that somebody asks for: it has no id yet, and its data may

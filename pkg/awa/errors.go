@@ -16,6 +16,8 @@ const (
 	ErrUnknownNode Code = "unknown_node"
 	// ErrConflict: the node was changed since the caller read it.
 	ErrConflict Code = "conflict"
+	// ErrKeyReused: the idempotency key was used for another edit before.
+	ErrKeyReused Code = "key_reused"
 	// ErrGap: a change can't be applied because one before it is missing.
 	ErrGap Code = "gap"
 	// ErrNoMajority: too few voters can be reached to decide an edit.

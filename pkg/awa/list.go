@@ -212,6 +212,9 @@ func (d *Draft) Decide(e Edit, index, term uint64) (Change, Node, error) {
 		}
 	}
 	c := Change{ID: d.state + 1, Action: e.Action, Index: index, Term: term, Key: e.Key}
+	if e.Key != "" {
+		c.Asked = e.fingerprint(in)
+	}
 	n.Changed = 0
 	if c.Data, err = encodeData(e.Action, n, in.by, in.at); err != nil {
 		return Change{}, Node{}, err

@@ -132,9 +132,13 @@ type ClusterStatus struct {
 
 // Meta is what a data folder says of itself and of the list in it.
 type Meta struct {
-	Cluster     string // "" until there is a list
-	History     History
-	UID         string
-	Index, Term uint64   // of the Raft log, up to where it is applied to the list
-	Voters      VoterSet // the newest that is known
+	Cluster string // "" until there is a list
+	History History
+	UID     string
+	// Index and Term are the place in the Raft log up to which this agent's own
+	// Raft has decided the list, and State is the list's state there: 0 on an
+	// agent that was never a voter. Changes after State were learned from other
+	// agents, and are held against Raft's log once this agent takes part.
+	Index, Term, State uint64
+	Voters             VoterSet // the newest that this agent's Raft has agreed on
 }

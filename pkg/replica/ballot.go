@@ -12,8 +12,9 @@ import (
 // that is no voter any more has dropped its log, and raft would have it vote
 // for anybody. With a few such votes an agent that was away could lead by the
 // voters of the past. So an agent that has no configuration grants no vote,
-// and none grants one to a candidate whose log lacks a change that its own
-// list holds, since what is in a list was agreed on.
+// and none grants one to a candidate whose log lacks an entry that its own Raft
+// has applied, or that was in the log that it dropped. What its list has learned
+// from others does not count: it may be forged.
 type ballot struct {
 	*raft.NetworkTransport
 	list List
@@ -91,5 +92,10 @@ func (b *ballot) mayVote(term, index uint64) bool {
 		return false
 	}
 	m := b.list.Meta()
-	return term > m.Term || term == m.Term && index >= m.Index
+	dropped, at, err := floor(b.list)
+	if err != nil {
+		return false
+	}
+	after := func(t, i uint64) bool { return term > t || term == t && index >= i }
+	return after(m.Term, m.Index) && after(dropped, at)
 }

@@ -67,7 +67,7 @@ func dormant(c *awatest.Cluster, i int) error {
 	switch {
 	case err != nil:
 		return err
-	case self.Leader != c.UID(c.Leader()) || self.Voters != nil:
+	case self.Leader != c.UID(c.Leader()) || self.Leader == self.UID:
 		return fmt.Errorf("agent %d takes %q for the leader", i, self.Leader)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,9 +13,9 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// rest lets Raft lie dormant again when the newest known voters, agreed on
-// after Raft's own configuration, are without this agent: a removed voter is
-// told so by nobody else, and would stand for election for ever. Whatever was
+// rest lets Raft lie dormant again when v, voters that a majority of those in
+// Raft's own configuration says were agreed on after it, are without this
+// agent: a removed voter would stand for election for ever. Whatever was
 // agreed on with its vote is held by the voters of v, so the log may go; and
 // the snapshots must, since they may name this agent as a voter, the founder's
 // even as the only one. The term and the vote are kept, so that no vote can be
@@ -28,7 +29,13 @@ func (o *order) rest(v awa.VoterSet) error {
 		return err // it got a vote since
 	}
 	o.log.Info("this agent is no voter any more")
-	err := o.stop(10 * time.Second)
+	text, err := json.Marshal(v)
+	if err == nil {
+		err = o.cfg.List.SetStable(retiredKey, text)
+	}
+	if err == nil {
+		err = o.stop(10 * time.Second)
+	}
 	if err == nil {
 		err = o.drop(v.Index)
 	}
@@ -51,6 +58,9 @@ const droppingKey = "awa.dropping"
 func (o *order) drop(at uint64) error {
 	index, err := o.configIndex()
 	if err != nil || index >= at {
+		return err
+	}
+	if err := o.setFloor(); err != nil {
 		return err
 	}
 	return o.cfg.List.SetStable(droppingKey, []byte{1})

@@ -36,7 +36,7 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 			return id, node, nil
 		case errors.Is(err, awa.ErrUnknownOutcome):
 			unknown = err
-		case !errors.Is(err, awa.ErrNoMajority) && !errors.Is(err, awa.ErrStopping):
+		case isDecision(err), !isTransient(err) && unknown == nil:
 			return 0, awa.Node{}, err
 		}
 		if hops > 0 { // whoever passed it on tries again
@@ -47,10 +47,11 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 			continue
 		case <-patience.Done():
 		}
-		err = r.noMajority()
+		reason := r.noMajority()
 		if unknown != nil {
-			err = fault(awa.ErrUnknownOutcome, "%v (%v)", unknown, err)
+			reason = fault(awa.ErrUnknownOutcome, "%v (since then: %s)", unknown, strings.TrimPrefix(reason.Error(), refusedPrefix))
 		}
+		err = reason
 		return 0, awa.Node{}, err
 	}
 }
@@ -62,27 +63,66 @@ func (r *Replica) editOnce(ctx context.Context, e awa.Edit, hops int) (uint64, a
 		return out.Change.ID, out.Node, err
 	}
 	err := error(errNotLeader)
+	keep := func(e error) { // an unknown outcome is not lost among the refusals of the next ones
+		if !errors.Is(err, awa.ErrUnknownOutcome) {
+			err = e
+		}
+	}
 	for _, addr := range r.whoMayLead(hops) {
 		id, node, e := r.passOn(ctx, addr, e, hops+1)
 		var missing *awa.PingError
 		switch {
-		case e == nil:
+		case e == nil && id > 0:
 			if id > r.list.State() {
 				r.spread.behind(addr, id)
 			}
 			return id, node, nil
 		case errors.As(e, &missing) && missing.Stage == awa.StageReply:
-			// It was sent, and nobody knows what became of it. That answer
-			// must not be lost among the refusals of the next ones.
-			err = fault(awa.ErrUnknownOutcome, "it is not known whether the edit was made (%v): repeat it with the same Idempotency-Key, or read the list", e)
+			err = unknownOutcome(e) // it was sent, and nobody knows what became of it
 		case errors.Is(e, awa.ErrUnknownOutcome):
 			err = e
-		case errors.As(e, &missing), errors.Is(e, awa.ErrNoMajority), errors.Is(e, awa.ErrStopping), errors.Is(e, awa.ErrNotJoined):
-		default:
+		case errors.As(e, &missing), isTransient(e):
+		case isDecision(e):
 			return 0, awa.Node{}, e
+		case isRefusal(e):
+			keep(e)
+		default: // it failed over there, or answered without an id
+			err = unknownOutcome(e)
 		}
 	}
 	return 0, awa.Node{}, err
+}
+
+// unknownOutcome is the answer where an attempt may have been made.
+func unknownOutcome(cause error) error {
+	text := ""
+	if cause != nil {
+		text = fmt.Sprintf(" (%v)", cause)
+	}
+	return fault(awa.ErrUnknownOutcome, "it is not known whether the edit was made%s: repeat it with the same Idempotency-Key, or read the list", text)
+}
+
+// isDecision reports whether an error is what the voters' log made of an edit.
+// It is an answer for its key, earlier attempts included: had one of them been
+// made, the edit would have been answered as that one.
+func isDecision(err error) bool {
+	return isAny(err, awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrUnknownNode, awa.ErrConflict, awa.ErrGap, awa.ErrKeyReused)
+}
+
+// isTransient reports whether an error says that this attempt was not made,
+// and that the next one may be.
+func isTransient(err error) bool {
+	return isAny(err, awa.ErrNoMajority, awa.ErrStopping, awa.ErrStarting, awa.ErrNotJoined)
+}
+
+// isRefusal reports whether an error says that an agent did not look at the
+// edit. It proves nothing for another attempt.
+func isRefusal(err error) bool {
+	return isAny(err, awa.ErrBadInput, awa.ErrForbidden, awa.ErrOtherCluster, awa.ErrOtherHistory, awa.ErrOtherAgent)
+}
+
+func isAny(err error, codes ...awa.Code) bool {
+	return slices.ContainsFunc(codes, func(c awa.Code) bool { return errors.Is(err, c) })
 }
 
 // passOn hands the edit to another agent, and leaves time for one more.
@@ -105,7 +145,7 @@ func (r *Replica) whoMayLead(hops int) []string {
 	if hops > 0 {
 		return addrs
 	}
-	for _, uid := range r.Voters() {
+	for _, uid := range slices.Concat(r.Voters(), r.claimants()) {
 		add(uid)
 	}
 	for _, addr := range r.cfg.Contacts {
@@ -124,11 +164,14 @@ func (r *Replica) catchUp(ctx context.Context, id uint64) {
 	r.list.Wait(ctx, id)
 }
 
+// refusedPrefix begins the sentences of noMajority.
+const refusedPrefix = "the edit was refused: "
+
 // noMajority says which voters are missing, by asking them all.
 func (r *Replica) noMajority() error {
 	voters := r.Voters()
 	if len(voters) == 0 {
-		return fault(awa.ErrNoMajority, "the edit was refused: no agent that was asked knows the leader, and this one knows no voter yet")
+		return fault(awa.ErrNoMajority, refusedPrefix+"no agent that was asked knows the leader, and this one knows no voter yet")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -155,9 +198,9 @@ func (r *Replica) noMajority() error {
 	names := strings.Join(missing, ", ")
 	switch {
 	case len(voters)-len(missing) < need:
-		return fault(awa.ErrNoMajority, "the edit was refused: %d of %d voters are needed, and these do not answer: %s; bring one back, then try again", need, len(voters), names)
+		return fault(awa.ErrNoMajority, refusedPrefix+"%d of %d voters are needed, and these do not answer: %s; bring one back, then try again", need, len(voters), names)
 	case len(missing) > 0:
-		return fault(awa.ErrNoMajority, "the edit was refused: the voters have no leader yet, and these do not answer: %s; try again in a few seconds", names)
+		return fault(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet, and these do not answer: %s; try again in a few seconds", names)
 	}
-	return fault(awa.ErrNoMajority, "the edit was refused: the voters have no leader yet; try again in a few seconds")
+	return fault(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet; try again in a few seconds")
 }

@@ -117,7 +117,7 @@ func knowsTwoVoters(t *testing.T, net Peers) *Replica {
 		List: st, Peers: net, Dir: "unused", Instance: "this",
 		Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
 	})
-	r.learn(uids[0], awa.VoterSet{Index: 1, Term: 1, UIDs: uids})
+	r.learn(awa.Self{UID: uids[0], Leader: uids[0], Voters: &awa.VoterSet{Index: 1, Term: 1, UIDs: uids}})
 	return r
 }
 
@@ -125,5 +125,67 @@ func TestEdit_NotJoined(t *testing.T) {
 	r := New(Config{List: openList(t), Peers: &others{}, Log: slog.New(slog.DiscardHandler)})
 	if _, _, err := r.Edit(t.Context(), awa.Edit{}, 0); !errors.Is(err, awa.ErrNotJoined) {
 		t.Errorf("an edit at an agent without a list gave %v", err)
+	}
+}
+
+// Whatever comes back after an attempt that may have been made: only the
+// voters' own decision is a plain answer.
+func TestEdit_AfterALostAnswer(t *testing.T) {
+	leader, voter := "10.0.0.1:1", "10.0.0.1:2"
+	lost := &awa.PingError{Stage: awa.StageReply, Err: context.DeadlineExceeded}
+	refusals := map[awa.Code]bool{ // → whether it is an answer for the key
+		awa.ErrBadInput: false, awa.ErrNameTaken: true, awa.ErrUIDTaken: true, awa.ErrUnknownNode: true, awa.ErrConflict: true,
+		awa.ErrKeyReused: true, awa.ErrGap: true, awa.ErrNoMajority: false, awa.ErrUnknownOutcome: false, awa.ErrNotJoined: false,
+		awa.ErrOtherCluster: false, awa.ErrOtherHistory: false, awa.ErrOtherAgent: false, awa.ErrNoAgent: false, awa.ErrForbidden: false,
+		awa.ErrNoNodes: false, awa.ErrStarting: false, awa.ErrStopping: false, "internal": false, "too_large": false, "of_the_future": false,
+	}
+	then := map[string]error{
+		"nobody is reached":       &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")},
+		"its name can't be found": &awa.PingError{Stage: awa.StageResolve, Err: errors.New("no such host")},
+		"its key is refused":      &awa.PingError{Stage: awa.StageTLS, Err: fault(awa.ErrForbidden, "key")},
+		"lost again":              lost,
+	}
+	for code := range refusals {
+		then[string(code)] = fault(code, "refused: %s", code)
+	}
+	for name, err := range then {
+		want := awa.ErrUnknownOutcome
+		var f *awa.Fault
+		if errors.As(err, &f) && refusals[f.Code] {
+			want = f.Code
+		}
+		for where, replies := range map[string]map[string][]reply{
+			"at the same agent":  {leader: {{err: lost}, {err: err}}},
+			"at another agent":   {leader: {{err: lost}, {err: refused}}, voter: {{err: err}}},
+			"told by the leader": {leader: {{err: fault(awa.ErrUnknownOutcome, "?")}, {err: err}}},
+			"without an id":      {leader: {{id: 0}, {err: err}}},
+		} {
+			if name != "nobody is reached" && (where == "told by the leader" || where == "without an id") {
+				continue
+			}
+			t.Run(name+" "+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := knowsTwoVoters(t, &others{replies: replies})
+					_, _, got := r.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}, 0)
+					if !errors.Is(got, want) {
+						t.Errorf("the answer is %v, not %s", got, want)
+					}
+					if want == awa.ErrUnknownOutcome && name != string(awa.ErrUnknownOutcome) && where != "told by the leader" && (!strings.Contains(got.Error(), "not known whether the edit was made") || !strings.Contains(got.Error(), "Idempotency-Key")) {
+						t.Errorf("the answer does not say what to do: %v", got)
+					}
+				})
+			})
+		}
+		// Without a lost answer before, a refusal is one.
+		t.Run(name+" at first", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := knowsTwoVoters(t, &others{replies: map[string][]reply{leader: {{err: err}}}})
+				_, _, got := r.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}, 0)
+				want := f != nil && isRefusal(err) && !errors.Is(err, awa.ErrForbidden)
+				if want && !errors.Is(got, f.Code) {
+					t.Errorf("the answer is %v, not %v", got, err)
+				}
+			})
+		})
 	}
 }

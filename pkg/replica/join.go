@@ -34,9 +34,14 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 		return err
 	}
 	// Raft goes on after the newest entry that the list has seen, in a term
-	// that nobody has voted in.
+	// that nobody has voted in. A place that no log has reached was forged.
+	set.Changes = slices.Clone(set.Changes)
 	index, term := uint64(1), uint64(1)
-	for _, c := range set.Changes {
+	for i, c := range set.Changes {
+		if c.Index >= noPlace || c.Term >= noPlace {
+			set.Changes[i].Index, set.Changes[i].Term = 0, 0
+			continue
+		}
 		index, term = max(index, c.Index+1), max(term, c.Term+1)
 	}
 	disk := raftLog{disk: list, fail: func(error) {}}
@@ -54,7 +59,10 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	if err != nil {
 		return fmt.Errorf("write the first snapshot: %w", err)
 	}
-	head := snapshotHead{1, set.Cluster, set.History, uint64(len(set.Changes)), voterSet(index, config.Servers)}
+	head := snapshotHead{
+		Version: 1, Cluster: set.Cluster, History: set.History, State: uint64(len(set.Changes)),
+		Voters: voterSet(index, config.Servers), Index: index, Term: term,
+	}
 	err = writeSnapshot(sink, head, func(at uint64) ([]awa.Change, error) { return set.Changes[at:], nil })
 	if err != nil {
 		return errors.Join(fmt.Errorf("write the first snapshot: %w", err), sink.Cancel())
@@ -70,6 +78,10 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	}
 	return list.Found(set.Cluster, set.History, set.Changes)
 }
+
+// noPlace is an index or a term that no Raft log comes to, at a million entries
+// a second, in a hundred thousand years.
+const noPlace = 1 << 62
 
 // forget drops what an attempt to found a list may have left of Raft: it
 // must not lead a list that is joined later.

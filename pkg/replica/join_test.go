@@ -90,3 +90,26 @@ func TestMeet_AnotherCluster(t *testing.T) {
 		t.Errorf("it met another cluster's agent with %v", err)
 	}
 }
+
+// A list with a forged place in the log founds a log that has room for edits.
+func TestFound_ForgedPlaces(t *testing.T) {
+	for _, index := range []uint64{7, noPlace - 1, noPlace, 1<<64 - 1} {
+		st := openList(t)
+		dir := t.TempDir()
+		changes := listOf(t, 3)
+		changes[1].Index, changes[1].Term = index, 3
+		if err := Found(st, dir, awa.ChangeSet{Cluster: "c", History: testHistory, State: 3, Changes: changes}); err != nil {
+			t.Fatal(err)
+		}
+		o := newTestOrder(t, st, dir)
+		start(t, o)
+		eventually(t, "it leads", o.isLeader)
+		ctx, cancel := context.WithTimeout(t.Context(), editPatience)
+		out, err := o.propose(ctx, awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`), Key: "k"})
+		cancel()
+		if want := index + 1; err != nil || out.Change.ID != 4 || index < noPlace && out.Change.Index <= want {
+			t.Errorf("with index %d the edit gave %+v, %v", index, out.Change, err)
+		}
+		stop(t, o)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync/atomic"
 
 	"github.com/goccy/go-json"
@@ -18,9 +19,11 @@ import (
 // nothing.
 type machine struct {
 	list   List
-	fail   func(error)        // stops the agent
-	voters func(awa.VoterSet) // told of each committed configuration
-	broken atomic.Bool        // the disk failed: nothing may be applied any more
+	fail   func(error)               // stops the agent
+	voters func(awa.VoterSet)        // told of each committed configuration
+	opened func() *raft.SnapshotMeta // the snapshot that was opened last; nil: not known
+	log    *slog.Logger
+	broken atomic.Bool // the disk failed: nothing may be applied any more
 }
 
 // command is an entry of Raft's log, in JSON. Version 1.
@@ -36,8 +39,26 @@ func encodeCommand(e awa.Edit) ([]byte, error) {
 	return json.Marshal(command{e.Action, json.RawMessage(e.Data), e.Key, e.ID, e.IfChanged})
 }
 
+// decodeEntry reads an entry of Raft's log; ok is false when it is not an edit.
+func decodeEntry(l *raft.Log) (e awa.Entry, ok bool) {
+	var c command
+	if json.Unmarshal(l.Data, &c) != nil {
+		return awa.Entry{}, false
+	}
+	edit := awa.Edit{Action: c.Action, Data: []byte(c.Data), Key: c.Key, ID: c.ID, IfChanged: c.IfChanged}
+	return awa.Entry{Index: l.Index, Term: l.Term, Edit: edit}, true
+}
+
+// tellDropped logs when changes had to give way to what Raft has, since before
+// so many had.
+func (m *machine) tellDropped(before uint64) {
+	if n := m.list.Dropped() - before; n > 0 {
+		m.log.Error("the list held changes that the voters never agreed on: they were dropped, and the list is now that of the voters", "changes", n, "state", m.list.State())
+	}
+}
+
 // errBroken answers edits after the disk failed.
-var errBroken = fault(awa.ErrStopping, "this agent's disk failed, so it stops: the edit may or may not have been made")
+var errBroken = fault(awa.ErrUnknownOutcome, "it is not known whether the edit was made, since this agent's disk failed and it stops: repeat it with the same Idempotency-Key at another agent, or read the list there")
 
 // Apply implements raft.FSM.
 func (m *machine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0] }
@@ -52,17 +73,18 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 			m.StoreConfiguration(l.Index, raft.DecodeConfiguration(l.Data))
 			continue
 		}
-		var c command
-		if err := json.Unmarshal(l.Data, &c); err != nil {
+		e, ok := decodeEntry(l)
+		if !ok {
 			answers[i] = awa.Outcome{Err: fault(awa.ErrBadInput, "entry %d of the voters' log is no edit", l.Index)}
 			continue
 		}
-		entries = append(entries, awa.Entry{Index: l.Index, Term: l.Term, Edit: awa.Edit{Action: c.Action, Data: []byte(c.Data), Key: c.Key, ID: c.ID, IfChanged: c.IfChanged}})
+		entries = append(entries, e)
 		at = append(at, i)
 	}
 	if len(entries) == 0 {
 		return answers
 	}
+	defer m.tellDropped(m.list.Dropped())
 	var outcomes []awa.Outcome
 	err := error(errBroken)
 	if !m.broken.Load() {
@@ -107,13 +129,17 @@ type snapshotHead struct {
 	// Voters are those that were agreed on last: raft doesn't tell the state
 	// machine of a configuration that comes with a snapshot.
 	Voters awa.VoterSet `json:"voters"`
+	// Index and Term are the place in Raft's log where the list had this state:
+	// it may be further than Raft says. Older programs don't write them.
+	Index uint64 `json:"index,omitempty"`
+	Term  uint64 `json:"term,omitempty"`
 }
 
 // snapshot is the list up to a state. Since changes never change, it needs no
 // copy: it is read from the list when Raft writes it.
 type snapshot struct {
-	list  List
-	state uint64
+	list List
+	meta awa.Meta
 }
 
 // Snapshot implements raft.FSM.
@@ -121,7 +147,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if m.broken.Load() {
 		return nil, errBroken
 	}
-	return &snapshot{m.list, m.list.State()}, nil
+	return &snapshot{m.list, m.list.Meta()}, nil
 }
 
 // Persist implements raft.FSMSnapshot.
@@ -139,9 +165,10 @@ func (s *snapshot) Release() {}
 const page = 4096
 
 func (s *snapshot) write(to io.Writer) error {
-	m := s.list.Meta()
-	return writeSnapshot(to, snapshotHead{1, m.Cluster, m.History, s.state, m.Voters}, func(at uint64) ([]awa.Change, error) {
-		return s.list.Changes(at, int(min(page, s.state-at)))
+	m := s.meta
+	head := snapshotHead{Version: 1, Cluster: m.Cluster, History: m.History, State: m.State, Voters: m.Voters, Index: m.Index, Term: m.Term}
+	return writeSnapshot(to, head, func(at uint64) ([]awa.Change, error) {
+		return s.list.Changes(at, int(min(page, m.State-at)))
 	})
 }
 
@@ -167,8 +194,8 @@ func writeSnapshot(to io.Writer, head snapshotHead, after func(state uint64) ([]
 	return w.Flush()
 }
 
-// Restore implements raft.FSM: it adds what the list lacks. A list that is
-// ahead of the snapshot stays as it is.
+// Restore implements raft.FSM: it adds what Raft has not decided here yet. A
+// list that Raft has brought further than the snapshot stays as it is.
 func (m *machine) Restore(from io.ReadCloser) error {
 	defer from.Close()
 	d := json.NewDecoder(bufio.NewReader(from))
@@ -180,24 +207,61 @@ func (m *machine) Restore(from io.ReadCloser) error {
 	if head.Version != 1 || head.Cluster != meta.Cluster || head.History != meta.History {
 		return fmt.Errorf("the snapshot (version %d, cluster %s, history %s) is not of this list (cluster %s, history %s)", head.Version, head.Cluster, head.History, meta.Cluster, meta.History)
 	}
+	defer m.tellDropped(m.list.Dropped())
 	var batch []awa.Change
-	for i := uint64(1); i <= head.State && m.list.State() < head.State; i++ {
-		var c awa.Change
-		if err := d.Decode(&c); err != nil {
+	var last awa.Change
+	if meta.State > head.State {
+		head.State = 0 // nothing to read
+	}
+	for i := uint64(1); i <= head.State; i++ {
+		if err := d.Decode(&last); err != nil {
 			return fmt.Errorf("read change %d of the snapshot: %w", i, err)
 		}
-		if c.ID > m.list.State() {
-			batch = append(batch, c)
+		if last.ID != i {
+			return fmt.Errorf("change %d of the snapshot says that it is change %d", i, last.ID)
 		}
-		if len(batch) == page || i == head.State {
-			if err := m.list.Apply(batch); err != nil {
+		if i > meta.State {
+			batch = append(batch, last)
+		}
+		if len(batch) == page {
+			if err := m.list.Prove(batch, 0, 0); err != nil {
 				return fmt.Errorf("apply the snapshot: %w", err)
 			}
 			batch = nil
 		}
 	}
-	if head.Voters.Index > 0 {
-		m.voters(head.Voters)
+	index, term, voters := m.placeOf(head, last)
+	if head.State >= meta.State {
+		if err := m.list.Prove(batch, index, term); err != nil {
+			return fmt.Errorf("apply the snapshot: %w", err)
+		}
+	}
+	if voters.Index > 0 {
+		m.voters(voters)
 	}
 	return nil
 }
+
+// placeOf is the place of a snapshot in Raft's log, and the voters at it. They
+// are those of Raft's own file, which it has agreed on; what a program of
+// before wrote into the snapshot may be what a peer had told it. With its list
+// it may be ahead of Raft by what was pushed.
+func (m *machine) placeOf(head snapshotHead, last awa.Change) (index, term uint64, voters awa.VoterSet) {
+	index, term, voters = head.Index, head.Term, head.Voters
+	if m.opened == nil || m.opened() == nil {
+		return index, term, voters
+	}
+	file := m.opened()
+	voters = voterSet(file.ConfigurationIndex, file.Configuration.Servers)
+	if index == 0 {
+		index, term = file.Index, file.Term
+		if last.Index > index && last.Index-index <= pushedAhead {
+			index, term = last.Index, last.Term
+		}
+	}
+	return index, term, voters
+}
+
+// pushedAhead is how many entries the list in a snapshot of an older program
+// may be ahead of Raft. Pushes came less than a second before.
+const pushedAhead = page

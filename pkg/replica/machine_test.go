@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -21,7 +22,14 @@ func newTestMachine(t *testing.T, held []awa.Change) (*machine, *store.Store) {
 	if err := st.Found("c", testHistory, held); err != nil {
 		t.Fatal(err)
 	}
-	return &machine{list: st, fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {}}, st
+	if n := len(held); n > 0 {
+		if err := st.Prove(held, held[n-1].Index, held[n-1].Term); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &machine{
+		list: st, fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {}, log: slog.New(slog.DiscardHandler),
+	}, st
 }
 
 // command is an entry of the voters' log.
@@ -79,7 +87,7 @@ func TestMachine_DiskFails(t *testing.T) {
 	}
 	for range 2 {
 		o := m.Apply(entry(t, 5, awa.Edit{Action: awa.Create, Data: []byte(`{"name":"x","host":"h","port":"1"}`)}))
-		if !errors.Is(o.(awa.Outcome).Err, awa.ErrStopping) {
+		if !errors.Is(o.(awa.Outcome).Err, awa.ErrUnknownOutcome) {
 			t.Errorf("an edit without a disk gave %+v", o)
 		}
 	}
@@ -154,7 +162,7 @@ func TestMachine_RestoreChangesNothing(t *testing.T) {
 		"another version":     {strings.Replace(snap, `"version":1`, `"version":2`, 1), "is not of this list"},
 		"no snapshot at all":  {"", "read snapshot: EOF"},
 		"something else":      {"<html>", "read snapshot"},
-		"a change is missing": {strings.Replace(strings.Replace(snap, `"state":4`, `"state":10`, 1), `"ID":4`, `"ID":10`, 1), "read change 5"},
+		"a change is missing": {strings.Replace(strings.Replace(snap, `"state":4`, `"state":10`, 1), `"ID":4`, `"ID":10`, 1), "change 4 of the snapshot says that it is change 10"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, st := newTestMachine(t, all)

@@ -23,7 +23,10 @@ func (r *Replica) manage(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if err := r.order.rest(r.list.Meta().Voters); err != nil {
+		if err := r.retire(ctx); err != nil {
+			return err
+		}
+		if err := r.tidy(); err != nil {
 			return err
 		}
 		if now := r.Leader(); now != last {
@@ -40,6 +43,39 @@ func (r *Replica) manage(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// tidy is what a leader does about a list that is not Raft's alone.
+func (r *Replica) tidy() error {
+	rf := r.order.running()
+	if rf == nil {
+		return nil
+	}
+	// The next voters get the list with a snapshot that has all of it: what was
+	// learned by a program of before can't be made out of the log.
+	if r.order.repaired.Load() && r.Leader() != "" && rf.AppliedIndex() > 0 {
+		err := within(5*time.Second, rf.Snapshot())
+		if err == nil || errors.Is(err, raft.ErrNothingNewToSnapshot) {
+			r.order.repaired.Store(false)
+		} else {
+			r.log.Info("a snapshot could not be made, trying again", "error", err)
+		}
+	}
+	if m := r.list.Meta(); !r.IsLeader() || m.State == r.list.State() {
+		return nil
+	}
+	// All that was decided before it led is applied after a barrier.
+	if within(r.cfg.Timing.Heartbeat, rf.Barrier(r.cfg.Timing.Heartbeat)) != nil || !r.IsLeader() {
+		return nil
+	}
+	before := r.list.Dropped()
+	if err := r.list.DropLearned(); err != nil {
+		return fmt.Errorf("write the node list: %w", err)
+	}
+	if n := r.list.Dropped() - before; n > 0 {
+		r.log.Error("the list held changes that the voters never agreed on: they were dropped, and the list is now that of the voters", "changes", n, "state", r.list.State())
+	}
+	return nil
 }
 
 func (r *Replica) logLeader(uid string) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -27,6 +28,9 @@ type order struct {
 	raft    *raft.Raft // nil while stopped
 	streams *streams
 	trans   *ballot
+	started time.Time
+
+	repaired atomic.Bool // examine has brought the applied index back
 }
 
 func newOrder(cfg Config, addr func(string) (string, bool)) *order {
@@ -48,10 +52,15 @@ func (o *order) start() error {
 		return err
 	}
 	log := newRaftLogger(o.log)
-	snaps, err := openSnapshots(o.cfg.Dir, o.log)
+	files, err := openSnapshots(o.cfg.Dir, o.log)
 	if err != nil {
 		return err
 	}
+	snaps := &snapshotFiles{FileSnapshotStore: files}
+	if err := o.examine(snaps); err != nil {
+		return err
+	}
+	o.started = time.Now()
 	o.streams = newStreams(o.uid, o.dial)
 	o.trans = newBallot(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: o.streams, MaxPool: 3, Timeout: 5 * time.Second, Logger: log,
@@ -61,7 +70,7 @@ func (o *order) start() error {
 	if err != nil {
 		return err
 	}
-	m := &machine{list: o.cfg.List, fail: o.fail, voters: o.agreed}
+	m := &machine{list: o.cfg.List, fail: o.fail, voters: o.agreed, opened: snaps.last.Load, log: o.log}
 	o.raft, err = raft.NewRaft(raftConfig(o.uid, o.cfg.Timing, log), m, cache, disk, snaps, o.trans)
 	if err != nil {
 		o.trans.Close()
@@ -294,11 +303,11 @@ func (o *order) propose(ctx context.Context, e awa.Edit) (awa.Outcome, error) {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
 		return awa.Outcome{}, errNotLeader
 	default: // leadership lost, shutdown, time ran out
-		return awa.Outcome{}, fault(awa.ErrUnknownOutcome, "it is not known whether the edit was made (%v): repeat it with the same Idempotency-Key, or read the list", err)
+		return awa.Outcome{}, unknownOutcome(err)
 	}
 	out, ok := f.Response().(awa.Outcome)
 	if !ok || out.Err == nil && out.Change.ID == 0 {
-		return awa.Outcome{}, fault(awa.ErrUnknownOutcome, "it is not known whether the edit was made: repeat it with the same Idempotency-Key, or read the list")
+		return awa.Outcome{}, unknownOutcome(nil)
 	}
 	return out, out.Err
 }

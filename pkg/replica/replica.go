@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,13 +35,28 @@ type List interface {
 	Found(cluster string, h awa.History, changes []awa.Change) error
 	// Decide turns edits into changes, all in one transaction.
 	Decide([]awa.Entry) ([]awa.Outcome, error)
-	// Apply takes decided changes; those that are held already do nothing.
+	// Apply takes changes that were learned from others; those that are held
+	// already do nothing.
 	Apply([]awa.Change) error
+	// Prove takes changes of a snapshot of Raft's, the last ones with its place.
+	Prove(changes []awa.Change, index, term uint64) error
+	// DecideEarly decides entries of the own log if they come to that change.
+	DecideEarly(entries []awa.Entry, want awa.Change) (bool, error)
+	// DropLearned drops what Raft has not decided.
+	DropLearned() error
+	// Dropped is how many learned changes had to give way since the start.
+	Dropped() uint64
+	// Unprove makes all of the list count as learned.
+	Unprove() error
+	// Bound brings an applied index above last back, to floor or higher.
+	Bound(floor, last uint64) (bool, error)
 	Changes(since uint64, limit int) ([]awa.Change, error)
 	// Wait returns when the state is reached or ctx ends.
 	Wait(ctx context.Context, state uint64) error
 	// SetVoters keeps the set unless a newer one is known.
 	SetVoters(awa.VoterSet) error
+	// ResetVoters keeps the set whatever is known.
+	ResetVoters(awa.VoterSet) error
 }
 
 // Log is the disk of a voter: opaque entries by index, and a few values.
@@ -150,23 +166,20 @@ type Replica struct {
 	order  *order
 	spread *spread
 
-	mu     sync.Mutex
-	leader leaderHint
-	moved  map[string]string // uid → address, of agents met elsewhere than the list says
-}
+	mu    sync.Mutex
+	views map[string]view   // by uid, of agents on the list: who leads, as they say
+	moved map[string]string // uid → address, of agents met elsewhere than the list says
 
-// leaderHint is the leader as other agents tell of it.
-type leaderHint struct {
-	uid  string
-	term uint64
+	asked time.Time // when the other voters were asked last whether this one is none any more
 }
 
 // New makes a Replica; it starts nothing.
 func New(cfg Config) *Replica {
 	cfg.Timing = cfg.Timing.withDefaults()
-	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, moved: map[string]string{}}
+	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{}, moved: map[string]string{}}
 	r.order = newOrder(cfg, r.addr)
 	r.spread = newSpread(cfg, r.uid, r.IsLeader)
+	r.spread.leader, r.spread.take = r.leaderAddr, r.take
 	return r
 }
 
@@ -204,18 +217,28 @@ func (r *Replica) HandOver() { r.order.handOver() }
 // IsLeader tells whether this agent is the leader.
 func (r *Replica) IsLeader() bool { return r.order.isLeader() }
 
-// Leader is the uid of the leader as far as known, "" for none.
+// Leader is the uid of the leader as far as known, "" for none. A voter knows
+// it from Raft, others from what the agents say.
 func (r *Replica) Leader() string {
 	if uid, voting := r.order.leader(); voting {
 		return uid
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.leader.uid
+	uid, _ := r.claim()
+	return uid
 }
 
-// Voters are the uids of the voters as far as known.
-func (r *Replica) Voters() []string { return r.list.Meta().Voters.UIDs }
+// Voters are the uids of the voters as far as known: those of Raft on a voter,
+// and on others those that the leader tells.
+func (r *Replica) Voters() []string {
+	own := r.list.Meta().Voters.UIDs
+	if slices.Contains(own, r.uid) {
+		return own
+	}
+	if _, voters := r.claim(); len(voters) > 0 {
+		return voters
+	}
+	return own
+}
 
 // Describe fills in what a ping tells of the replication.
 func (r *Replica) Describe(self *awa.Self) {
@@ -223,9 +246,11 @@ func (r *Replica) Describe(self *awa.Self) {
 	self.UID, self.Cluster, self.History, self.State = m.UID, m.Cluster, m.History, r.list.State()
 	self.Leader = r.Leader()
 	self.LogIndex = r.order.lastIndex()
-	if r.IsLeader() {
-		v := m.Voters
-		v.Term = r.order.term()
+	if v := m.Voters; v.Index > 0 {
+		v.Term = 0
+		if r.IsLeader() {
+			v.Term = r.order.term()
+		}
 		self.Voters = &v
 	}
 }
@@ -244,9 +269,7 @@ func (r *Replica) Answered(addr string, self awa.Self) {
 		return
 	}
 	r.met(self.UID, addr)
-	if v := self.Voters; v != nil && self.Leader == self.UID {
-		r.learn(self.UID, *v)
-	}
+	r.learn(self)
 	if self.State > r.list.State() {
 		r.spread.behind(addr, self.State)
 	}
@@ -292,35 +315,74 @@ func (r *Replica) behind(from awa.Caller, state uint64) {
 	}
 }
 
-// learn takes what a leader says of itself and its voters.
-func (r *Replica) learn(uid string, v awa.VoterSet) {
-	r.mu.Lock()
-	if v.Term >= r.leader.term {
-		r.leader = leaderHint{uid, v.Term}
+// Push takes news of a decided change from another agent. applied is false when
+// it was held already; awa.ErrGap says that the agent will get what it lacks by
+// itself. A push is not believed: a leader refuses it, a voter looks for the
+// change in its own log, and others ask the leader.
+func (r *Replica) Push(from awa.Caller, c awa.Change) (applied bool, err error) {
+	switch {
+	case r.list.Meta().Cluster == "":
+		return false, notJoined()
+	case r.IsLeader():
+		return false, fault(awa.ErrConflict, "this agent is the leader: it decides the changes and takes none from others, nothing was changed")
+	case c.ID <= r.list.State():
+		return false, r.list.Apply([]awa.Change{c}) // says whether it is the same
+	case r.order.fed():
+		return r.pushToVoter(c)
 	}
-	r.mu.Unlock()
-	if v.Index <= r.list.Meta().Voters.Index {
-		return
+	next := r.list.State() + 1
+	r.behind(from, c.ID)
+	if c.ID == next {
+		ctx, cancel := context.WithTimeout(context.Background(), newsWithin)
+		defer cancel()
+		if r.list.Wait(ctx, c.ID) == nil {
+			return true, nil
+		}
 	}
-	if err := r.list.SetVoters(v); err != nil {
-		r.log.Error("can't keep the voters on disk", "error", err)
+	return false, fault(awa.ErrGap, "change %d does not follow state %d here, or the leader was not asked for it yet: this agent fetches what it lacks", c.ID, next-1)
+}
+
+const (
+	// newsWithin is how long a push waits until the leader was asked for the
+	// change. It must be below Timing.Push.
+	newsWithin = 400 * time.Millisecond
+	// entryWithin is how long a push to a voter waits for the entry, which the
+	// leader sends at the same time by another connection.
+	entryWithin = 50 * time.Millisecond
+)
+
+// pushToVoter looks for the change in this agent's own log.
+func (r *Replica) pushToVoter(c awa.Change) (bool, error) {
+	for end := time.Now().Add(entryWithin); ; {
+		done, err := r.order.early(c)
+		switch {
+		case err != nil:
+			return false, err
+		case done || r.list.State() >= c.ID: // Raft was faster
+			return true, nil
+		case time.Now().After(end) || c.Index > r.order.lastIndex()+earlyEntries:
+			return false, fault(awa.ErrGap, "the log of this voter does not hold change %d at index %d: nothing was changed, it gets its changes by Raft", c.ID, c.Index)
+		}
+		time.Sleep(2 * time.Millisecond)
 	}
 }
 
-// Push takes a decided change from another agent. applied is false when it
-// was held already; awa.ErrGap says that the agent will ask for what it lacks.
-func (r *Replica) Push(from awa.Caller, c awa.Change) (applied bool, err error) {
-	if r.list.Meta().Cluster == "" {
-		return false, notJoined()
-	}
+// take takes changes that another agent was asked for, and reports how far the
+// list has come. A voter believes its own log alone.
+func (r *Replica) take(changes []awa.Change) (int, error) {
 	before := r.list.State()
-	if err = r.list.Apply([]awa.Change{c}); err == nil {
-		return c.ID > before, nil
+	switch {
+	case r.IsLeader():
+		return 0, nil
+	case r.order.fed():
+		for _, c := range slices.Backward(changes) {
+			if done, err := r.order.early(c); done || err != nil {
+				return int(r.list.State() - before), err
+			}
+		}
+		return 0, nil
 	}
-	if errors.Is(err, awa.ErrGap) {
-		r.behind(from, c.ID)
-	}
-	return false, err
+	return len(changes), r.list.Apply(changes)
 }
 
 // AcceptRaft says why an agent may not open a Raft stream to this one.
@@ -338,7 +400,9 @@ func (r *Replica) addr(uid string) (string, bool) {
 	r.mu.Lock()
 	addr, ok := r.moved[uid]
 	r.mu.Unlock()
-	if ok {
+	// Whoever answers elsewhere under its uid counts only while it does not
+	// answer where the list says.
+	if ok && !r.cfg.Seen()[uid].Online {
 		return addr, true
 	}
 	return r.listed(uid)

@@ -21,20 +21,28 @@ type spread struct {
 	uid      string
 	isLeader func() bool
 	seen     func() map[string]Seen
-	timeout  time.Duration // of one push
+	leader   func() string                           // the leader's address, "" when it is not known
+	take     func(changes []awa.Change) (int, error) // how many of them the list has now
+	timeout  time.Duration                           // of one push
 	inFlight *semaphore.Weighted
 
-	ahead chan hint // capacity 1: the newest hint that somebody is ahead
+	wake chan struct{} // capacity 1: there are hints
 
-	mu   sync.Mutex
-	busy map[string]bool // addresses with a push under way
+	mu    sync.Mutex
+	busy  map[string]bool      // addresses with a push under way
+	hints map[string]uint64    // address → the state that it is said to hold
+	idle  map[string]time.Time // addresses that were asked and had nothing, or did not answer
 }
 
-// hint says that an agent holds a state.
-type hint struct {
-	addr  string
-	state uint64
-}
+const (
+	// maxHints bounds how many agents are known to be ahead at a time.
+	maxHints = 16
+	// idleFor is how long an agent is not asked again that was said to be ahead
+	// and had nothing, or did not answer. The leader is always asked.
+	idleFor = 10 * time.Second
+	// hedge is how long one agent is waited for before the next is asked too.
+	hedge = 2 * time.Second
+)
 
 // pushesInFlight bounds how many pushes are under way at a time.
 const pushesInFlight = 64
@@ -43,21 +51,65 @@ func newSpread(cfg Config, uid string, isLeader func() bool) *spread {
 	return &spread{
 		list: cfg.List, peers: cfg.Peers, log: cfg.Log, uid: uid, isLeader: isLeader, seen: cfg.Seen, timeout: cfg.Timing.Push,
 		inFlight: semaphore.NewWeighted(pushesInFlight),
-		ahead:    make(chan hint, 1), busy: map[string]bool{},
+		wake:     make(chan struct{}, 1), busy: map[string]bool{}, hints: map[string]uint64{}, idle: map[string]time.Time{},
+		leader: func() string { return "" },
+		take:   func(changes []awa.Change) (int, error) { return len(changes), cfg.List.Apply(changes) },
 	}
 }
 
 // behind notes that another agent is ahead of this one. It never blocks.
 func (s *spread) behind(addr string, state uint64) {
-	for {
-		select {
-		case s.ahead <- hint{addr, state}:
-			return
-		case old := <-s.ahead:
-			if old.state > state {
-				addr, state = old.addr, old.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, ok := s.idle[addr]; ok && time.Since(at) < idleFor && addr != s.leader() {
+		return
+	}
+	if _, known := s.hints[addr]; !known && len(s.hints) >= maxHints {
+		return
+	}
+	s.hints[addr] = state
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// sources are the agents to ask, the leader first: nobody can be ahead of it.
+func (s *spread) sources() []string {
+	leader := s.leader()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	if leader != "" {
+		all = append(all, leader)
+	}
+	ahead := false
+	for addr, state := range s.hints { // in random order
+		if state > s.list.State() {
+			ahead = true
+			if addr != leader {
+				all = append(all, addr)
 			}
 		}
+	}
+	clear(s.hints)
+	if !ahead {
+		return nil
+	}
+	return all
+}
+
+// gaveNothing notes that an agent was asked in vain.
+func (s *spread) gaveNothing(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for other, at := range s.idle {
+		if time.Since(at) >= idleFor {
+			delete(s.idle, other)
+		}
+	}
+	if len(s.idle) < 64*maxHints {
+		s.idle[addr] = time.Now()
 	}
 }
 
@@ -70,44 +122,90 @@ func (s *spread) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case h := <-s.ahead:
-			if err := s.sync(ctx, h); err != nil && ctx.Err() == nil {
-				s.log.Warn("sync failed, the next ping tries again", "from", h.addr, "state", h.state, "error", err)
-			}
+		case <-s.wake:
+			s.catchUp(ctx, s.sources())
 		}
 	}
 }
 
-// sync asks an agent for what is missing here. A leader holds everything that
-// was decided already, or is about to by itself.
-func (s *spread) sync(ctx context.Context, h hint) error {
-	for h.state > s.list.State() && !s.isLeader() {
-		n, err := s.syncPage(ctx, h.addr)
-		if err != nil || n == 0 {
-			return err
+// catchUp asks agents for what is missing here, one after the other, until one
+// has brought something. One that keeps this agent waiting does not keep it
+// from asking the next.
+func (s *spread) catchUp(ctx context.Context, sources []string) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	done := make(chan bool, len(sources))
+	under := 0
+	for _, addr := range sources {
+		all.Go(func() {
+			n, err := s.sync(ctx, addr)
+			if err != nil && ctx.Err() == nil {
+				s.log.Warn("sync failed, the next ping tries again", "from", addr, "error", err)
+			}
+			if n == 0 && ctx.Err() == nil {
+				s.gaveNothing(addr)
+			}
+			done <- n > 0 || err == nil && addr == s.leader()
+		})
+		under++
+		next := time.NewTimer(hedge)
+		select {
+		case got := <-done:
+			under--
+			if got {
+				next.Stop()
+				return
+			}
+		case <-next.C:
+		case <-ctx.Done():
+		}
+		next.Stop()
+	}
+	for ; under > 0; under-- {
+		if <-done {
+			return
 		}
 	}
-	return nil
+}
+
+// sync asks an agent for what is missing here until it has no more, and returns
+// how much that was. A leader holds everything that was decided already, or is
+// about to by itself.
+func (s *spread) sync(ctx context.Context, addr string) (total int, err error) {
+	for !s.isLeader() {
+		n, more, err := s.syncPage(ctx, addr)
+		total += n
+		if err != nil || n == 0 || !more {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 // syncTimeout bounds the fetching of one page of changes.
 const syncTimeout = 10 * time.Second
 
-func (s *spread) syncPage(ctx context.Context, addr string) (int, error) {
+// syncPage fetches one page and returns how many changes the list took of it,
+// and whether the agent says that it has more.
+func (s *spread) syncPage(ctx context.Context, addr string) (n int, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	got, err := s.peers.Sync(ctx, addr, s.list.State(), page)
+	since := s.list.State()
+	got, err := s.peers.Sync(ctx, addr, since, page)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	m := s.list.Meta()
 	if got.Cluster != m.Cluster || got.History != m.History {
-		return 0, fault(awa.ErrOtherHistory, "the agent holds the list of cluster %s, history %s; this one that of cluster %s, history %s", got.Cluster, got.History, m.Cluster, m.History)
+		return 0, false, fault(awa.ErrOtherHistory, "the agent holds the list of cluster %s, history %s; this one that of cluster %s, history %s", got.Cluster, got.History, m.Cluster, m.History)
 	}
 	if len(got.Changes) == 0 {
-		return 0, nil
+		return 0, false, nil
 	}
-	return len(got.Changes), s.list.Apply(got.Changes)
+	n, err = s.take(got.Changes)
+	return n, since+uint64(n) < got.State, err
 }
 
 // push sends the newest change to every node whenever the list has grown and

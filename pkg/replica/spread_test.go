@@ -132,7 +132,7 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 				}
 				return
 			}
-			if len(r.spread.ahead) > 0 || st.State() != 2 {
+			if len(r.spread.hints) > 0 || st.State() != 2 {
 				t.Errorf("the list went to state %d, or is about to move", st.State())
 			}
 		})
@@ -147,41 +147,102 @@ func TestSync_OtherHistory(t *testing.T) {
 	}
 	net := &holder{addr: "a:1", set: awa.ChangeSet{Cluster: "c", History: awa.History{Epoch: 2, ID: "x"}, State: 9, Changes: all}}
 	r := newTestReplica(t, st, net)
-	if err := r.spread.sync(t.Context(), hint{"a:1", 9}); !errors.Is(err, awa.ErrOtherHistory) || st.State() != 2 {
+	if _, err := r.spread.sync(t.Context(), "a:1"); !errors.Is(err, awa.ErrOtherHistory) || st.State() != 2 {
 		t.Errorf("the sync ended with %v, in state %d", err, st.State())
 	}
 }
 
-func TestPush_ChangeThatCantBeApplied(t *testing.T) {
+// A push says that there is a change; what it is, the leader says.
+func TestPush_ToAFollower(t *testing.T) {
+	all := listOf(t, 9)
+	for name, change := range map[string]func(c *awa.Change){
+		"as it is":                      func(*awa.Change) {},
+		"with an index far ahead":       func(c *awa.Change) { c.Index, c.Term = 1<<62, 1<<62 },
+		"with the highest index":        func(c *awa.Change) { c.Index, c.Term = 1<<64-1, 1<<64-1 },
+		"with other data":               func(c *awa.Change) { c.Data = `{"id":3,"name":"x","host":"h","port":"1"}` },
+		"with another key":              func(c *awa.Change) { c.Key = "forged" },
+		"with an action that is absurd": func(c *awa.Change) { c.Action, c.Data = awa.Delete, `{"id":1}` },
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := openList(t)
+			net := &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testHistory, State: 9, Changes: all}}
+			r := newTestReplica(t, st, net)
+			if _, err := r.Push(awa.Caller{}, all[0]); !errors.Is(err, awa.ErrNotJoined) {
+				t.Errorf("a push to an agent without a list gave %v", err)
+			}
+			if err := st.Found("c", testHistory, all[:2]); err != nil {
+				t.Fatal(err)
+			}
+			n0 := fmt.Sprintf("%032x", 1)
+			r.learn(awa.Self{UID: n0, Leader: n0, Voters: &awa.VoterSet{Index: 1, UIDs: []string{n0}}})
+			c := all[2]
+			change(&c)
+			if applied, err := r.Push(awa.Caller{UID: "stranger", Addr: "elsewhere:1"}, c); !applied || err != nil {
+				t.Errorf("the push gave %v, %v", applied, err)
+			}
+			eventually(t, "it has what the leader has", func() bool { return st.State() == 9 })
+			got, err := st.Changes(0, 0)
+			if err != nil || !slices.Equal(got, all) {
+				t.Errorf("the list is %+v (%v)", got, err)
+			}
+			if m := st.Meta(); m.Index != 0 || m.State != 0 {
+				t.Errorf("the applied index is %d, at state %d", m.Index, m.State)
+			}
+			if applied, err := r.Push(awa.Caller{}, all[2]); applied || err != nil {
+				t.Errorf("the push of a change that is held gave %v, %v", applied, err)
+			}
+		})
+	}
+}
+
+func TestPush_Gap(t *testing.T) {
 	all := listOf(t, 9)
 	st := openList(t)
-	r := newTestReplica(t, st, &holder{})
-	if _, err := r.Push(awa.Caller{}, all[0]); !errors.Is(err, awa.ErrNotJoined) {
-		t.Errorf("a push to an agent without a list gave %v", err)
-	}
 	if err := st.Found("c", testHistory, all[:2]); err != nil {
 		t.Fatal(err)
 	}
-	for _, test := range []struct {
-		change  int
-		applied bool
-		err     error
-	}{{2, true, nil}, {2, false, nil}, {0, false, nil}, {7, false, awa.ErrGap}} {
-		applied, err := r.Push(awa.Caller{}, all[test.change])
-		if applied != test.applied || !errors.Is(err, test.err) {
-			t.Errorf("push of change %d gave %v, %v", test.change+1, applied, err)
+	r := newTestReplica(t, st, &holder{})
+	for _, i := range []int{2, 7} { // nobody has it
+		if applied, err := r.Push(awa.Caller{}, all[i]); applied || !errors.Is(err, awa.ErrGap) || st.State() != 2 {
+			t.Errorf("a push of change %d gave %v, %v, state %d", i+1, applied, err, st.State())
 		}
 	}
 }
 
-func TestBehind_KeepsTheNewestHint(t *testing.T) {
-	s := &spread{ahead: make(chan hint, 1)}
-	for _, state := range []uint64{3, 9, 5} {
-		s.behind(fmt.Sprint(state), state)
+// Whoever says that it is ahead and gives nothing, or never answers, does not
+// keep this agent from asking others.
+func TestSync_LiarsAreAhead(t *testing.T) {
+	all := listOf(t, 9)
+	st := openList(t)
+	if err := st.Found("c", testHistory, all[:2]); err != nil {
+		t.Fatal(err)
 	}
-	if h := <-s.ahead; h.state != 9 || h.addr != "9" {
-		t.Errorf("the hint is %+v", h)
+	net := &liars{holder: &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testHistory, State: 9, Changes: all}}}
+	r := newTestReplica(t, st, net)
+	for i := range maxHints - 1 {
+		r.spread.behind(fmt.Sprintf("liar%d:1", i), 1<<64-1)
 	}
+	r.spread.behind("hangs:1", 1<<64-1)
+	r.spread.behind("10.0.0.1:1", 9) // there is no room for it now
+	eventually(t, "the honest one was asked", func() bool {
+		r.spread.behind("10.0.0.1:1", 9)
+		return st.State() == 9
+	})
+}
+
+// liars have nothing, and one of them never answers.
+type liars struct{ *holder }
+
+// Sync implements Peers.
+func (l *liars) Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
+	switch {
+	case addr == l.addr:
+		return l.holder.Sync(ctx, addr, since, limit)
+	case addr == "hangs:1":
+		<-ctx.Done()
+		return awa.ChangeSet{}, ctx.Err()
+	}
+	return awa.ChangeSet{Cluster: "c", History: testHistory, State: 1<<64 - 1}, nil
 }
 
 // The leader pushes each change to everybody, and a push that is under way

@@ -112,7 +112,7 @@ func writeChanges(to io.Writer, of awa.ChangeSet, next func() ([]awa.Change, err
 			if c.ID != last+1 {
 				return fmt.Errorf("change %d is missing: change %d came", last+1, c.ID)
 			}
-			b, err := json.MarshalIndent(backupChange(c), "  ", " ")
+			b, err := json.MarshalIndent(backupChange{c.ID, c.Action, c.Data, c.Index, c.Term, c.Key}, "  ", " ")
 			if err != nil {
 				return err
 			}

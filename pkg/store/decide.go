@@ -15,18 +15,27 @@ import (
 // transaction. An entry up to the applied index is a replay and changes
 // nothing: its outcome is the change with its index, or the zero Outcome when
 // it made none. An edit with the key of one of the last awa.KeyWindow changes
-// has the outcome of that one. An error means that the disk failed, or that
-// the file holds no list yet (awa.ErrNotJoined): nothing was done.
+// has the outcome of that one if it is the same edit, and else is refused with
+// awa.ErrKeyReused. What the list has learned from others is held against what
+// is decided here, and gives way to it. An error means that the disk failed,
+// or that the file holds no list yet (awa.ErrNotJoined): nothing was done.
 func (s *Store) Decide(entries []awa.Entry) ([]awa.Outcome, error) {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
-	m, d := s.meta, s.list.Draft()
-	if m.Cluster == "" {
+	if s.meta.Cluster == "" {
 		return nil, s.notJoined()
 	}
+	m, err := s.confirm(entries)
+	if err != nil {
+		return nil, err
+	}
+	base, err := s.base(m)
+	if err != nil {
+		return nil, err
+	}
+	d := base.Draft()
 	outcomes := make([]awa.Outcome, len(entries))
 	for i, e := range entries {
-		var err error
 		if e.Index <= m.Index {
 			outcomes[i], err = s.replayed(d, e)
 		} else {
@@ -37,7 +46,8 @@ func (s *Store) Decide(entries []awa.Entry) ([]awa.Outcome, error) {
 			return nil, err
 		}
 	}
-	if err := s.commit(d, m); err != nil {
+	m.State = d.State()
+	if err := s.advance(base, d, m); err != nil {
 		return nil, err
 	}
 	return outcomes, nil
@@ -47,7 +57,11 @@ func (s *Store) Decide(entries []awa.Entry) ([]awa.Outcome, error) {
 // error is the disk's; a refusal is in the outcome.
 func (s *Store) decide(d *awa.Draft, e awa.Entry) (awa.Outcome, error) {
 	if id, ok := d.Repeated(e.Edit.Key); ok {
-		return s.outcome(d, id)
+		o, err := s.outcome(d, id)
+		if err == nil && !e.Edit.Made(o.Change) {
+			o = awa.Outcome{Err: &awa.Fault{Code: awa.ErrKeyReused, Text: fmt.Sprintf("the Idempotency-Key %s was used for another edit before, which made change %d: nothing was changed now; send each edit with a key of its own", e.Edit.Key, id)}}
+		}
+		return o, err
 	}
 	c, n, err := d.Decide(e.Edit, e.Index, e.Term)
 	return awa.Outcome{Change: c, Node: n, Err: err}, nil
@@ -103,7 +117,8 @@ func (s *Store) change(d *awa.Draft, id uint64) (awa.Change, error) {
 	return held[0], nil
 }
 
-// Apply adds changes that were decided elsewhere, in one transaction. Those
+// Apply adds changes that were decided elsewhere, in one transaction. They
+// count as learned, not as decided: they don't move the applied index. Those
 // that are held already are skipped, after a look at whether they are the
 // same; if not, the error is a Fault with awa.ErrDamaged. A change that does
 // not follow the state gives awa.ErrGap, one that can't belong to this list
@@ -112,25 +127,25 @@ func (s *Store) change(d *awa.Draft, id uint64) (awa.Change, error) {
 func (s *Store) Apply(changes []awa.Change) error {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
-	m, d := s.meta, s.list.Draft()
-	if m.Cluster == "" {
+	d := s.list.Draft()
+	if s.meta.Cluster == "" {
 		return s.notJoined()
 	}
-	if err := s.apply(d, &m, changes); err != nil {
+	if err := s.apply(d, changes); err != nil {
 		return err
 	}
-	return s.commit(d, m)
+	return s.commit(d, s.meta)
 }
 
-// apply adds changes to a draft and moves the applied index along.
-func (s *Store) apply(d *awa.Draft, m *awa.Meta, changes []awa.Change) error {
+// apply adds changes to a draft.
+func (s *Store) apply(d *awa.Draft, changes []awa.Change) error {
 	for _, c := range changes {
 		if c.ID != 0 && c.ID <= d.State() {
 			held, err := s.change(d, c.ID)
 			if err != nil {
 				return err
 			}
-			if held.Action != c.Action || held.Data != c.Data || held.Key != c.Key {
+			if !sameChange(held, c) {
 				return &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("the lists differ: change %d is %s %s here and %s %s there; one of the two agents must be emptied and join anew", c.ID, held.Action, held.Data, c.Action, c.Data)}
 			}
 			continue
@@ -138,11 +153,13 @@ func (s *Store) apply(d *awa.Draft, m *awa.Meta, changes []awa.Change) error {
 		if err := d.Apply(c); err != nil {
 			return fmt.Errorf("apply change %d: %w", c.ID, err)
 		}
-		if c.Index > m.Index {
-			m.Index, m.Term = c.Index, c.Term
-		}
 	}
 	return nil
+}
+
+// sameChange compares what changes do; their places in Raft's log aside.
+func sameChange(a, b awa.Change) bool {
+	return a.ID == b.ID && a.Action == b.Action && a.Data == b.Data && a.Key == b.Key
 }
 
 // Found makes an empty file hold the list of a cluster: none yet at a
@@ -159,7 +176,7 @@ func (s *Store) Found(cluster string, h awa.History, changes []awa.Change) error
 		return &awa.Fault{Code: awa.ErrBadInput, Text: "a node list needs the id of its cluster and a history"}
 	}
 	m.Cluster, m.History = cluster, h
-	if err := s.apply(d, &m, changes); err != nil {
+	if err := s.apply(d, changes); err != nil {
 		return err
 	}
 	return s.save(d, m)
@@ -176,38 +193,56 @@ func (s *Store) commit(d *awa.Draft, m awa.Meta) error {
 }
 
 func (s *Store) save(d *awa.Draft, m awa.Meta) error {
+	high := s.high
 	err := s.update(func(tx *bolt.Tx) error {
-		changes := in(tx, bucketChanges)
-		changes.FillPercent = appendFill
-		for _, c := range d.Changes() {
-			value, err := encodeChange(c)
-			if err != nil {
-				return err
-			}
-			if err := changes.Put(idKey(c.ID), value); err != nil {
-				return err
-			}
-		}
-		nodes := in(tx, bucketNodes)
-		err := d.Touched(func(id uint64, n *awa.Node) error {
-			if n == nil {
-				return nodes.Delete(idKey(id))
-			}
-			value, err := json.Marshal(*n)
-			if err != nil {
-				return err
-			}
-			return nodes.Put(idKey(id), value)
-		})
-		if err != nil {
+		if err := putChanges(tx, d.Changes(), &high); err != nil {
 			return err
 		}
-		return putMeta(tx, m, d.NextID())
+		if err := putTouched(tx, d); err != nil {
+			return err
+		}
+		return putMeta(tx, m, d.NextID(), high)
 	})
 	if err == nil {
+		s.high = high
 		s.publish(d, m)
 	}
 	return err
+}
+
+// putChanges writes changes, and moves high to the highest place of theirs.
+func putChanges(tx *bolt.Tx, changes []awa.Change, high *place) error {
+	b := in(tx, bucketChanges)
+	b.FillPercent = appendFill
+	for _, c := range changes {
+		value, err := encodeChange(c)
+		if err != nil {
+			return err
+		}
+		if err := b.Put(idKey(c.ID), value); err != nil {
+			return err
+		}
+		*high = high.max(c.Index, c.Term)
+	}
+	return nil
+}
+
+// putTouched writes the nodes that a draft touches.
+func putTouched(tx *bolt.Tx, d *awa.Draft) error {
+	return d.Touched(func(id uint64, n *awa.Node) error {
+		if n == nil {
+			return in(tx, bucketNodes).Delete(idKey(id))
+		}
+		return putNode(tx, *n)
+	})
+}
+
+func putNode(tx *bolt.Tx, n awa.Node) error {
+	value, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	return in(tx, bucketNodes).Put(idKey(n.ID), value)
 }
 
 func (s *Store) notJoined() error {

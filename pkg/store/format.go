@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 
 	"are-we-alive/pkg/awa"
@@ -32,11 +33,32 @@ const (
 	keyUID     = "uid"       // the agent's own uid, 32 hex digits
 	keyCluster = "cluster"   // the cluster's id
 	keyHistory = "history"   // as awa.History writes it
-	keyIndex   = "index"     // applied Raft index, decimal
+	keyIndex   = "index"     // highest place in the Raft log of all that was decided or learned, decimal
 	keyTerm    = "term"      // its term, decimal
+	keyProven  = "proven"    // provenValue in JSON
 	keyNext    = "next_node" // id that the next CREATE gives, decimal
 	keyVoters  = "voters"    // awa.VoterSet in JSON
 )
+
+// provenValue is up to where this agent's own Raft has decided the list. A
+// program of before wrote only keyIndex, and moves it without this one: so it
+// only counts while Of is what keyIndex holds.
+type provenValue struct {
+	Of    uint64 `json:"of"`
+	Index uint64 `json:"index"`
+	Term  uint64 `json:"term"`
+	State uint64 `json:"state"`
+}
+
+// place is a place in the Raft log.
+type place struct{ index, term uint64 }
+
+func (p place) max(index, term uint64) place {
+	if index > p.index {
+		return place{index, term}
+	}
+	return p
+}
 
 // changeValue is a change on disk; its id is the key.
 type changeValue struct {
@@ -45,6 +67,7 @@ type changeValue struct {
 	Index  uint64     `json:"index,omitempty"`
 	Term   uint64     `json:"term,omitempty"`
 	Key    string     `json:"key,omitempty"`
+	Asked  string     `json:"asked,omitempty"` // see awa.Change
 }
 
 func allBuckets() []string {
@@ -64,7 +87,7 @@ func parseIDKey(key []byte) (uint64, error) {
 }
 
 func encodeChange(c awa.Change) ([]byte, error) {
-	return json.Marshal(changeValue{c.Action, c.Data, c.Index, c.Term, c.Key})
+	return json.Marshal(changeValue{c.Action, c.Data, c.Index, c.Term, c.Key, c.Asked})
 }
 
 func decodeChange(id uint64, value []byte) (awa.Change, error) {
@@ -72,11 +95,17 @@ func decodeChange(id uint64, value []byte) (awa.Change, error) {
 	if err := json.Unmarshal(value, &v); err != nil {
 		return awa.Change{}, fmt.Errorf("change %d can't be read: %w", id, err)
 	}
-	return awa.Change{ID: id, Action: v.Action, Data: v.Data, Index: v.Index, Term: v.Term, Key: v.Key}, nil
+	return awa.Change{ID: id, Action: v.Action, Data: v.Data, Index: v.Index, Term: v.Term, Key: v.Key, Asked: v.Asked}, nil
 }
 
-// putMeta writes what differs from what is there; next is the next node id.
-func putMeta(tx *bolt.Tx, m awa.Meta, next uint64) error {
+// putMeta writes what differs from what is there; next is the next node id,
+// highest the highest place in the Raft log of any change.
+func putMeta(tx *bolt.Tx, m awa.Meta, next uint64, highest place) error {
+	highest = highest.max(m.Index, m.Term)
+	proven, err := json.Marshal(provenValue{highest.index, m.Index, m.Term, m.State})
+	if err != nil {
+		return err
+	}
 	voters := ""
 	if m.Voters.Index != 0 {
 		b, err := json.Marshal(m.Voters)
@@ -91,8 +120,9 @@ func putMeta(tx *bolt.Tx, m awa.Meta, next uint64) error {
 		{keyUID, m.UID},
 		{keyCluster, m.Cluster},
 		{keyHistory, m.History.String()},
-		{keyIndex, number(m.Index)},
-		{keyTerm, number(m.Term)},
+		{keyIndex, number(highest.index)},
+		{keyTerm, number(highest.term)},
+		{keyProven, string(proven)},
 		{keyNext, number(next)},
 		{keyVoters, voters},
 	} {
@@ -106,33 +136,49 @@ func putMeta(tx *bolt.Tx, m awa.Meta, next uint64) error {
 	return nil
 }
 
-func getMeta(tx *bolt.Tx) (m awa.Meta, next uint64, err error) {
+// getMeta reads what putMeta wrote. In a file of an older program the state of
+// the Meta is unproven.
+func getMeta(tx *bolt.Tx) (m awa.Meta, next uint64, highest place, err error) {
 	b := in(tx, bucketMeta)
 	get := func(key string) string { return string(b.Get([]byte(key))) }
 	m.UID, m.Cluster = get(keyUID), get(keyCluster)
 	if m.UID == "" {
-		return awa.Meta{}, 0, fmt.Errorf("it holds no uid")
+		return awa.Meta{}, 0, place{}, fmt.Errorf("it holds no uid")
 	}
 	if m.History, err = awa.ParseHistory(get(keyHistory)); err != nil {
-		return awa.Meta{}, 0, err
+		return awa.Meta{}, 0, place{}, err
 	}
 	if (m.Cluster == "") != (m.History == awa.History{}) {
-		return awa.Meta{}, 0, fmt.Errorf("it holds a cluster or a history, and not both")
+		return awa.Meta{}, 0, place{}, fmt.Errorf("it holds a cluster or a history, and not both")
 	}
-	for key, to := range map[string]*uint64{keyIndex: &m.Index, keyTerm: &m.Term, keyNext: &next} {
+	for key, to := range map[string]*uint64{keyIndex: &highest.index, keyTerm: &highest.term, keyNext: &next} {
 		if text := get(key); text != "" {
 			if *to, err = strconv.ParseUint(text, 10, 64); err != nil {
-				return awa.Meta{}, 0, fmt.Errorf("the value of %s is no number: %w", key, err)
+				return awa.Meta{}, 0, place{}, fmt.Errorf("the value of %s is no number: %w", key, err)
 			}
 		}
 	}
 	if text := get(keyVoters); text != "" {
 		if err = json.Unmarshal([]byte(text), &m.Voters); err != nil {
-			return awa.Meta{}, 0, fmt.Errorf("the voters can't be read: %w", err)
+			return awa.Meta{}, 0, place{}, fmt.Errorf("the voters can't be read: %w", err)
 		}
 	}
-	return m, next, nil
+	proven := provenValue{State: unproven, Index: highest.index, Term: highest.term}
+	if text := get(keyProven); text != "" {
+		var v provenValue
+		if err = json.Unmarshal([]byte(text), &v); err != nil {
+			return awa.Meta{}, 0, place{}, fmt.Errorf("the value of %s can't be read: %w", keyProven, err)
+		}
+		if v.Of == highest.index {
+			proven = v
+		}
+	}
+	m.Index, m.Term, m.State = proven.Index, proven.Term, proven.State
+	return m, next, highest, nil
 }
+
+// unproven is the state that getMeta returns where the file does not say it.
+const unproven = math.MaxUint64
 
 // number writes a number of bucketMeta; 0 is an absent one.
 func number(n uint64) string {

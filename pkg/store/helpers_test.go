@@ -87,6 +87,24 @@ func reopen(t testing.TB, s *Store) *Store {
 	return open(t, s.path)
 }
 
+// rewrite changes a key of a store's meta, as another program would, and opens
+// the file again; "" removes it.
+func rewrite(t testing.TB, s *Store, key, value string) *Store {
+	t.Helper()
+	sound(t, s)
+	ok(t, s.Close())
+	db, err := openBolt(s.path, false, nil)
+	ok(t, err)
+	ok(t, db.Update(func(tx *bolt.Tx) error {
+		if value == "" {
+			return in(tx, bucketMeta).Delete([]byte(key))
+		}
+		return in(tx, bucketMeta).Put([]byte(key), []byte(value))
+	}))
+	ok(t, db.Close())
+	return open(t, s.path)
+}
+
 // sound checks what must hold of an open store at any time: bbolt finds no
 // fault, and the disk, the memory and a replay of the changes say the same.
 func sound(t testing.TB, s *Store) {
@@ -102,10 +120,13 @@ func sound(t testing.TB, s *Store) {
 		equal(t, "nodes on disk", inJSON(t, held.list.Nodes()), inJSON(t, s.Nodes()))
 		equal(t, "state on disk", held.list.State(), s.State())
 		m := s.Meta()
-		if held.meta.Index > m.Index {
-			t.Errorf("the disk is at log index %d, the memory at %d", held.meta.Index, m.Index)
+		if held.meta.Index > m.Index || held.meta.State > m.State {
+			t.Errorf("the disk is at log index %d and state %d, the memory at %d and %d", held.meta.Index, held.meta.State, m.Index, m.State)
 		}
-		held.meta.Index, held.meta.Term = m.Index, m.Term
+		if s.proven == nil && s.meta.State == s.list.State() {
+			equal(t, "proven state on disk", held.meta.State, m.State)
+		}
+		held.meta.Index, held.meta.Term, held.meta.State = m.Index, m.Term, m.State
 		equal(t, "meta on disk", inJSON(t, held.meta), inJSON(t, m))
 		return nil
 	}))

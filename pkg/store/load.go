@@ -15,7 +15,8 @@ import (
 type content struct {
 	meta awa.Meta
 	list *awa.List
-	txid int // of the newest transaction
+	high place // highest place in the Raft log
+	txid int   // of the newest transaction
 }
 
 // load reads the file and checks that it makes sense: ids without gaps, each
@@ -42,7 +43,7 @@ func load(tx *bolt.Tx) (content, error) {
 			return content{}, err
 		}
 	}
-	m, next, err := getMeta(tx)
+	m, next, high, err := getMeta(tx)
 	if err != nil {
 		return content{}, damage("%v", err)
 	}
@@ -57,8 +58,10 @@ func load(tx *bolt.Tx) (content, error) {
 	switch {
 	case next != seen.created+1 || uint64(len(nodes)) != seen.created-seen.deleted:
 		return content{}, damage("%d nodes and %d as the next id don't fit %d created and %d deleted ones", len(nodes), next, seen.created, seen.deleted)
-	case m.Index < seen.index:
-		return content{}, damage("it is said to end at log index %d and holds changes up to %d", m.Index, seen.index)
+	case high.index < seen.index:
+		return content{}, damage("it is said to end at log index %d and holds changes up to %d", high.index, seen.index)
+	case m.State != unproven && m.State > seen.state:
+		return content{}, damage("it is said to be decided up to change %d and holds %d", m.State, seen.state)
 	case m.Cluster == "" && seen.state != 0:
 		return content{}, damage("it holds changes of no cluster")
 	}
@@ -66,7 +69,10 @@ func load(tx *bolt.Tx) (content, error) {
 	if err != nil {
 		return content{}, damage("%v", err)
 	}
-	return content{meta: m, list: list, txid: tx.ID()}, nil
+	if m.State == unproven { // the program that wrote the file believed all of it
+		m.State = seen.state
+	}
+	return content{meta: m, list: list, high: high, txid: tx.ID()}, nil
 }
 
 // summary is what the changes come to.

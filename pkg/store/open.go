@@ -50,7 +50,7 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	s := &Store{path: path, db: db, list: held.list, meta: held.meta, moved: make(chan struct{})}
+	s := &Store{path: path, db: db, list: held.list, meta: held.meta, high: held.high, moved: make(chan struct{})}
 	// Between the two locks somebody else may have had the file.
 	err = s.view(func(tx *bolt.Tx) error {
 		if tx.ID() != held.txid {
@@ -87,7 +87,7 @@ func create(path string) error {
 				return err
 			}
 		}
-		return putMeta(tx, awa.Meta{UID: awa.NewUID()}, 1)
+		return putMeta(tx, awa.Meta{UID: awa.NewUID()}, 1, place{})
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return createError(path, err)

@@ -111,7 +111,7 @@ func (r *backupReader) readChanges() error {
 		if err := r.value(&c); err != nil {
 			return err
 		}
-		r.changes = append(r.changes, awa.Change(c))
+		r.changes = append(r.changes, awa.Change{ID: c.ID, Action: c.Action, Data: c.Data, Index: c.Index, Term: c.Term, Key: c.Key})
 	}
 	return r.delim(']')
 }

@@ -26,17 +26,23 @@ type Store struct {
 	path string
 	db   *bolt.DB
 
+	// Guarded by deciding: see proven.go.
+	proven *awa.List // the list at meta.State, once it was needed while the list is further
+	high   place     // highest place in the Raft log of any change
+	early  []early
+
 	// deciding is held from looking at the list to carrying the outcome into
 	// it. What mu guards changes only while deciding is held too, so its
 	// holder may read list and meta without mu.
 	deciding sync.Mutex
 
-	mu     sync.Mutex
-	list   *awa.List
-	meta   awa.Meta
-	nodes  []awa.Node    // by id; nil when the list has changed since
-	moved  chan struct{} // closed when the state moves, and by Close
-	closed bool
+	mu      sync.Mutex
+	list    *awa.List
+	meta    awa.Meta
+	nodes   []awa.Node    // by id; nil when the list has changed since
+	moved   chan struct{} // closed when the state moves, and by Close
+	closed  bool
+	dropped uint64 // see Dropped
 
 	writing sync.Mutex
 	failed  error // why nothing can be written any more
@@ -59,9 +65,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Meta gives what the file says of itself, from memory. Its Index and Term may
-// be ahead of the disk by entries that made no change: deciding those again
-// comes to the same. The caller must not modify the slice in it.
+// Meta gives what the file says of itself, from memory. Its Index, Term and
+// State may be ahead of the disk by entries that changed nothing there:
+// deciding those again comes to the same. The caller must not modify the slice in it.
 func (s *Store) Meta() awa.Meta {
 	s.mu.Lock()
 	defer s.mu.Unlock()

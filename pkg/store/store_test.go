@@ -30,7 +30,7 @@ func TestStore_Found(t *testing.T) {
 		equal(t, "transactions", n, 1)
 		b = reopen(t, b)
 		equal(t, "nodes", b.Nodes(), a.Nodes())
-		equal(t, "applied", [2]uint64{b.Meta().Index, b.Meta().Term}, [2]uint64{3, 3})
+		equal(t, "applied", [2]uint64{b.Meta().Index, b.high.index}, [2]uint64{0, 3})
 		if a.Meta().UID == b.Meta().UID {
 			t.Error("two agents have one uid")
 		}

@@ -15,6 +15,7 @@ import (
 const appendFill = 0.9
 
 // SetVoters keeps a set of voters if its index is higher than the held one's.
+// It must be one that this agent's own Raft agreed on.
 func (s *Store) SetVoters(v awa.VoterSet) error {
 	v.UIDs = slices.Clone(v.UIDs)
 	return s.setMeta(func(m *awa.Meta) bool {
@@ -23,6 +24,15 @@ func (s *Store) SetVoters(v awa.VoterSet) error {
 			m.Voters = v
 		}
 		return newer
+	})
+}
+
+// ResetVoters keeps a set of voters whatever is held.
+func (s *Store) ResetVoters(v awa.VoterSet) error {
+	v.UIDs = slices.Clone(v.UIDs)
+	return s.setMeta(func(m *awa.Meta) bool {
+		m.Voters = v
+		return true
 	})
 }
 
@@ -35,7 +45,7 @@ func (s *Store) setMeta(f func(m *awa.Meta) bool) error {
 		return nil
 	}
 	next := s.list.NextID()
-	err := s.update(func(tx *bolt.Tx) error { return putMeta(tx, m, next) })
+	err := s.update(func(tx *bolt.Tx) error { return putMeta(tx, m, next, s.high) })
 	if err == nil {
 		s.publish(nil, m)
 	}

@@ -92,7 +92,7 @@ func (e *editors) prepare(ctx context.Context, c *cluster) error {
 			return err
 		}
 		e.all = append(e.all, d.Addr())
-		if self.Voters != nil { // only the leader tells them
+		if self.Leader == self.UID {
 			e.leader = d.Addr()
 		} else {
 			e.other = d.Addr()

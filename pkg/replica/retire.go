@@ -1,0 +1,95 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"are-we-alive/pkg/awa"
+)
+
+// askPause is how many ticks pass between two questions to the other voters.
+const askPause = 5
+
+// retire has this agent drop its part in Raft when it lost its vote: nobody
+// tells a removed voter so by Raft. A hint from anybody, or a leader that is
+// silent, is the reason to ask the voters of the configuration that it holds;
+// a majority of them must say that there is a newer one without it.
+func (r *Replica) retire(ctx context.Context) error {
+	rf := r.order.running()
+	if rf == nil || rf.State() == raft.Leader || !r.order.votes(rf) {
+		return nil
+	}
+	t := r.cfg.Timing
+	_, told := r.claim()
+	hinted := len(told) > 0 && !slices.Contains(told, r.uid)
+	if time.Since(r.asked) < askPause*t.Tick || !hinted && r.order.silence(rf) < 3*t.Heartbeat {
+		return nil
+	}
+	r.asked = time.Now()
+	index, err := r.order.configIndex()
+	if err != nil {
+		return err
+	}
+	config, err := servers(rf)
+	if err != nil {
+		return nil // Raft is stopping
+	}
+	var voters []string
+	for _, s := range config {
+		if s.Suffrage == raft.Voter && string(s.ID) != r.uid {
+			voters = append(voters, string(s.ID))
+		}
+	}
+	if v, ok := r.confirmed(ctx, voters, index); ok {
+		return r.order.rest(v)
+	}
+	return nil
+}
+
+// confirmed asks the other voters of this agent's configuration, which has an
+// index, for theirs. ok is true when a majority has a newer one without this
+// agent; v is the oldest of those.
+func (r *Replica) confirmed(ctx context.Context, voters []string, index uint64) (v awa.VoterSet, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timing.Push)
+	defer cancel()
+	answers := make([]awa.Self, len(voters))
+	var all sync.WaitGroup
+	for i, uid := range voters {
+		all.Go(func() {
+			if addr, ok := r.addr(uid); ok {
+				self, err := r.cfg.Peers.Ping(ctx, addr, true)
+				if m := r.list.Meta(); err == nil && self.UID == uid && self.Cluster == m.Cluster && self.History == m.History {
+					answers[i] = self
+				}
+			}
+		})
+	}
+	all.Wait()
+	without := func(self awa.Self) bool {
+		return self.Voters != nil && self.Voters.Index > index && !slices.Contains(self.Voters.UIDs, r.uid)
+	}
+	count := 0
+	for _, self := range answers {
+		// A voter of the version before tells only who leads: it stands behind
+		// what that one says.
+		if self.UID != "" && self.Voters == nil {
+			at := slices.IndexFunc(answers, func(other awa.Self) bool { return other.UID == self.Leader })
+			if at >= 0 {
+				self = answers[at]
+			}
+		}
+		if !without(self) {
+			continue
+		}
+		count++
+		if v.Index == 0 || self.Voters.Index < v.Index {
+			v = *self.Voters
+		}
+	}
+	// A majority of the configuration; of two voters the other one alone.
+	return v, count > 0 && count >= min((len(voters)+1)/2+1, len(voters))
+}
