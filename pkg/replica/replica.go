@@ -336,7 +336,8 @@ func (r *Replica) Push(from awa.Caller, c awa.Change) (applied bool, err error) 
 		ctx, cancel := context.WithTimeout(context.Background(), newsWithin)
 		defer cancel()
 		if r.list.Wait(ctx, c.ID) == nil {
-			return true, nil
+			err := r.list.Apply([]awa.Change{c}) // says whether it is the one that came
+			return err == nil, err
 		}
 	}
 	return false, fault(awa.ErrGap, "change %d does not follow state %d here, or the leader was not asked for it yet: this agent fetches what it lacks", c.ID, next-1)
@@ -358,8 +359,9 @@ func (r *Replica) pushToVoter(c awa.Change) (bool, error) {
 		switch {
 		case err != nil:
 			return false, err
-		case done || r.list.State() >= c.ID: // Raft was faster
-			return true, nil
+		case done || r.list.State() >= c.ID: // Raft was faster, or brought another one
+			err := r.list.Apply([]awa.Change{c})
+			return err == nil, err
 		case time.Now().After(end) || c.Index > r.order.lastIndex()+earlyEntries:
 			return false, fault(awa.ErrGap, "the log of this voter does not hold change %d at index %d: nothing was changed, it gets its changes by Raft", c.ID, c.Index)
 		}

@@ -53,7 +53,7 @@ func impostor(t *testing.T, edits ...string) (addr string, asked *atomic.Int64) 
 // text.
 func TestCommands(t *testing.T) {
 	const unknown = "it is not known whether the edit was made"
-	const made = `{"id":2,"node":{"id":1,"name":"n1","host":"10.0.0.1","port":"1","changed":2}}`
+	const made = `{"id":2,"node":{"id":1,"name":"n1","host":"10.0.0.1","port":"1","labels":{"x":"y"},"changed":2}}`
 	for name, c := range map[string]struct {
 		edits []string
 		args  string // of node, where it matters
