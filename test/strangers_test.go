@@ -34,6 +34,12 @@ func testStrangers(t *testing.T, keys string) {
 		}
 		return nil
 	})
+	calm := time.Duration(0) // the slowest check when nobody else is there
+	for range 3 {
+		began := time.Now()
+		check()
+		calm = max(calm, time.Since(began))
+	}
 	before := resident(t, a)
 	dial := func(last int) net.Conn {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(last))}}
@@ -70,9 +76,9 @@ func testStrangers(t *testing.T, keys string) {
 		most = max(most, resident(t, a))
 		<-tick.C
 	}
-	t.Logf("check_awa took %s at most; the agent grew from %d to %d MiB", slowest, before, most)
-	if slowest > time.Second {
-		t.Errorf("check_awa took %s", slowest)
+	t.Logf("check_awa took %s at most, %s without strangers; the agent grew from %d to %d MiB", slowest, calm, before, most)
+	if slowest > time.Second+5*calm {
+		t.Errorf("check_awa took %s, and %s without strangers", slowest, calm)
 	}
 	if most-before > 250 { // with the race detector; without it 20
 		t.Errorf("the agent grew by %d MiB", most-before)
