@@ -100,10 +100,14 @@ func (a *Agent) Witness(keys string, most time.Duration) (end func() int) {
 			}
 		}
 	})
-	return func() int {
-		a.t.Helper()
+	enough := sync.OnceFunc(func() {
 		close(stop)
 		asked.Wait()
+	})
+	a.t.Cleanup(enough) // of a test that fails before it ends this
+	return func() int {
+		a.t.Helper()
+		enough()
 		if bad != "" {
 			a.t.Error(bad)
 		}
