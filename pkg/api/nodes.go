@@ -33,6 +33,9 @@ func (c *Client) Nodes(ctx context.Context, addr string) (awa.NodeSet, error) {
 // are called here: /etc/hosts and DNS may hold others. addr is for a
 // connection that is not TCP.
 func hostOf(conn net.Conn, addr string) string {
+	if at, err := netip.ParseAddrPort(addr); err == nil && at.Addr().Zone() == "" && !at.Addr().Is4In6() {
+		return addr
+	}
 	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok || !tcp.AddrPort().IsValid() {
 		return addr

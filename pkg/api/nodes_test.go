@@ -67,4 +67,12 @@ func TestHostOf(t *testing.T) {
 			t.Errorf("%v: %s, want %s", at, got, want)
 		}
 	}
+	for _, addr := range []string{"10.0.0.1:80", "[fe80::1]:80"} {
+		if got := hostOf(remote{at: tcp("10.0.0.9", "")}, addr); got != addr {
+			t.Errorf("%s: %s, want itself", addr, got)
+		}
+	}
+	if got := hostOf(remote{at: tcp("fe80::1", "eth0")}, "[fe80::1%eth0]:80"); got != "[fe80::1]:80" {
+		t.Errorf("the zone is sent: %s", got)
+	}
 }

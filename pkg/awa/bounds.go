@@ -178,8 +178,10 @@ func (n Node) Check() error {
 		return errors.New("port must be a number from 1 to 65535")
 	case n.UID != "" && checkUID(n.UID) != nil:
 		return checkUID(n.UID)
+	case n.Maintenance == "":
+		return nil
 	}
-	if _, err := time.Parse(time.RFC3339, n.Maintenance); n.Maintenance != "" && err != nil {
+	if _, err := time.Parse(time.RFC3339, n.Maintenance); err != nil {
 		return fmt.Errorf("maintenance is %q: it must be a time such as 2026-11-23T18:00:00Z", clip(n.Maintenance))
 	}
 	return nil

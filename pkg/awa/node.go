@@ -173,6 +173,9 @@ func (p *Port) UnmarshalJSON(b []byte) error {
 
 // CheckLabels says what is wrong with a node's labels, if anything.
 func CheckLabels(labels map[string]string) error {
+	if len(labels) == 0 { // as most nodes have it
+		return nil
+	}
 	if len(labels) > MaxLabels {
 		return fmt.Errorf("%d labels are too many: at most %d are allowed", len(labels), MaxLabels)
 	}

@@ -21,7 +21,7 @@ func (h *handler) admit(ctx *fasthttp.RequestCtx) (route, awa.Role, error) {
 		ctx.SetConnectionClose()
 		return route{}, "", wire.Faultf(wire.CodeTooMany, "this address has a request under way on each connection that one caller may have: wait for their answers, or ask another agent")
 	}
-	r, err := find(string(ctx.Path()), string(ctx.Method()), ctx)
+	r, err := h.find(string(ctx.Path()), string(ctx.Method()), ctx)
 	if err == nil && !role.May(r.role) {
 		err = wire.Faultf(awa.ErrForbidden, "%s %s needs the cluster key, and this client has a check key, which can only read: use the key file of a server of the cluster", r.method, r.path)
 	}

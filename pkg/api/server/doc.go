@@ -47,7 +47,7 @@
 // An answer that grows with the list goes out in pages:
 //
 //	what                                      bound
-//	of an answer in memory, for its reader    8192 bytes (pageBytes), and one element more
+//	of an answer in memory, for its reader    16384 bytes (pageBytes), and one element more
 //	of an answer in the kernel                65536 bytes (sendBuffer), and as much again
 //	processors that work on pages             half of those there are, at least one
 //	a reader who reads nothing                30s (writeTimeout)

@@ -51,6 +51,7 @@ type Agent interface {
 type handler struct {
 	refuser
 	sender
+	calls []route
 	agent Agent
 	role  func(tls.ConnectionState) (awa.Role, bool) // nil: everybody may do everything
 	hosts func() []string                            // see Config.Hosts; may be nil
@@ -117,9 +118,9 @@ func (h *handler) broken(ctx *fasthttp.RequestCtx, err error) {
 }
 
 // find finds a call; a HEAD is a GET.
-func find(path, method string, ctx *fasthttp.RequestCtx) (route, error) {
+func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (route, error) {
 	allow := ""
-	for _, r := range routes() {
+	for _, r := range h.calls {
 		switch {
 		case r.path != path:
 		case r.method == method, r.method == fasthttp.MethodGet && method == fasthttp.MethodHead:

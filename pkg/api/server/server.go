@@ -64,7 +64,7 @@ type Server struct {
 
 // NewServer makes a server for an agent; it starts nothing.
 func NewServer(cfg Config) *Server {
-	h := &handler{refuser: refuser{cfg.Log, maxBody}, sender: newSender(), agent: cfg.Agent, role: cfg.Role, hosts: cfg.Hosts}
+	h := &handler{refuser: refuser{cfg.Log, maxBody}, sender: newSender(), calls: routes(), agent: cfg.Agent, role: cfg.Role, hosts: cfg.Hosts}
 	s := newServer(cfg.Log, h.serve, h.broken, maxBody)
 	s.secure, s.limits, s.sender = cfg.Secure, standardLimits(), &h.sender
 	if cfg.MaxConns > 0 {

@@ -19,7 +19,7 @@ const (
 	// pageBytes is how much of an answer is encoded at once. An answer that
 	// fits goes out whole, with its length. A page may exceed it by one element:
 	// a change or a node, at most some 40 KiB.
-	pageBytes = 8 << 10
+	pageBytes = 16 << 10
 	// minRate is the slowest reading, in bytes a second, that an answer goes on
 	// for. Without it a reader of a byte a minute would hold its page for days.
 	minRate = 16 << 10
@@ -147,8 +147,8 @@ func bytesPages(all []byte) pages {
 	}
 }
 
-// longBody is an answer that goes out in pages. fasthttp reads it in chunks,
-// each of which it has written before it asks for the next.
+// longBody is an answer that goes out in pages, each of which is written before
+// the next one is made.
 type longBody struct {
 	next  pages
 	turn  turn
@@ -170,24 +170,49 @@ type longBody struct {
 // errCut ends an answer that is taken from its reader, see retained.
 var errCut = errors.New("the reader is too slow, and its answer was given up")
 
-// Read implements io.Reader.
+// Read implements io.Reader, for answers that have a length.
 func (l *longBody) Read(p []byte) (int, error) {
+	page, err := l.ready()
+	n := copy(p, page)
+	l.page = page[n:]
+	l.sent += int64(n)
+	return n, err
+}
+
+// SupportsBodyWriteTo implements fasthttp.BodyWriterTo.
+func (l *longBody) SupportsBodyWriteTo() bool { return true }
+
+// WriteTo implements io.WriterTo, for answers in chunks: each page is one.
+func (l *longBody) WriteTo(w io.Writer) (int64, error) {
+	for {
+		page, err := l.ready()
+		if err == nil {
+			_, err = w.Write(page)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return l.sent, nil
+		case err != nil:
+			return l.sent, err
+		}
+		l.page = nil
+		l.sent += int64(len(page))
+	}
+}
+
+// ready returns what is left of the page, or the next one, and gives its
+// writing a time. The error is io.EOF after the last page.
+func (l *longBody) ready() ([]byte, error) {
 	for len(l.page) == 0 {
 		if !l.more {
-			return 0, io.EOF
+			return nil, io.EOF
 		}
 		if err := l.fill(); err != nil {
 			l.log.Error("a long answer ends in the middle", "path", l.path, "error", err)
-			return 0, err
+			return nil, err
 		}
 	}
-	if err := l.extend(time.Now()); err != nil {
-		return 0, err
-	}
-	n := copy(p, l.page)
-	l.page = l.page[n:]
-	l.sent += int64(n)
-	return n, nil
+	return l.page, l.extend(time.Now())
 }
 
 // fill makes the next page.
