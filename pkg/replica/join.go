@@ -189,11 +189,15 @@ func (r *Replica) Meet(ctx context.Context) error {
 }
 
 // Register sees to it that this agent stands on the list as want says (host
-// and port, and the name unless the list has one for it). It tries again while no majority can be reached, and fails
-// when another agent holds the name or runs on a copy of this data folder.
+// and port, and the name unless the list has one for it). It tries again while
+// no majority can be reached, and fails when another agent holds the name or
+// runs on a copy of this data folder.
 func (r *Replica) Register(ctx context.Context, want awa.Node) error {
 	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		edit, err := r.registration(ctx, want)
+		if err == nil && edit.Action == "" && !r.upToDate(ctx) {
+			continue
+		}
 		if err != nil || edit.Action == "" {
 			return err
 		}
@@ -215,6 +219,43 @@ func (r *Replica) Register(ctx context.Context, want awa.Node) error {
 			return ctx.Err()
 		}
 	}
+}
+
+const (
+	// levelAsked is how many agents upToDate asks.
+	levelAsked = 3
+	// levelWait is how long upToDate waits for what this agent's list lacks.
+	levelWait = 10 * time.Second
+)
+
+// upToDate reports whether no other agent is ahead, as far as a few of them say.
+// One that was stopped just after it had registered at an address may not hold
+// that edit, and must not take its old entry for the one that holds.
+func (r *Replica) upToDate(ctx context.Context) bool {
+	had, newest := r.list.State(), uint64(0)
+	nodes := r.list.Nodes()
+	asked := 0
+	for _, i := range rand.Perm(len(nodes)) {
+		if asked == levelAsked {
+			break
+		}
+		if nodes[i].UID == "" || nodes[i].UID == r.uid {
+			continue
+		}
+		asked++
+		self, err := r.ping(ctx, nodes[i].Addr())
+		if m := r.list.Meta(); err == nil && self.UID == nodes[i].UID && self.Cluster == m.Cluster && self.History == m.History {
+			r.Answered(nodes[i].Addr(), self)
+			newest = max(newest, self.State)
+		}
+	}
+	if newest <= had {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, levelWait)
+	defer cancel()
+	r.list.Wait(ctx, had+1) // whoever says too much never gets there
+	return r.list.State() == had
 }
 
 // registration is the edit that Register needs, or none.

@@ -75,6 +75,76 @@ func TestMeet_ItselfIsNobody(t *testing.T) {
 	})
 }
 
+// mover is a network in which another agent is ahead by one change, that moved
+// this agent's entry.
+type mover struct {
+	*holder
+	self awa.Self
+
+	edits []awa.Edit
+}
+
+// Ping implements Peers.
+func (m *mover) Ping(_ context.Context, addr string, _ bool) (awa.Self, error) {
+	if addr != m.addr {
+		return awa.Self{}, &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}
+	}
+	return m.self, nil
+}
+
+// Edit implements Peers.
+func (m *mover) Edit(_ context.Context, _ string, e awa.Edit, _ int) (uint64, awa.Node, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.edits = append(m.edits, e)
+	return 4, awa.Node{ID: 1}, nil
+}
+
+// An agent whose list has it where it is, and which lacks an edit that moved it
+// since, registers again.
+func TestRegister_Behind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := openList(t)
+		uid := st.Meta().UID
+		d := awa.NewList().Draft()
+		for i, data := range []string{
+			`{"name":"n1","host":"10.0.0.1","port":"1","uid":"` + uid + `"}`,
+			`{"name":"n2","host":"10.0.0.2","port":"1","uid":"00000000000000000000000000000002"}`,
+			`{"id":1,"name":"n1","host":"10.0.0.33","port":"1","uid":"` + uid + `"}`,
+		} {
+			action := awa.Create
+			if i == 2 {
+				action = awa.Update
+			}
+			if _, _, err := d.Decide(awa.Edit{Action: action, Data: []byte(data)}, uint64(i)+2, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all := d.Changes()
+		if err := st.Found("c", testHistory, all[:2]); err != nil {
+			t.Fatal(err)
+		}
+		set := awa.ChangeSet{Cluster: "c", History: testHistory, State: 3, Changes: all}
+		net := &mover{holder: &holder{addr: "10.0.0.2:1", set: set}}
+		net.self = awa.Self{UID: "00000000000000000000000000000002", Cluster: "c", History: testHistory, State: 3}
+		r := newTestReplica(t, st, net, net.addr)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := r.Register(ctx, awa.Node{Name: "n1", Host: "10.0.0.1", Port: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if len(net.edits) != 1 || net.edits[0].Action != awa.Update || net.edits[0].IfChanged != 3 {
+			t.Errorf("it registered with %+v", net.edits)
+		}
+		// One that claims more than it has holds nobody up for good.
+		net.self.State = 9
+		began := time.Now()
+		if !r.upToDate(ctx) || time.Since(began) > 2*levelWait {
+			t.Errorf("it waits for what there is not")
+		}
+	})
+}
+
 func TestMeet_AnotherCluster(t *testing.T) {
 	st := openList(t)
 	dir := t.TempDir()
