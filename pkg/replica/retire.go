@@ -15,17 +15,22 @@ import (
 const askPause = 5
 
 // retire has this agent drop its part in Raft when it lost its vote: nobody
-// tells a removed voter so by Raft. A hint from anybody, or a leader that is
-// silent, is the reason to ask the voters of the configuration that it holds;
-// a majority of them must say that there is a newer one without it.
+// tells a removed voter so by Raft. A leader that is silent, and to a voter a
+// hint from anybody, is the reason to ask the voters of the configuration that
+// it holds; a majority of them must say that there is a newer one without it.
 func (r *Replica) retire(ctx context.Context) error {
 	rf := r.order.running()
-	if rf == nil || rf.State() == raft.Leader || !r.order.votes(rf) {
+	if rf == nil || rf.State() == raft.Leader {
+		return nil
+	}
+	config, err := servers(rf)
+	if err != nil || len(config) == 0 { // Raft is stopping, or this agent has no part in it
 		return nil
 	}
 	t := r.cfg.Timing
 	_, told := r.claim()
-	hinted := len(told) > 0 && !slices.Contains(told, r.uid)
+	// To an agent that is about to become a voter everybody says so.
+	hinted := len(told) > 0 && !slices.Contains(told, r.uid) && r.order.votes(rf)
 	if time.Since(r.asked) < askPause*t.Tick || !hinted && r.order.silence(rf) < 3*t.Heartbeat {
 		return nil
 	}
@@ -33,10 +38,6 @@ func (r *Replica) retire(ctx context.Context) error {
 	index, err := r.order.configIndex()
 	if err != nil {
 		return err
-	}
-	config, err := servers(rf)
-	if err != nil {
-		return nil // Raft is stopping
 	}
 	var voters []string
 	for _, s := range config {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"are-we-alive/pkg/awa"
@@ -215,21 +216,23 @@ func TestPush_Gap(t *testing.T) {
 // Whoever says that it is ahead and gives nothing, or never answers, does not
 // keep this agent from asking others.
 func TestSync_LiarsAreAhead(t *testing.T) {
-	all := listOf(t, 9)
-	st := openList(t)
-	if err := st.Found("c", testHistory, all[:2]); err != nil {
-		t.Fatal(err)
-	}
-	net := &liars{holder: &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testHistory, State: 9, Changes: all}}}
-	r := newTestReplica(t, st, net)
-	for i := range maxHints - 1 {
-		r.spread.behind(fmt.Sprintf("liar%d:1", i), 1<<64-1)
-	}
-	r.spread.behind("hangs:1", 1<<64-1)
-	r.spread.behind("10.0.0.1:1", 9) // there is no room for it now
-	eventually(t, "the honest one was asked", func() bool {
-		r.spread.behind("10.0.0.1:1", 9)
-		return st.State() == 9
+	synctest.Test(t, func(t *testing.T) {
+		all := listOf(t, 9)
+		st := openList(t)
+		if err := st.Found("c", testHistory, all[:2]); err != nil {
+			t.Fatal(err)
+		}
+		net := &liars{holder: &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testHistory, State: 9, Changes: all}}}
+		r := newTestReplica(t, st, net)
+		for i := range maxHints - 1 {
+			r.spread.behind(fmt.Sprintf("liar%d:1", i), 1<<64-1)
+		}
+		r.spread.behind("hangs:1", 1<<64-1)
+		r.spread.behind("10.0.0.1:1", 9) // there is no room for it now
+		eventually(t, "the honest one was asked", func() bool {
+			r.spread.behind("10.0.0.1:1", 9)
+			return st.State() == 9
+		})
 	})
 }
 
