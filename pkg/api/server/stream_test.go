@@ -18,6 +18,7 @@ import (
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/api/internal/wire"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // long makes a fake agent whose list had n changes more, and has n nodes more
@@ -222,8 +223,9 @@ func TestLongAnswers_stalled(t *testing.T) {
 	agent := long(t, 5000)
 	pages := &fakeWeb{metrics: func() ([]byte, error) { return make([]byte, 32<<20), nil }}
 	quick := pace{stall: 200 * time.Millisecond, rate: minRate}
-	addr, _ := serve(t, agent, func(s *Server) { s.sender.pace = quick })
-	web, _ := openWebWith(t, pages, func(s *Server) { s.sender.pace = quick })
+	servers := map[string]*Server{}
+	addr, _ := serve(t, agent, func(s *Server) { s.sender.pace, servers["/sync?state=0"] = quick, s })
+	web, _ := openWebWith(t, pages, func(s *Server) { s.sender.pace, servers["/metrics"] = quick, s })
 	for at, target := range map[string]string{addr: "/sync?state=0", web: "/metrics"} {
 		conn, err := net.Dial("tcp", at)
 		if err != nil {
@@ -231,9 +233,12 @@ func TestLongAnswers_stalled(t *testing.T) {
 		}
 		defer conn.Close()
 		io.WriteString(conn, message("GET", target, ""))
-		<-time.After(3 * quick.stall)
+		if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 "))); err != nil { // the answer has begun
+			t.Fatal(err)
+		}
+		testaid.Await(t, 20*time.Second, servers[target].idle)
 		conn.SetDeadline(time.Now().Add(20 * time.Second))
-		r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		r, err := http.ReadResponse(bufio.NewReader(io.MultiReader(strings.NewReader("HTTP/1.1 "), conn)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
