@@ -245,7 +245,7 @@ func TestStore_doubtful_write_is_the_last(t *testing.T) {
 	id := 0
 	ok(t, s.update(func(tx *bolt.Tx) error {
 		id = tx.ID()
-		return in(tx, bucketStable).Put([]byte("k"), nil)
+		return in(tx, bucketStable).Put([]byte("k"), withSum([]byte("k"), nil))
 	}))
 	ok(t, s.undone(id+1, syscall.EIO)) // as if transaction id+1 had left no trace
 	s.failed = s.undone(id, syscall.EIO)

@@ -186,17 +186,22 @@ func (s *Store) Found(cluster string, h awa.History, changes []awa.Change) error
 // changes needs no transaction: the applied index alone is not worth one.
 func (s *Store) commit(d *awa.Draft, m awa.Meta) error {
 	if len(d.Changes()) == 0 {
-		s.publish(d, m)
+		s.publish(d, m, s.digest)
 		return nil
 	}
 	return s.save(d, m)
 }
 
 func (s *Store) save(d *awa.Draft, m awa.Meta) error {
-	high := s.high
-	err := s.update(func(tx *bolt.Tx) error {
-		if err := putChanges(tx, d.Changes(), &high); err != nil {
-			return err
+	high, digest := s.high, s.digest
+	if len(d.Changes()) == 0 { // of a list that is just founded
+		digest = awa.FirstDigest(m.Cluster)
+	}
+	err := s.update(func(tx *bolt.Tx) (err error) {
+		if len(d.Changes()) > 0 {
+			if digest, err = putChanges(tx, m.Cluster, d.Changes(), &high); err != nil {
+				return err
+			}
 		}
 		if err := putTouched(tx, d); err != nil {
 			return err
@@ -205,26 +210,34 @@ func (s *Store) save(d *awa.Draft, m awa.Meta) error {
 	})
 	if err == nil {
 		s.high = high
-		s.publish(d, m)
+		s.publish(d, m, digest)
 	}
 	return err
 }
 
-// putChanges writes changes, and moves high to the highest place of theirs.
-func putChanges(tx *bolt.Tx, changes []awa.Change, high *place) error {
+// putChanges writes changes, moves high to the highest place of theirs, and
+// gives the digest of the list up to the last one. Those before each must be
+// there.
+func putChanges(tx *bolt.Tx, cluster string, changes []awa.Change, high *place) (digest awa.Digest, err error) {
 	b := in(tx, bucketChanges)
 	b.FillPercent = appendFill
-	for _, c := range changes {
-		value, err := encodeChange(c)
+	for i, c := range changes {
+		if i == 0 || changes[i-1].ID+1 != c.ID {
+			if digest, err = digestAt(tx, cluster, c.ID-1); err != nil {
+				return digest, err
+			}
+		}
+		digest = digest.Next(c)
+		value, err := encodeChange(c, digest)
 		if err != nil {
-			return err
+			return digest, err
 		}
 		if err := b.Put(idKey(c.ID), value); err != nil {
-			return err
+			return digest, err
 		}
 		*high = high.max(c.Index, c.Term)
 	}
-	return nil
+	return digest, nil
 }
 
 // putTouched writes the nodes that a draft touches.

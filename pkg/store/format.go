@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"strconv"
 
@@ -13,8 +14,12 @@ import (
 )
 
 // format is the version of the layout below. A program that changes the
-// layout counts it up, and reads the older ones or refuses them.
-const format = "1"
+// layout counts it up, and reads the older ones or refuses them. formatPlain
+// has neither digests nor sums; Open makes it format.
+const (
+	format      = "2"
+	formatPlain = "1"
+)
 
 // The buckets. Ids and indexes are keys of 8 bytes, big-endian, so that bbolt
 // keeps them in their order.
@@ -22,8 +27,8 @@ const (
 	bucketNodes     = "nodes"         // node id → the node, as awa.Node writes it in JSON
 	bucketChanges   = "nodes_changes" // change id → changeValue in JSON; ids are 1, 2, 3, … without gaps
 	bucketMeta      = "meta"          // the keys below → text
-	bucketLog       = "raft_log"      // log index → a voter's log entry, opaque here
-	bucketStable    = "raft_stable"   // key → value, both opaque here
+	bucketLog       = "raft_log"      // log index → a voter's log entry, opaque here, behind its sum
+	bucketStable    = "raft_stable"   // key → value, both opaque here, the value behind its sum
 	bucketSightings = "sightings"     // node id → verdict and since when
 )
 
@@ -38,6 +43,7 @@ const (
 	keyProven  = "proven"    // provenValue in JSON
 	keyNext    = "next_node" // id that the next CREATE gives, decimal
 	keyVoters  = "voters"    // awa.VoterSet in JSON
+	keySum     = "sum"       // of all the others, see metaSum
 )
 
 // provenValue is up to where this agent's own Raft has decided the list. A
@@ -68,6 +74,49 @@ type changeValue struct {
 	Term   uint64     `json:"term,omitempty"`
 	Key    string     `json:"key,omitempty"`
 	Asked  string     `json:"asked,omitempty"` // see awa.Change
+	// Digest is that of the list with this change as its newest, and Sum that
+	// of the fields which the digest leaves out. Both are absent in formatPlain.
+	Digest awa.Digest `json:"digest,omitzero"`
+	Sum    uint32     `json:"sum,omitempty"`
+}
+
+// castagnoli is the polynomial of all sums, the one that processors know.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sum is the sum of the fields that the digest leaves out, and of the digest.
+func (v changeValue) sum() uint32 {
+	return crc32.Checksum(fmt.Appendf(nil, "%s %d %d %s", v.Digest, v.Index, v.Term, v.Asked), castagnoli)
+}
+
+// sumSize is the size of the sum before a value of bucketLog and bucketStable.
+const sumSize = 4
+
+// withSum puts the sum of a key and its value before the value.
+func withSum(key, value []byte) []byte {
+	b := make([]byte, sumSize, sumSize+len(value))
+	binary.BigEndian.PutUint32(b, crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value))
+	return append(b, value...)
+}
+
+// withoutSum gives what withSum was given, or ok = false when it can't be that.
+func withoutSum(key, stored []byte) (value []byte, ok bool) {
+	if len(stored) < sumSize {
+		return nil, false
+	}
+	value = stored[sumSize:]
+	return value, binary.BigEndian.Uint32(stored) == crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+}
+
+// metaSum is the sum of all of bucketMeta but keySum.
+func metaSum(tx *bolt.Tx) string {
+	sum := uint32(0)
+	c := in(tx, bucketMeta).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() { // in their order
+		if string(k) != keySum {
+			sum = crc32.Update(sum, castagnoli, fmt.Appendf(nil, "%q %q\n", k, v))
+		}
+	}
+	return strconv.FormatUint(uint64(sum), 16)
 }
 
 func allBuckets() []string {
@@ -86,16 +135,36 @@ func parseIDKey(key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(key), nil
 }
 
-func encodeChange(c awa.Change) ([]byte, error) {
-	return json.Marshal(changeValue{c.Action, c.Data, c.Index, c.Term, c.Key, c.Asked})
+// encodeChange writes a change, and the digest of the list up to it.
+func encodeChange(c awa.Change, d awa.Digest) ([]byte, error) {
+	v := changeValue{c.Action, c.Data, c.Index, c.Term, c.Key, c.Asked, d, 0}
+	v.Sum = v.sum()
+	return json.Marshal(v)
 }
 
-func decodeChange(id uint64, value []byte) (awa.Change, error) {
+// decodeChange reads what encodeChange wrote. The digest is zero, and nothing
+// vouches for the places in Raft's log, in formatPlain.
+func decodeChange(id uint64, value []byte) (awa.Change, awa.Digest, error) {
 	var v changeValue
 	if err := json.Unmarshal(value, &v); err != nil {
-		return awa.Change{}, fmt.Errorf("change %d can't be read: %w", id, err)
+		return awa.Change{}, awa.Digest{}, damage("change %d can't be read: %v", id, err)
 	}
-	return awa.Change{ID: id, Action: v.Action, Data: v.Data, Index: v.Index, Term: v.Term, Key: v.Key, Asked: v.Asked}, nil
+	if v.Digest != (awa.Digest{}) && v.Sum != v.sum() {
+		return awa.Change{}, awa.Digest{}, damage("change %d is not what was written: its sum differs", id)
+	}
+	return awa.Change{ID: id, Action: v.Action, Data: v.Data, Index: v.Index, Term: v.Term, Key: v.Key, Asked: v.Asked}, v.Digest, nil
+}
+
+// digestAt is the digest of the list up to a state, which must be there.
+func digestAt(tx *bolt.Tx, cluster string, state uint64) (awa.Digest, error) {
+	if state == 0 {
+		return awa.FirstDigest(cluster), nil
+	}
+	_, d, err := decodeChange(state, in(tx, bucketChanges).Get(idKey(state)))
+	if err == nil && d == (awa.Digest{}) {
+		err = damage("change %d holds no digest", state)
+	}
+	return d, err
 }
 
 // putMeta writes what differs from what is there; next is the next node id,
@@ -133,7 +202,7 @@ func putMeta(tx *bolt.Tx, m awa.Meta, next uint64, highest place) error {
 			return err
 		}
 	}
-	return nil
+	return b.Put([]byte(keySum), []byte(metaSum(tx)))
 }
 
 // getMeta reads what putMeta wrote. In a file of an older program the state of
@@ -141,6 +210,9 @@ func putMeta(tx *bolt.Tx, m awa.Meta, next uint64, highest place) error {
 func getMeta(tx *bolt.Tx) (m awa.Meta, next uint64, highest place, err error) {
 	b := in(tx, bucketMeta)
 	get := func(key string) string { return string(b.Get([]byte(key))) }
+	if get(keyFormat) == format && get(keySum) != metaSum(tx) {
+		return awa.Meta{}, 0, place{}, damage("the bucket %s is not what was written: its sum differs", bucketMeta)
+	}
 	m.UID, m.Cluster = get(keyUID), get(keyCluster)
 	if m.UID == "" {
 		return awa.Meta{}, 0, place{}, fmt.Errorf("it holds no uid")

@@ -96,13 +96,51 @@ func rewrite(t testing.TB, s *Store, key, value string) *Store {
 	db, err := openBolt(s.path, false, nil)
 	ok(t, err)
 	ok(t, db.Update(func(tx *bolt.Tx) error {
-		if value == "" {
-			return in(tx, bucketMeta).Delete([]byte(key))
+		if err := in(tx, bucketMeta).Put([]byte(key), []byte(value)); err != nil {
+			return err
 		}
-		return in(tx, bucketMeta).Put([]byte(key), []byte(value))
+		if value == "" {
+			if err := in(tx, bucketMeta).Delete([]byte(key)); err != nil {
+				return err
+			}
+		}
+		return in(tx, bucketMeta).Put([]byte(keySum), []byte(metaSum(tx)))
 	}))
 	ok(t, db.Close())
 	return open(t, s.path)
+}
+
+// makePlain makes a file one of formatPlain, as the program before wrote it.
+func makePlain(t testing.TB, path string) {
+	t.Helper()
+	db, err := openBolt(path, false, nil)
+	ok(t, err)
+	ok(t, db.Update(func(tx *bolt.Tx) error {
+		for _, name := range []string{bucketChanges, bucketLog, bucketStable} {
+			values := map[string][]byte{}
+			ok(t, in(tx, name).ForEach(func(key, value []byte) error {
+				values[string(key)] = append([]byte{}, value...)
+				return nil
+			}))
+			for key, value := range values {
+				if name == bucketChanges {
+					id, err := parseIDKey([]byte(key))
+					ok(t, err)
+					c, _, err := decodeChange(id, value)
+					ok(t, err)
+					value, err = json.Marshal(changeValue{Action: c.Action, Data: c.Data, Index: c.Index, Term: c.Term, Key: c.Key, Asked: c.Asked})
+					ok(t, err)
+				} else {
+					value = value[sumSize:]
+				}
+				ok(t, in(tx, name).Put([]byte(key), value))
+			}
+		}
+		meta := in(tx, bucketMeta)
+		ok(t, meta.Delete([]byte(keySum)))
+		return meta.Put([]byte(keyFormat), []byte(formatPlain))
+	}))
+	ok(t, db.Close())
 }
 
 // sound checks what must hold of an open store at any time: bbolt finds no
@@ -119,6 +157,8 @@ func sound(t testing.TB, s *Store) {
 		}
 		equal(t, "nodes on disk", inJSON(t, held.list.Nodes()), inJSON(t, s.Nodes()))
 		equal(t, "state on disk", held.list.State(), s.State())
+		_, digest := s.Position()
+		equal(t, "digest on disk", held.digest, digest)
 		m := s.Meta()
 		if held.meta.Index > m.Index || held.meta.State > m.State {
 			t.Errorf("the disk is at log index %d and state %d, the memory at %d and %d", held.meta.Index, held.meta.State, m.Index, m.State)

@@ -13,10 +13,12 @@ import (
 
 // content is what a good file holds.
 type content struct {
-	meta awa.Meta
-	list *awa.List
-	high place // highest place in the Raft log
-	txid int   // of the newest transaction
+	meta   awa.Meta
+	list   *awa.List
+	digest awa.Digest // of the list
+	high   place      // highest place in the Raft log
+	txid   int        // of the newest transaction
+	plain  bool       // it is of formatPlain
 }
 
 // load reads the file and checks that it makes sense: ids without gaps, each
@@ -26,28 +28,33 @@ func load(tx *bolt.Tx) (content, error) {
 	if b == nil {
 		return content{}, damage("it holds no node list")
 	}
-	switch version := string(b.Get([]byte(keyFormat))); version {
-	case format:
+	version := string(b.Get([]byte(keyFormat)))
+	switch version {
+	case format, formatPlain:
 	case "":
 		return content{}, damage("it holds no format version")
 	default:
 		return content{}, &awa.Fault{Code: awa.ErrFormat, Text: fmt.Sprintf("%s has the format version %q, this program knows version %s: use the program that wrote it", tx.DB().Path(), version, format)}
+	}
+	if version == formatPlain && b.Get([]byte(keySum)) != nil {
+		return content{}, damage("its format version is not what was written")
 	}
 	for _, name := range allBuckets() {
 		if tx.Bucket([]byte(name)) == nil {
 			return content{}, damage("the bucket %s is missing", name)
 		}
 	}
-	for _, name := range []string{bucketLog, bucketSightings} {
-		if err := eachID(tx, name, func(uint64, []byte) error { return nil }); err != nil {
-			return content{}, err
-		}
+	if err := eachID(tx, bucketSightings, func(uint64, []byte) error { return nil }); err != nil {
+		return content{}, err
+	}
+	if err := checkSums(tx, version == format); err != nil {
+		return content{}, err
 	}
 	m, next, high, err := getMeta(tx)
 	if err != nil {
 		return content{}, damage("%v", err)
 	}
-	seen, err := loadChanges(tx)
+	seen, err := loadChanges(tx, m.Cluster, version == format)
 	if err != nil {
 		return content{}, err
 	}
@@ -72,18 +79,40 @@ func load(tx *bolt.Tx) (content, error) {
 	if m.State == unproven { // the program that wrote the file believed all of it
 		m.State = seen.state
 	}
-	return content{meta: m, list: list, high: high, txid: tx.ID()}, nil
+	return content{meta: m, list: list, digest: seen.digest, high: high, txid: tx.ID(), plain: version == formatPlain}, nil
+}
+
+// checkSums checks the buckets whose values stand behind their sums.
+func checkSums(tx *bolt.Tx, summed bool) error {
+	err := eachID(tx, bucketLog, func(index uint64, value []byte) error {
+		if _, ok := withoutSum(idKey(index), value); summed && !ok {
+			return damage("entry %d of the voters' log is not what was written: its sum differs", index)
+		}
+		return nil
+	})
+	if err != nil || !summed {
+		return err
+	}
+	return in(tx, bucketStable).ForEach(func(key, value []byte) error {
+		if _, ok := withoutSum(key, value); !ok {
+			return damage("the value of %q in %s is not what was written: its sum differs", key, bucketStable)
+		}
+		return nil
+	})
 }
 
 // summary is what the changes come to.
 type summary struct {
 	state, created, deleted uint64
-	index                   uint64            // highest place in the voters' log
+	index                   uint64 // highest place in the voters' log
+	digest                  awa.Digest
 	keys                    map[string]uint64 // idempotency keys of the last awa.KeyWindow changes
 }
 
-func loadChanges(tx *bolt.Tx) (summary, error) {
-	s := summary{keys: map[string]uint64{}}
+// loadChanges reads all changes; digested tells that each holds its digest, as
+// it does but for formatPlain.
+func loadChanges(tx *bolt.Tx, cluster string, digested bool) (summary, error) {
+	s := summary{keys: map[string]uint64{}, digest: awa.FirstDigest(cluster)}
 	newest := uint64(0)
 	if k, _ := in(tx, bucketChanges).Cursor().Last(); k != nil {
 		newest, _ = parseIDKey(k)
@@ -92,9 +121,12 @@ func loadChanges(tx *bolt.Tx) (summary, error) {
 		if id != s.state+1 {
 			return damage("change %d is missing", s.state+1)
 		}
-		c, err := decodeChange(id, value)
+		c, digest, err := decodeChange(id, value)
 		if err != nil {
-			return damage("%v", err)
+			return err
+		}
+		if s.digest = s.digest.Next(c); digested && digest != s.digest {
+			return damage("change %d is not what was written: its digest differs", id)
 		}
 		switch {
 		case c.Action == awa.Create:
@@ -126,7 +158,7 @@ func loadNodes(tx *bolt.Tx) ([]awa.Node, error) {
 		if json.Unmarshal(value, &fields) != nil || json.Unmarshal(fields["changed"], &changed) != nil {
 			return damage("node %d can't be read", id)
 		}
-		c, err := decodeChange(changed, changes.Get(idKey(changed)))
+		c, _, err := decodeChange(changed, changes.Get(idKey(changed)))
 		if err != nil {
 			return damage("node %d: %v", id, err)
 		}

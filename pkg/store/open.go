@@ -28,7 +28,7 @@ const (
 
 // Open opens the file at path, or makes one with a fresh uid (mode 0600) when
 // there is none. A file that is there is checked from end to end before
-// anything is written. The error is a Fault with awa.ErrInUse when another
+// anything is written; one of formatPlain is made one of format then. The error is a Fault with awa.ErrInUse when another
 // process holds the file, awa.ErrDamaged when it can't be what this program
 // wrote, awa.ErrFormat when it was written in a format that this program
 // doesn't know; or it wraps the system's.
@@ -50,7 +50,7 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	s := &Store{path: path, db: db, list: held.list, meta: held.meta, high: held.high, moved: make(chan struct{})}
+	s := &Store{path: path, db: db, list: held.list, digest: held.digest, meta: held.meta, high: held.high, moved: make(chan struct{})}
 	// Between the two locks somebody else may have had the file.
 	err = s.view(func(tx *bolt.Tx) error {
 		if tx.ID() != held.txid {
@@ -58,6 +58,9 @@ func Open(path string) (*Store, error) {
 		}
 		return nil
 	})
+	if err == nil && held.plain {
+		err = s.upgrade()
+	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -202,7 +205,7 @@ func openError(path string, err error) error {
 	var fault *awa.Fault
 	var damaged damageError
 	damagedText := func(what string) error {
-		return &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is damaged or no node list (%s): put a backup in its place, or move it away and join the cluster anew", path, what)}
+		return &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is damaged or no node list (%s): move the data folder away and start the agent again, which then joins the cluster with an empty one; if no other agent holds the list, restore a backup", path, what)}
 	}
 	switch {
 	case errors.As(err, &fault):

@@ -95,7 +95,7 @@ func (s *Store) advance(base *awa.List, d *awa.Draft, m awa.Meta) error {
 	if len(correct) > 0 || level {
 		high := s.high
 		err := s.update(func(tx *bolt.Tx) error {
-			if err := putChanges(tx, correct, &high); err != nil {
+			if _, err := putChanges(tx, m.Cluster, correct, &high); err != nil {
 				return err
 			}
 			return putMeta(tx, m, s.list.NextID(), high)
@@ -109,7 +109,7 @@ func (s *Store) advance(base *awa.List, d *awa.Draft, m awa.Meta) error {
 	if level {
 		s.proven = nil
 	}
-	s.publish(nil, m)
+	s.publish(nil, m, s.digest)
 	return nil
 }
 
@@ -117,15 +117,18 @@ func (s *Store) advance(base *awa.List, d *awa.Draft, m awa.Meta) error {
 // draft are those that the list holds, what it holds after them is dropped.
 func (s *Store) replace(base *awa.List, d *awa.Draft, m awa.Meta, same uint64) error {
 	from, to := base.State()+same+1, s.list.State()
-	high := s.high
-	err := s.update(func(tx *bolt.Tx) error {
+	high, digest := s.high, awa.Digest{}
+	err := s.update(func(tx *bolt.Tx) (err error) {
 		changes := in(tx, bucketChanges)
 		for id := from; id <= to; id++ {
 			if err := changes.Delete(idKey(id)); err != nil {
 				return err
 			}
 		}
-		if err := putChanges(tx, d.Changes(), &high); err != nil {
+		if _, err := putChanges(tx, m.Cluster, d.Changes(), &high); err != nil {
+			return err
+		}
+		if digest, err = digestAt(tx, m.Cluster, d.State()); err != nil {
 			return err
 		}
 		if err := tx.DeleteBucket([]byte(bucketNodes)); err != nil {
@@ -151,7 +154,7 @@ func (s *Store) replace(base *awa.List, d *awa.Draft, m awa.Meta, same uint64) e
 	s.high, s.proven = high, nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.meta, s.list, s.nodes = m, base, nil
+	s.meta, s.list, s.digest, s.nodes = m, base, digest, nil
 	if from <= to {
 		s.dropped += to - from + 1
 	}
@@ -271,7 +274,7 @@ func (s *Store) confirm(entries []awa.Entry) (awa.Meta, error) {
 	next := s.list.NextID()
 	err := s.update(func(tx *bolt.Tx) error { return putMeta(tx, m, next, s.high) })
 	if err == nil {
-		s.publish(nil, m)
+		s.publish(nil, m, s.digest)
 	}
 	return m, err
 }

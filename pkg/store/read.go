@@ -6,10 +6,12 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// PageBytes is about the most that Page copies into memory, in bytes as the
-// changes stand on disk. A page may exceed it by its last change, which is at
+// PageBytes is about the most that Page copies into memory, in bytes. A page may exceed it by its last change, which is at
 // most some 2 * awa.MaxData.
 const PageBytes = 4 << 10
+
+// changeBytes is what a change has besides its texts: numbers, the digest.
+const changeBytes = 32
 
 // Changes returns the changes with an id above since, in order, at most limit
 // of them; a limit of 0 is none.
@@ -26,25 +28,37 @@ func (s *Store) Page(since uint64, limit int) ([]awa.Change, error) {
 }
 
 // read returns changes as long as more, which is asked with their number and
-// bytes so far, allows another one.
+// bytes so far, allows another one. Each is held against its digest, so that
+// nothing that the disk has altered since Open is passed on: the error is a
+// Fault with awa.ErrDamaged then.
 func (s *Store) read(since uint64, more func(read, bytes int) bool) ([]awa.Change, error) {
 	var changes []awa.Change
 	if since+1 == 0 {
 		return nil, nil
 	}
+	cluster := s.Meta().Cluster
 	err := s.view(func(tx *bolt.Tx) error {
 		c, bytes := in(tx, bucketChanges).Cursor(), 0
+		var at awa.Digest
 		for k, v := c.Seek(idKey(since + 1)); k != nil && more(len(changes), bytes); k, v = c.Next() {
 			id, err := parseIDKey(k)
 			if err != nil {
 				return err
 			}
-			change, err := decodeChange(id, v)
+			if len(changes) == 0 {
+				if at, err = digestAt(tx, cluster, id-1); err != nil {
+					return err
+				}
+			}
+			change, digest, err := decodeChange(id, v)
 			if err != nil {
 				return err
 			}
+			if at = at.Next(change); digest != at {
+				return damage("change %d is not what was written: its digest differs", id)
+			}
 			changes = append(changes, change)
-			bytes += len(v)
+			bytes += len(change.Data) + len(change.Key) + len(change.Asked) + changeBytes
 		}
 		return nil
 	})
@@ -52,6 +66,22 @@ func (s *Store) read(since uint64, more func(read, bytes int) bool) ([]awa.Chang
 		return nil, err
 	}
 	return changes, nil
+}
+
+// DigestAt is the digest of the list as it was at a state, and whether the
+// list has come that far.
+func (s *Store) DigestAt(state uint64) (d awa.Digest, held bool, err error) {
+	s.mu.Lock()
+	have, newest, cluster := s.list.State(), s.digest, s.meta.Cluster
+	s.mu.Unlock()
+	if state >= have {
+		return newest, state == have, nil
+	}
+	err = s.view(func(tx *bolt.Tx) error {
+		d, err = digestAt(tx, cluster, state)
+		return err
+	})
+	return d, err == nil, err
 }
 
 // NodeSet returns the node list with what it is a list of, from memory, all of

@@ -38,6 +38,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	list    *awa.List
+	digest  awa.Digest // of the list
 	meta    awa.Meta
 	nodes   []awa.Node    // by id; nil when the list has changed since
 	moved   chan struct{} // closed when the state moves, and by Close
@@ -81,6 +82,13 @@ func (s *Store) State() uint64 {
 	return s.list.State()
 }
 
+// Position is the state with the digest of the list there, both of one moment.
+func (s *Store) Position() (state uint64, d awa.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list.State(), s.digest
+}
+
 // Nodes gives the node list by id. All callers share the slice, which is made
 // anew after a change: they must not modify it nor what it refers to.
 func (s *Store) Nodes() []awa.Node {
@@ -121,13 +129,17 @@ func (s *Store) Wait(ctx context.Context, state uint64) error {
 	}
 }
 
-// publish makes the memory say what the disk does; d may be nil. The caller
-// holds deciding.
-func (s *Store) publish(d *awa.Draft, m awa.Meta) {
+// publish makes the memory say what the disk does. d may be nil; if not,
+// digest is that of the list with it. The caller holds deciding.
+func (s *Store) publish(d *awa.Draft, m awa.Meta, digest awa.Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.meta = m
-	if d == nil || len(d.Changes()) == 0 {
+	if d == nil {
+		return
+	}
+	s.digest = digest
+	if len(d.Changes()) == 0 {
 		return
 	}
 	d.Commit()
@@ -183,6 +195,9 @@ func (s *Store) undone(id int, cause error) error {
 func (s *Store) wrap(operation string, err error) error {
 	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return s.stopping()
+	}
+	if errors.As(err, new(damageError)) {
+		return openError(s.path, err)
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", operation, s.path, err)

@@ -47,7 +47,7 @@ func (s *Store) setMeta(f func(m *awa.Meta) bool) error {
 	next := s.list.NextID()
 	err := s.update(func(tx *bolt.Tx) error { return putMeta(tx, m, next, s.high) })
 	if err == nil {
-		s.publish(nil, m)
+		s.publish(nil, m, s.digest)
 	}
 	return err
 }
@@ -86,7 +86,8 @@ func (s *Store) AppendLog(first uint64, entries [][]byte) error {
 		b := in(tx, bucketLog)
 		b.FillPercent = appendFill
 		for i, e := range entries {
-			if err := b.Put(idKey(first+uint64(i)), e); err != nil {
+			key := idKey(first + uint64(i))
+			if err := b.Put(key, withSum(key, e)); err != nil {
 				return err
 			}
 		}
@@ -135,14 +136,22 @@ func (s *Store) SetStable(key string, value []byte) error {
 	if key == "" {
 		return fmt.Errorf("write %s: a stable value needs a key", s.path)
 	}
-	return s.update(func(tx *bolt.Tx) error { return in(tx, bucketStable).Put([]byte(key), value) })
+	return s.update(func(tx *bolt.Tx) error {
+		return in(tx, bucketStable).Put([]byte(key), withSum([]byte(key), value))
+	})
 }
 
-// get copies a value out of a bucket.
+// get copies a value out of a bucket whose values stand behind their sums.
 func (s *Store) get(bucket string, key []byte) (value []byte, ok bool, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		v := in(tx, bucket).Get(key)
-		value, ok = bytes.Clone(v), v != nil
+		if v == nil {
+			return nil
+		}
+		if value, ok = withoutSum(key, v); !ok {
+			return damage("the value of %q in %s is not what was written: its sum differs", key, bucket)
+		}
+		value = bytes.Clone(value)
 		return nil
 	})
 	return value, ok, err
