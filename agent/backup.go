@@ -50,7 +50,7 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 // that a list of any length can be saved.
 func (c *backupCmd) page(ctx context.Context, at uint64) (set awa.ChangeSet, err error) {
 	err = target{keyFlag: c.keyFlag, Agent: c.Agent}.read(ctx, func(ctx context.Context, client *api.Client, addr string) error {
-		set, err = client.Sync(ctx, addr, at, 0)
+		set, err = client.Sync(ctx, addr, awa.Position{State: at}, 0)
 		return err
 	})
 	return set, err

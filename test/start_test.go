@@ -78,7 +78,6 @@ func TestStart_refused(t *testing.T) {
 		"a port too high in the file": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":65536}`, code: 2, text: `my_port: "65536"` + noPort},
 		"a port with a fraction":      {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":1.5}`, code: 2, text: `my_port: "1.5"` + noPort},
 		"a port that is no number":    {args: []string{"run", "--my-host", "127.0.0.1"}, env: "AWA_MY_PORT=http", code: 2, text: `my_port: "http"` + noPort},
-		"first and join":              {args: usual("--first", "--join", "h"), code: 2, text: "first and join exclude each other: a node either begins a cluster or joins one"},
 		"a join that is no address":   {args: usual("--join", "h,a b"), code: 2, text: `join: "a b" is no host: give a DNS name or an IP address`},
 		"a short watch":               {args: usual("--watch", "1ms"), code: 2, text: "watch: 1ms is too short: use 100ms or more"},
 		"a long ping":                 {args: usual("--ping-timeout", "1m"), code: 2, text: "ping_timeout: use 10ms to 10s, not 1m0s"},

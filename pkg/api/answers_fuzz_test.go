@@ -125,7 +125,7 @@ func FuzzProbe(f *testing.F) {
 
 func FuzzSync(f *testing.F) {
 	fuzzAnswer(f, syncHeads, "["+goodChange+"]", func(ctx context.Context, c *Client) (error, error) {
-		set, err := c.Sync(ctx, "127.0.0.1:1", 2, 3)
+		set, err := c.Sync(ctx, "127.0.0.1:1", awa.Position{State: 2}, 3)
 		return set.Check(2, 3), err
 	})
 }

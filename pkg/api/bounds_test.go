@@ -87,7 +87,7 @@ func allCalls() []oneCall {
 			return err
 		}},
 		{"GET /sync", ChangesBound(1), more(ChangesBound(2), ChangesBound(1)), syncHeads, "[" + goodChange + "]", func(ctx context.Context, c *Client) error {
-			_, err := c.Sync(ctx, "127.0.0.1:1", 2, 1)
+			_, err := c.Sync(ctx, "127.0.0.1:1", awa.Position{State: 2}, 1)
 			return err
 		}},
 		{"GET /v1/changes", ChangesBound(1), more(ChangesBound(2), ChangesBound(1)), "", goodChanges, func(ctx context.Context, c *Client) error {

@@ -204,12 +204,27 @@ func (c *Client) Probe(ctx context.Context, addr string, ids []uint64, within ti
 	return all, nil
 }
 
-// Sync asks for the changes after a state, at most limit. It brings no more
-// than MaxChanges, also when limit is 0: whoever wants more asks again.
-func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
+// Sync asks for the changes after a position of the list, at most limit. It
+// brings no more than MaxChanges, also when limit is 0: whoever wants more asks
+// again. awa.ErrDiverged says that the agent's list has another digest at that
+// state; a zero digest is not compared.
+func (c *Client) Sync(ctx context.Context, addr string, since awa.Position, limit int) (awa.ChangeSet, error) {
+	return c.sync(ctx, addr, since, limit, false)
+}
+
+// Fetch is Sync by an agent that holds no list yet, or is ready to give up its
+// own: whose list the answer is does not matter.
+func (c *Client) Fetch(ctx context.Context, addr string, since awa.Position, limit int) (awa.ChangeSet, error) {
+	return c.sync(ctx, addr, since, limit, true)
+}
+
+func (c *Client) sync(ctx context.Context, addr string, since awa.Position, limit int, newcomer bool) (awa.ChangeSet, error) {
 	limit = page(limit)
 	var a awa.ChangeSet
-	req := request{path: wire.PathSync, query: fmt.Sprintf("state=%d&limit=%d", since, limit), items: limit}
+	req := request{path: wire.PathSync, query: fmt.Sprintf("state=%d&limit=%d", since.State, limit), items: limit, newcomer: newcomer}
+	if since.Digest != (awa.Digest{}) {
+		req.query += "&digest=" + since.Digest.String()
+	}
 	err := c.call(ctx, addr, req, func(r *response) error {
 		var all []wire.Change
 		err := decode(r, ChangesBound(limit), &all)
@@ -223,11 +238,14 @@ func (c *Client) Sync(ctx context.Context, addr string, since uint64, limit int)
 		if a.State, err = strconv.ParseUint(r.value(wire.HeaderState), 10, 64); err != nil {
 			return notOurs(fmt.Errorf("the header %s must be a number", wire.HeaderState))
 		}
+		if a.Digest, err = awa.ParseDigest(r.value(wire.HeaderDigest)); err != nil {
+			return notOurs(err)
+		}
 		a.Changes = make([]awa.Change, len(all))
 		for i := range all {
 			a.Changes[i] = awa.Change(all[i])
 		}
-		return believe(a.Check(since, limit))
+		return believe(a.Check(since.State, limit))
 	})
 	if err != nil {
 		return awa.ChangeSet{}, err
@@ -332,6 +350,7 @@ type request struct {
 	items               int // nodes asked about, or changes asked for: see boundOf
 	fresh               bool
 	once                bool   // not to be repeated here
+	newcomer            bool   // the caller does not say which list it holds
 	raftTo              string // for a Raft stream: the uid of the agent meant
 }
 
@@ -480,7 +499,11 @@ func (c *Client) fill(host string, req request) (headers []wire.Header, body []b
 	add("Host", host)
 	add("User-Agent", "are-we-alive/"+awa.Version)
 	if c.cfg.Caller != nil {
-		headers = wire.AppendCaller(headers, c.cfg.Caller())
+		caller := c.cfg.Caller()
+		if req.newcomer {
+			caller = awa.Caller{UID: caller.UID, Addr: caller.Addr}
+		}
+		headers = wire.AppendCaller(headers, caller)
 	}
 	if req.hops > 0 {
 		add(wire.HeaderHops, strconv.Itoa(req.hops))

@@ -216,9 +216,12 @@ func TestClient_cancel(t *testing.T) {
 	}})
 	c := newClient(t)
 	for name, call := range map[string]func(context.Context, *Client) error{
-		"ping":    func(ctx context.Context, c *Client) error { _, err := c.Ping(ctx, p.addr, true); return err },
-		"status":  func(ctx context.Context, c *Client) error { _, err := c.ClusterStatus(ctx, p.addr, false); return err },
-		"sync":    func(ctx context.Context, c *Client) error { _, err := c.Sync(ctx, p.addr, 0, 0); return err },
+		"ping":   func(ctx context.Context, c *Client) error { _, err := c.Ping(ctx, p.addr, true); return err },
+		"status": func(ctx context.Context, c *Client) error { _, err := c.ClusterStatus(ctx, p.addr, false); return err },
+		"sync": func(ctx context.Context, c *Client) error {
+			_, err := c.Sync(ctx, p.addr, awa.Position{}, 0)
+			return err
+		},
 		"changes": func(ctx context.Context, c *Client) error { _, err := c.Changes(ctx, p.addr, 0, 0); return err },
 		"push":    func(ctx context.Context, c *Client) error { return c.Push(ctx, p.addr, awa.Change{ID: 1}) },
 		"edit": func(ctx context.Context, c *Client) error {

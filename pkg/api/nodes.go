@@ -12,8 +12,18 @@ import (
 // Nodes asks an agent for its node list, without a sweep: it costs the same
 // however many changes made the list.
 func (c *Client) Nodes(ctx context.Context, addr string) (awa.NodeSet, error) {
+	return c.nodes(ctx, addr, false)
+}
+
+// NodesOf is Nodes by an agent that is ready to give up its own list: whose list
+// the answer is does not matter.
+func (c *Client) NodesOf(ctx context.Context, addr string) (awa.NodeSet, error) {
+	return c.nodes(ctx, addr, true)
+}
+
+func (c *Client) nodes(ctx context.Context, addr string, newcomer bool) (awa.NodeSet, error) {
 	var set awa.NodeSet
-	err := c.call(ctx, addr, request{path: wire.PathNodes}, func(r *response) error {
+	err := c.call(ctx, addr, request{path: wire.PathNodes, newcomer: newcomer}, func(r *response) error {
 		var body wire.NodesBody
 		if err := decode(r, NodesBound(), &body); err != nil {
 			return err

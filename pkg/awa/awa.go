@@ -80,6 +80,7 @@ type Caller struct {
 	Cluster string
 	History History
 	State   uint64
+	Digest  Digest // of its list; zero when it does not say
 	// Addr is where it can be reached, as it says; "" when it does not say.
 	Addr string
 }

@@ -137,7 +137,17 @@ func (s Self) Check() error {
 		return fmt.Errorf("time is %d: it must be from 0 to %d", s.Time, int64(MaxUnix))
 	case s.TimeMS < 0 || s.TimeMS/1000 > MaxUnix:
 		return fmt.Errorf("time_ms is %d: it must be from 0 to %d", s.TimeMS, int64(MaxUnix*1000+999))
-	case s.Voters != nil:
+	case len(s.Health) > MaxConditions:
+		return fmt.Errorf("health has %d codes: at most %d are allowed", len(s.Health), MaxConditions)
+	case s.Fork != nil && checkNumber("fork", s.Fork.State) != nil:
+		return checkNumber("fork", s.Fork.State)
+	}
+	for _, code := range s.Health {
+		if err := checkWord("a code of health", string(code), false); err != nil {
+			return err
+		}
+	}
+	if s.Voters != nil {
 		return s.Voters.check()
 	}
 	return nil
@@ -271,6 +281,14 @@ func (s ClusterStatus) Check() error {
 	for _, name := range s.Voters {
 		if err := CheckName(name); err != nil {
 			return fmt.Errorf("voters is wrong: %w", err)
+		}
+	}
+	if len(s.Health) > MaxConditions {
+		return fmt.Errorf("health has %d elements: at most %d are allowed", len(s.Health), MaxConditions)
+	}
+	for _, c := range s.Health {
+		if err := c.check(); err != nil {
+			return err
 		}
 	}
 	for i, n := range s.Nodes {

@@ -270,6 +270,8 @@ type ChangeSet struct {
 	Cluster string
 	History History
 	State   uint64 // of the whole list it was taken from
+	Digest  Digest // of the whole list; zero when it is not known
+	Fork    Position
 	Changes []Change
 }
 

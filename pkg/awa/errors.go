@@ -31,6 +31,8 @@ const (
 	ErrOtherCluster Code = "other_cluster"
 	// ErrOtherHistory: the two sides' lists belong to different histories.
 	ErrOtherHistory Code = "other_history"
+	// ErrDiverged: the two sides' lists contradict each other.
+	ErrDiverged Code = "diverged"
 	// ErrOtherAgent: another agent answers at an address than was meant.
 	ErrOtherAgent Code = "other_agent"
 	// ErrNoAgent: what answers at an address is no agent.

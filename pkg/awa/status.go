@@ -59,9 +59,24 @@ type Self struct {
 	Version  string  `json:"version"`
 	// LogIndex is the newest entry of its Raft log on disk, 0 when it has none.
 	LogIndex uint64 `json:"log_index"`
+	// Digest is that of its list. A version that knows none leaves it out.
+	Digest Digest `json:"digest"`
+	// Fork is where its history began, of one after the first.
+	Fork *Position `json:"fork,omitempty"`
 	// Voters is there in a leader's own answer only.
 	Voters *VoterSet `json:"voters,omitempty"`
+	// Health are the conditions that it finds of itself.
+	Health []HealthCode `json:"health,omitempty"`
 }
+
+// Position is where a list is or was: its state, and its digest there.
+type Position struct {
+	State  uint64 `json:"state"`
+	Digest Digest `json:"digest"`
+}
+
+// Position is that of the list.
+func (s Self) Position() Position { return Position{s.State, s.Digest} }
 
 // VoterSet is a committed Raft configuration. Of two sets of one history the
 // one of the higher index is newer.
@@ -127,6 +142,7 @@ type ClusterStatus struct {
 	Isolated bool
 	SweptAt  time.Time
 	Took     time.Duration
+	Health   []Condition  // the gravest first
 	Nodes    []NodeStatus // by node id
 }
 
@@ -134,7 +150,11 @@ type ClusterStatus struct {
 type Meta struct {
 	Cluster string // "" until there is a list
 	History History
+	Fork    Position // where the history began; zero for the first of a cluster
 	UID     string
+	// Epoch is the highest of the histories of this cluster that this agent has
+	// ever followed or met.
+	Epoch uint64
 	// Index and Term are the place in the Raft log up to which this agent's own
 	// Raft has decided the list, and State is the list's state there: 0 on an
 	// agent that was never a voter. Changes after State were learned from other

@@ -225,7 +225,7 @@ func (c *Cluster) Changes(i int) ([]awa.Change, error) {
 	defer cancel()
 	var all []awa.Change
 	for {
-		set, err := c.client.Sync(ctx, c.Addr(i), uint64(len(all)), 0)
+		set, err := c.client.Sync(ctx, c.Addr(i), awa.Position{State: uint64(len(all))}, 0)
 		if err != nil {
 			return nil, err
 		}

@@ -134,7 +134,7 @@ func (a *agent) status(look watch.Look) awa.ClusterStatus {
 	m := a.store.Meta()
 	s := awa.ClusterStatus{
 		Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID), State: a.store.State(), Insecure: a.cfg.insecure(),
-		Isolated: look.Isolated, SweptAt: look.At, Took: look.Took, Nodes: look.Nodes,
+		Isolated: look.Isolated, SweptAt: look.At, Took: look.Took, Health: a.conditions(look), Nodes: look.Nodes,
 	}
 	names := map[string]string{}
 	for _, n := range a.store.Nodes() {
@@ -153,6 +153,9 @@ func (a *agent) status(look watch.Look) awa.ClusterStatus {
 func (a *agent) Changes(since uint64, limit int) ([]awa.Change, error) {
 	return a.store.Page(since, limit)
 }
+
+// DigestAt implements server.Agent.
+func (a *agent) DigestAt(state uint64) (awa.Digest, bool, error) { return a.store.DigestAt(state) }
 
 // Nodes implements server.Agent.
 func (a *agent) Nodes() (awa.NodeSet, error) {

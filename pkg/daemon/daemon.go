@@ -41,7 +41,8 @@ type Config struct {
 	// DataDir is the folder of awa.db; made when it is missing.
 	DataDir string
 	// First makes a new cluster, Join (host:port each) names agents of the
-	// one to join. Both only matter as long as the folder holds no list;
+	// one to join. With both, a new one begins only when none of Join answers
+	// as one of a cluster. Both only matter as long as the folder holds no list;
 	// Join is also asked when the nodes of the list have moved.
 	First bool
 	Join  []string
@@ -95,9 +96,6 @@ func (c Config) Validate() error {
 		if _, _, err := awa.ParseAddr(addr, awa.DefaultPort); err != nil {
 			return bad("join: %v", err)
 		}
-	}
-	if c.First && len(c.Join) > 0 {
-		return bad("first and join exclude each other: a node either begins a cluster or joins one")
 	}
 	if c.Watch < 0 || c.Watch > 0 && c.Watch < 100*time.Millisecond {
 		return bad("watch: %s is too short: use 100ms or more", c.Watch)
@@ -385,6 +383,13 @@ func (d *Daemon) haveList(ctx context.Context) error {
 			d.log.Info("--first is passed over: this agent holds a list already", "cluster", m.Cluster)
 		}
 		return nil
+	case d.cfg.First && len(d.cfg.Join) > 0:
+		joined, err := replica.JoinNow(ctx, cfg)
+		if joined || err != nil {
+			return err
+		}
+		d.log.Info("none of the agents to join answers as one of a cluster, so this agent begins a new one", "tried", strings.Join(d.cfg.Join, ", "))
+		fallthrough
 	case d.cfg.First:
 		if err := replica.Bootstrap(d.store, cfg.Dir); err != nil {
 			return fmt.Errorf("begin a new cluster: %w", err)
@@ -408,7 +413,7 @@ func (d *Daemon) takePart(quit, ctx context.Context) error {
 	group.Go(func() error { return ignoreCancel(d.awaitListed(starting)) })
 	group.Go(func() error { return ignoreCancel(d.followName(starting)) })
 	group.Go(func() error { return ignoreCancel(d.replica.Meet(starting)) })
-	group.Go(func() error { return ignoreCancel(d.replica.Register(starting, d.Node())) })
+	group.Go(func() error { return ignoreCancel(d.replica.StayRegistered(starting, d.Node())) })
 	return group.Wait()
 }
 

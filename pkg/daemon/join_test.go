@@ -53,7 +53,7 @@ func TestJoin_OwnAddress(t *testing.T) {
 }
 
 // Two clusters that were begun apart never mix: agent 1 has begun one of its
-// own and is told to join agent 0.
+// own, which holds more than itself, and is told to join agent 0.
 func TestJoin_TwoClusters(t *testing.T) {
 	var second bool // agent 1 begins a cluster
 	c := awatest.New(t, 2, awatest.Idle(), awatest.Configure(func(i int, cfg *daemon.Config) {
@@ -66,6 +66,10 @@ func TestJoin_TwoClusters(t *testing.T) {
 	c.Start(1)
 	waitJoined(t, c, 0)
 	waitJoined(t, c, 1)
+	create := awa.Edit{Action: awa.Create, Data: []byte(`{"name":"x","host":"h","port":1}`), Key: awa.NewUID()}
+	if _, _, err := c.Client().Edit(t.Context(), c.Addr(1), create, 0); err != nil {
+		t.Fatal(err)
+	}
 	other, err := c.Ping(1)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +115,7 @@ func checkRefused(t *testing.T, c *awatest.Cluster, i int, who awa.Caller, want 
 	}
 	stranger, addr := c.Stranger(who), c.Addr(i)
 	for name, call := range map[string]func(*api.Client) error{
-		"sync": func(s *api.Client) error { _, err := s.Sync(ctx, addr, 0, 0); return err },
+		"sync": func(s *api.Client) error { _, err := s.Sync(ctx, addr, awa.Position{}, 0); return err },
 		"push": func(s *api.Client) error {
 			return s.Push(ctx, addr, awa.Change{ID: before.State + 1, Action: awa.Create, Data: `{"id":99,"name":"x","host":"h","port":"1"}`})
 		},
@@ -282,7 +286,6 @@ func TestOpen_ErrorsSayWhatToDo(t *testing.T) {
 		"no host":        {func(c *daemon.Config) { c.Host = "" }, `my_host: the host is empty: give a DNS name or an IP address`},
 		"no data folder": {func(c *daemon.Config) { c.DataDir = "" }, `data_dir is empty: name the folder for the node list`},
 		"bad join":       {func(c *daemon.Config) { c.First, c.Join = false, []string{"a:b"} }, `join: "b" is no port: use a number from 1 to 65535`},
-		"first and join": {func(c *daemon.Config) { c.Join = []string{"a"} }, `first and join exclude each other: a node either begins a cluster or joins one`},
 		"watch":          {func(c *daemon.Config) { c.Watch = time.Millisecond }, `watch: 1ms is too short: use 100ms or more`},
 		"ping timeout":   {func(c *daemon.Config) { c.PingTimeout = time.Minute }, `ping_timeout: use 10ms to 10s, not 1m0s`},
 		"open to all":    {func(c *daemon.Config) { c.Listen = "0.0.0.0" }, `listen: 0.0.0.0 is not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust`},

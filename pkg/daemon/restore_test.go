@@ -19,7 +19,7 @@ func TestRestore(t *testing.T) {
 	c := awatest.New(t, 3, awatest.Configure(func(i int, cfg *daemon.Config) { cfg.First = cfg.First && i == 0 }))
 	c.MustEdit(0, awatest.CreateEdit("kept"))
 	old := c.WaitSame()
-	set, err := c.Client().Sync(t.Context(), c.Addr(1), 0, 0)
+	set, err := c.Client().Sync(t.Context(), c.Addr(1), awa.Position{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

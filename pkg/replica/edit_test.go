@@ -45,7 +45,7 @@ func (o *others) Edit(_ context.Context, addr string, e awa.Edit, hops int) (uin
 func (o *others) Ping(context.Context, string, bool) (awa.Self, error) { return awa.Self{}, refused }
 
 // Sync implements Peers.
-func (o *others) Sync(context.Context, string, uint64, int) (awa.ChangeSet, error) {
+func (o *others) Sync(context.Context, string, awa.Position, int) (awa.ChangeSet, error) {
 	return awa.ChangeSet{}, refused
 }
 
@@ -109,7 +109,7 @@ func TestEdit_PassedOn(t *testing.T) {
 func knowsTwoVoters(t *testing.T, net Peers) *Replica {
 	t.Helper()
 	st := openList(t)
-	if err := st.Found("c", testHistory, listOf(t, 2)); err != nil {
+	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: listOf(t, 2)}); err != nil {
 		t.Fatal(err)
 	}
 	uids := []string{st.Nodes()[0].UID, st.Nodes()[1].UID}

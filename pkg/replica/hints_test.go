@@ -55,7 +55,7 @@ func TestLeader_AsOthersSay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := openList(t)
-			if err := st.Found("c", testHistory, listOf(t, 5)); err != nil {
+			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: listOf(t, 5)}); err != nil {
 				t.Fatal(err)
 			}
 			r := New(Config{List: st, Peers: &others{}, Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler)})
@@ -121,7 +121,7 @@ func TestRetire_MajorityConfirms(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := openList(t)
-			if err := st.Found("c", testHistory, listOf(t, 5)); err != nil {
+			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: listOf(t, 5)}); err != nil {
 				t.Fatal(err)
 			}
 			net := pinged{answers: map[string]awa.Self{}}

@@ -76,7 +76,7 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	if err := list.SetVoters(head.Voters); err != nil {
 		return err
 	}
-	return list.Found(set.Cluster, set.History, set.Changes)
+	return list.Found(set)
 }
 
 // noPlace is an index or a term that no Raft log comes to, at a million entries
@@ -100,14 +100,9 @@ func forget(list List, dir string) error {
 // here, or with ctx's error.
 func Join(ctx context.Context, cfg Config) error {
 	for pause := time.Second; ; pause = min(pause*3/2, 30*time.Second) {
-		var failed []string
-		for _, i := range rand.Perm(len(cfg.Contacts)) {
-			addr := cfg.Contacts[i]
-			err := joinFrom(ctx, cfg, addr)
-			if err == nil || ctx.Err() != nil {
-				return ctx.Err()
-			}
-			failed = append(failed, fmt.Sprintf("%s (%v)", addr, err))
+		joined, failed := joinAny(ctx, cfg, syncTimeout)
+		if joined || ctx.Err() != nil {
+			return ctx.Err()
 		}
 		wait := jitter(pause)
 		cfg.Log.Warn("no agent to join answers, trying again; a new cluster needs one agent that is started with --first", "tried", strings.Join(failed, ", "), "wait", wait.Round(time.Millisecond))
@@ -119,16 +114,40 @@ func Join(ctx context.Context, cfg Config) error {
 	}
 }
 
+// JoinNow is Join, but asks each contact just once, and reports whether one had
+// the list.
+func JoinNow(ctx context.Context, cfg Config) (joined bool, err error) {
+	joined, failed := joinAny(ctx, cfg, 2*time.Second)
+	if !joined {
+		cfg.Log.Info("no agent to join answers with a list", "tried", strings.Join(failed, ", "))
+	}
+	return joined, ctx.Err()
+}
+
+// joinAny asks the contacts in random order until one has the list, and waits
+// for each for so long.
+func joinAny(ctx context.Context, cfg Config, patience time.Duration) (joined bool, failed []string) {
+	for _, i := range rand.Perm(len(cfg.Contacts)) {
+		addr := cfg.Contacts[i]
+		err := joinFrom(ctx, cfg, addr, patience)
+		if err == nil || ctx.Err() != nil {
+			return err == nil, failed
+		}
+		failed = append(failed, fmt.Sprintf("%s (%v)", addr, err))
+	}
+	return false, failed
+}
+
 // jitter spreads a pause by a quarter, so that agents that were started
 // together don't ask together.
 func jitter(d time.Duration) time.Duration {
 	return d*3/4 + rand.N(d/2+1)
 }
 
-func joinFrom(ctx context.Context, cfg Config, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+func joinFrom(ctx context.Context, cfg Config, addr string, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	set, err := cfg.Peers.Sync(ctx, addr, 0, page)
+	set, err := cfg.Peers.Sync(ctx, addr, awa.Position{}, page)
 	if err != nil {
 		return err
 	}
@@ -138,12 +157,13 @@ func joinFrom(ctx context.Context, cfg Config, addr string) error {
 	if err := forget(cfg.List, cfg.Dir); err != nil {
 		return err
 	}
-	if err := cfg.List.Found(set.Cluster, set.History, set.Changes); err != nil {
+	if err := cfg.List.Found(set); err != nil {
 		return err
 	}
 	cfg.Log.Info("joined", "from", addr, "cluster", set.Cluster, "state", set.State)
 	for cfg.List.State() < set.State {
-		more, err := cfg.Peers.Sync(ctx, addr, cfg.List.State(), page)
+		state, digest := cfg.List.Position()
+		more, err := cfg.Peers.Sync(ctx, addr, awa.Position{State: state, Digest: digest}, page)
 		if err == nil && len(more.Changes) > 0 {
 			err = cfg.List.Apply(more.Changes)
 		}
@@ -169,6 +189,9 @@ func (r *Replica) Meet(ctx context.Context) error {
 			case err != nil:
 				failed = append(failed, fmt.Sprintf("%s (%v)", addr, err))
 			case self.UID == r.uid && self.Instance == r.cfg.Instance: // all agents may have the same contacts
+			case self.Cluster != "" && self.Cluster != m.Cluster && self.Digest != (awa.Digest{}) && r.alone():
+				met++
+				r.Answered(addr, self) // reconcile looks which of the two stays
 			case self.Cluster != "" && self.Cluster != m.Cluster:
 				return fault(awa.ErrOtherCluster, "agent %s at %s belongs to cluster %s, this agent's list to cluster %s, and two clusters never mix: to move this server there, start it with an empty data folder", self.Name, addr, self.Cluster, m.Cluster)
 			default:
@@ -184,6 +207,21 @@ func (r *Replica) Meet(ctx context.Context) error {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
+		}
+	}
+}
+
+// StayRegistered is Register, and again whenever this agent's list has become
+// another one, until ctx ends.
+func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
+	for {
+		if err := r.Register(ctx, want); err != nil {
+			return err
+		}
+		select {
+		case <-r.rebased:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

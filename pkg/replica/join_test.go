@@ -121,7 +121,7 @@ func TestRegister_Behind(t *testing.T) {
 			}
 		}
 		all := d.Changes()
-		if err := st.Found("c", testHistory, all[:2]); err != nil {
+		if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
 			t.Fatal(err)
 		}
 		set := awa.ChangeSet{Cluster: "c", History: testHistory, State: 3, Changes: all}

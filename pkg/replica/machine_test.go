@@ -19,7 +19,7 @@ import (
 func newTestMachine(t *testing.T, held []awa.Change) (*machine, *store.Store) {
 	t.Helper()
 	st := openList(t)
-	if err := st.Found("c", testHistory, held); err != nil {
+	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: held}); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(held); n > 0 {

@@ -26,6 +26,9 @@ func (r *Replica) manage(ctx context.Context) error {
 		if err := r.retire(ctx); err != nil {
 			return err
 		}
+		if err := r.reconcile(ctx); err != nil {
+			return err
+		}
 		if err := r.tidy(); err != nil {
 			return err
 		}

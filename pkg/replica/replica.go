@@ -15,6 +15,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,10 +30,14 @@ type List interface {
 	Log
 	Meta() awa.Meta
 	State() uint64
+	// Position is the state with the digest of the list there.
+	Position() (state uint64, d awa.Digest)
+	// DigestAt is the digest at a state, if the list has come that far.
+	DigestAt(state uint64) (d awa.Digest, held bool, err error)
 	Nodes() []awa.Node
 	Agent(uid string) (awa.Node, bool)
 	// Found gives an empty data folder its first content.
-	Found(cluster string, h awa.History, changes []awa.Change) error
+	Found(awa.ChangeSet) error
 	// Decide turns edits into changes, all in one transaction.
 	Decide([]awa.Entry) ([]awa.Outcome, error)
 	// Apply takes changes that were learned from others; those that are held
@@ -48,6 +53,13 @@ type List interface {
 	Dropped() uint64
 	// Unprove makes all of the list count as learned.
 	Unprove() error
+	// SetAside writes the changes after a state to a new file.
+	SetAside(after uint64, why string, now time.Time) (path string, err error)
+	// Rebase drops the changes after a state, and makes what is left the list of
+	// another history, or at state 0 of another cluster.
+	Rebase(from, state uint64, cluster string, h awa.History, fork awa.Position) error
+	// SetEpoch remembers the highest epoch that was met.
+	SetEpoch(epoch uint64) error
 	// Bound brings an applied index above last back, to floor or higher.
 	Bound(floor, last uint64) (bool, error)
 	Changes(since uint64, limit int) ([]awa.Change, error)
@@ -74,7 +86,13 @@ type Log interface {
 // *awa.PingError when nobody was reached and *awa.Fault when refused.
 type Peers interface {
 	Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error)
-	Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error)
+	// Sync fails with awa.ErrDiverged when the list there has another digest at
+	// that state.
+	Sync(ctx context.Context, addr string, since awa.Position, limit int) (awa.ChangeSet, error)
+	// Fetch is Sync whatever list this agent holds itself, and NodesOf gives the
+	// nodes likewise.
+	Fetch(ctx context.Context, addr string, since awa.Position, limit int) (awa.ChangeSet, error)
+	NodesOf(ctx context.Context, addr string) (awa.NodeSet, error)
 	Push(ctx context.Context, addr string, c awa.Change) error
 	Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error)
 	// DialRaft fails with awa.ErrOtherAgent unless the agent there has the uid.
@@ -169,6 +187,13 @@ type Replica struct {
 	mu    sync.Mutex
 	views map[string]view   // by uid, of agents on the list: who leads, as they say
 	moved map[string]string // uid → address, of agents met elsewhere than the list says
+	// differences are what agents said of lists that are not of our line, by uid.
+	differences map[string]difference
+	own         awa.Condition // of this agent's own list; zero when it is well
+
+	doubted    atomic.Bool   // the list may contradict the leader's
+	rebased    chan struct{} // capacity 1: the list has become another one
+	reconciled time.Time     // when reconcile looked last
 
 	asked time.Time // when the other voters were asked last whether this one is none any more
 }
@@ -176,10 +201,10 @@ type Replica struct {
 // New makes a Replica; it starts nothing.
 func New(cfg Config) *Replica {
 	cfg.Timing = cfg.Timing.withDefaults()
-	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{}, moved: map[string]string{}}
+	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{}, moved: map[string]string{}, differences: map[string]difference{}, rebased: make(chan struct{}, 1)}
 	r.order = newOrder(cfg, r.addr)
 	r.spread = newSpread(cfg, r.uid, r.IsLeader)
-	r.spread.leader, r.spread.take = r.leaderAddr, r.take
+	r.spread.leader, r.spread.take, r.spread.diverged = r.leaderAddr, r.take, func() { r.doubted.Store(true) }
 	return r
 }
 
@@ -243,7 +268,18 @@ func (r *Replica) Voters() []string {
 // Describe fills in what a ping tells of the replication.
 func (r *Replica) Describe(self *awa.Self) {
 	m := r.list.Meta()
-	self.UID, self.Cluster, self.History, self.State = m.UID, m.Cluster, m.History, r.list.State()
+	self.UID, self.Cluster, self.History = m.UID, m.Cluster, m.History
+	if self.Cluster != "" {
+		self.State, self.Digest = r.list.Position()
+	}
+	if m.Fork != (awa.Position{}) {
+		self.Fork = &m.Fork
+	}
+	r.mu.Lock()
+	if code := r.own.Code; code != "" {
+		self.Health = append(self.Health, code)
+	}
+	r.mu.Unlock()
 	self.Leader = r.Leader()
 	self.LogIndex = r.order.lastIndex()
 	if v := m.Voters; v.Index > 0 {
@@ -258,14 +294,22 @@ func (r *Replica) Describe(self *awa.Self) {
 // Caller is what an agent at an address says of itself in its requests.
 func Caller(l List, addr string) awa.Caller {
 	m := l.Meta()
-	return awa.Caller{UID: m.UID, Cluster: m.Cluster, History: m.History, State: l.State(), Addr: addr}
+	c := awa.Caller{UID: m.UID, Cluster: m.Cluster, History: m.History, Addr: addr}
+	if c.Cluster != "" {
+		c.State, c.Digest = l.Position()
+	}
+	return c
 }
 
 // Answered is told of each answer to a ping: who leads, who votes, and
 // whether that agent is ahead.
 func (r *Replica) Answered(addr string, self awa.Self) {
 	m := r.list.Meta()
-	if self.Cluster == "" || self.Cluster != m.Cluster || self.History != m.History || self.UID == r.uid {
+	if self.Cluster == "" || self.UID == r.uid {
+		return
+	}
+	r.note(self.UID, addr, self.Cluster, self.History, self.Position())
+	if self.Cluster != m.Cluster || self.History != m.History {
 		return
 	}
 	r.met(self.UID, addr)
@@ -279,7 +323,15 @@ func (r *Replica) Answered(addr string, self awa.Self) {
 // or be ahead.
 func (r *Replica) Heard(from awa.Caller) {
 	m := r.list.Meta()
-	if from.Cluster == "" || from.Cluster != m.Cluster || from.History != m.History || from.UID == r.uid {
+	if from.Cluster == "" || from.UID == r.uid {
+		return
+	}
+	addr := from.Addr
+	if listed, ok := r.listed(from.UID); ok && addr == "" {
+		addr = listed
+	}
+	r.note(from.UID, addr, from.Cluster, from.History, awa.Position{State: from.State, Digest: from.Digest})
+	if from.Cluster != m.Cluster || from.History != m.History {
 		return
 	}
 	r.called(from)

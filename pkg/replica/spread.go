@@ -23,6 +23,7 @@ type spread struct {
 	seen     func() map[string]Seen
 	leader   func() string                           // the leader's address, "" when it is not known
 	take     func(changes []awa.Change) (int, error) // how many of them the list has now
+	diverged func()                                  // the list contradicts that of an agent that was asked
 	timeout  time.Duration                           // of one push
 	inFlight *semaphore.Weighted
 
@@ -52,8 +53,9 @@ func newSpread(cfg Config, uid string, isLeader func() bool) *spread {
 		list: cfg.List, peers: cfg.Peers, log: cfg.Log, uid: uid, isLeader: isLeader, seen: cfg.Seen, timeout: cfg.Timing.Push,
 		inFlight: semaphore.NewWeighted(pushesInFlight),
 		wake:     make(chan struct{}, 1), busy: map[string]bool{}, hints: map[string]uint64{}, idle: map[string]time.Time{},
-		leader: func() string { return "" },
-		take:   func(changes []awa.Change) (int, error) { return len(changes), cfg.List.Apply(changes) },
+		leader:   func() string { return "" },
+		take:     func(changes []awa.Change) (int, error) { return len(changes), cfg.List.Apply(changes) },
+		diverged: func() {},
 	}
 }
 
@@ -192,9 +194,12 @@ const syncTimeout = 10 * time.Second
 func (s *spread) syncPage(ctx context.Context, addr string) (n int, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	since := s.list.State()
-	got, err := s.peers.Sync(ctx, addr, since, page)
+	since, digest := s.list.Position()
+	got, err := s.peers.Sync(ctx, addr, awa.Position{State: since, Digest: digest}, page)
 	if err != nil {
+		if errors.Is(err, awa.ErrDiverged) {
+			s.diverged()
+		}
 		return 0, false, err
 	}
 	m := s.list.Meta()

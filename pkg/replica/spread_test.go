@@ -40,12 +40,12 @@ type holder struct {
 }
 
 // Sync implements Peers.
-func (h *holder) Sync(_ context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
+func (h *holder) Sync(_ context.Context, addr string, since awa.Position, limit int) (awa.ChangeSet, error) {
 	if addr != h.addr {
 		return awa.ChangeSet{}, &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}
 	}
 	set := h.set
-	set.Changes = set.Changes[min(since, set.State):]
+	set.Changes = set.Changes[min(since.State, set.State):]
 	set.Changes = set.Changes[:min(len(set.Changes), limit, 2)] // pages are small here
 	return set, nil
 }
@@ -119,7 +119,7 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := openList(t)
-			if err := st.Found("c", testHistory, all[:2]); err != nil {
+			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
 				t.Fatal(err)
 			}
 			net := &holder{addr: test.holder, set: awa.ChangeSet{Cluster: "c", History: testHistory, State: 9, Changes: all}}
@@ -143,7 +143,7 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 func TestSync_OtherHistory(t *testing.T) {
 	all := listOf(t, 9)
 	st := openList(t)
-	if err := st.Found("c", testHistory, all[:2]); err != nil {
+	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
 		t.Fatal(err)
 	}
 	net := &holder{addr: "a:1", set: awa.ChangeSet{Cluster: "c", History: awa.History{Epoch: 2, ID: "x"}, State: 9, Changes: all}}
@@ -174,7 +174,7 @@ func TestPush_ToAFollower(t *testing.T) {
 			if _, err := r.Push(awa.Caller{}, all[0]); !errors.Is(err, awa.ErrNotJoined) {
 				t.Errorf("a push to an agent without a list gave %v", err)
 			}
-			if err := st.Found("c", testHistory, all[:2]); err != nil {
+			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
 				t.Fatal(err)
 			}
 			n0 := fmt.Sprintf("%032x", 1)
@@ -202,7 +202,7 @@ func TestPush_ToAFollower(t *testing.T) {
 func TestPush_Gap(t *testing.T) {
 	all := listOf(t, 9)
 	st := openList(t)
-	if err := st.Found("c", testHistory, all[:2]); err != nil {
+	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
 		t.Fatal(err)
 	}
 	r := newTestReplica(t, st, &holder{})
@@ -219,7 +219,7 @@ func TestSync_LiarsAreAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := listOf(t, 9)
 		st := openList(t)
-		if err := st.Found("c", testHistory, all[:2]); err != nil {
+		if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
 			t.Fatal(err)
 		}
 		net := &liars{holder: &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testHistory, State: 9, Changes: all}}}
@@ -240,7 +240,7 @@ func TestSync_LiarsAreAhead(t *testing.T) {
 type liars struct{ *holder }
 
 // Sync implements Peers.
-func (l *liars) Sync(ctx context.Context, addr string, since uint64, limit int) (awa.ChangeSet, error) {
+func (l *liars) Sync(ctx context.Context, addr string, since awa.Position, limit int) (awa.ChangeSet, error) {
 	switch {
 	case addr == l.addr:
 		return l.holder.Sync(ctx, addr, since, limit)
@@ -256,7 +256,7 @@ func (l *liars) Sync(ctx context.Context, addr string, since uint64, limit int) 
 func TestPush_ToEveryNode(t *testing.T) {
 	all := listOf(t, 3)
 	st := openList(t)
-	if err := st.Found("c", testHistory, all); err != nil {
+	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all}); err != nil {
 		t.Fatal(err)
 	}
 	net := &holder{pushed: map[string][]uint64{}}
@@ -319,7 +319,7 @@ func TestHeard_AgentThatMoved(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := openList(t)
-			if err := st.Found("c", testHistory, listOf(t, 2)); err != nil {
+			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: listOf(t, 2)}); err != nil {
 				t.Fatal(err)
 			}
 			r := newTestReplica(t, st, &holder{})

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/goccy/go-json"
 
@@ -20,10 +21,16 @@ import (
 const backupFormat = 1
 
 type backupFile struct {
-	Format  int            `json:"format"`
-	Cluster string         `json:"cluster"`
-	History awa.History    `json:"history"`
-	State   uint64         `json:"state"`
+	Format  int         `json:"format"`
+	Cluster string      `json:"cluster"`
+	History awa.History `json:"history"`
+	State   uint64      `json:"state"`
+	// Digest is that of the list; files of older programs have none.
+	Digest string `json:"digest,omitempty"`
+	// Why and After stand in what SetAside writes: the reason, and the position
+	// of the list that the changes follow.
+	Why     string         `json:"why,omitempty"`
+	After   *awa.Position  `json:"after,omitempty"`
 	Changes []backupChange `json:"changes"`
 }
 
@@ -47,7 +54,39 @@ func WriteBackup(path string, set awa.ChangeSet) error {
 // state; next returns the next of its changes, any number but none, and is
 // asked until all up to that state are there. So no more than what it returns
 // at once is in memory.
-func CreateBackup(path string, of awa.ChangeSet, next func() ([]awa.Change, error)) (err error) {
+func CreateBackup(path string, of awa.ChangeSet, next func() ([]awa.Change, error)) error {
+	head := backupFile{Format: backupFormat, Cluster: of.Cluster, History: of.History, State: of.State, Digest: of.Digest.String(), Changes: []backupChange{}}
+	return createFile(path, head, next)
+}
+
+// SetAside writes the changes after a state, which are about to be given up, to
+// a new file beside awa.db, as a backup has them, and returns its path. why is
+// one sentence.
+func (s *Store) SetAside(after uint64, why string, now time.Time) (path string, err error) {
+	m := s.Meta()
+	state, digest := s.Position()
+	from, _, err := s.DigestAt(after)
+	if err != nil {
+		return "", err
+	}
+	head := backupFile{
+		Format: backupFormat, Cluster: m.Cluster, History: m.History, State: state, Digest: digest.String(),
+		Why: why, After: &awa.Position{State: after, Digest: from}, Changes: []backupChange{},
+	}
+	name := "set-aside-" + now.UTC().Format("20060102T150405.000Z") + ".json"
+	path = filepath.Join(filepath.Dir(s.path), name)
+	at := after
+	return path, createFile(path, head, func() ([]awa.Change, error) {
+		changes, err := s.Changes(at, pageSize)
+		if n := len(changes); n > 0 {
+			at = changes[n-1].ID
+		}
+		return changes, err
+	})
+}
+
+// createFile writes a backup whose changes, those after head.After, next gives.
+func createFile(path string, head backupFile, next func() ([]awa.Change, error)) (err error) {
 	// An open folder stays the same, whatever becomes of its path meanwhile.
 	folder, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
@@ -60,7 +99,7 @@ func CreateBackup(path string, of awa.ChangeSet, next func() ([]awa.Change, erro
 		return fmt.Errorf("write backup: %w", inFolder(err, path))
 	}
 	defer folder.Remove(temp) // its other name, once it is linked
-	err = writeChanges(tmp, of, next)
+	err = writeChanges(tmp, head, next)
 	if err == nil {
 		err = tmp.Sync()
 	}
@@ -91,8 +130,8 @@ func inFolder(err error, path string) error {
 }
 
 // writeChanges writes the JSON of a backup, as json.MarshalIndent would.
-func writeChanges(to io.Writer, of awa.ChangeSet, next func() ([]awa.Change, error)) error {
-	head, err := json.MarshalIndent(backupFile{backupFormat, of.Cluster, of.History, of.State, []backupChange{}}, "", " ")
+func writeChanges(to io.Writer, of backupFile, next func() ([]awa.Change, error)) error {
+	head, err := json.MarshalIndent(of, "", " ")
 	if err != nil {
 		return err
 	}
@@ -100,7 +139,11 @@ func writeChanges(to io.Writer, of awa.ChangeSet, next func() ([]awa.Change, err
 	w := bufio.NewWriter(to) // keeps its first error for Flush
 	w.Write(head)
 	size := len(head)
-	for last := uint64(0); last < of.State; {
+	first := uint64(0)
+	if of.After != nil {
+		first = of.After.State
+	}
+	for last := first; last < of.State; {
 		changes, err := next()
 		if err != nil {
 			return err
@@ -116,7 +159,7 @@ func writeChanges(to io.Writer, of awa.ChangeSet, next func() ([]awa.Change, err
 			if err != nil {
 				return err
 			}
-			if last > 0 {
+			if last > first {
 				w.WriteByte(',')
 			}
 			w.WriteString("\n  ")
@@ -129,7 +172,7 @@ func writeChanges(to io.Writer, of awa.ChangeSet, next func() ([]awa.Change, err
 			}
 		}
 	}
-	if of.State > 0 {
+	if of.State > first {
 		w.WriteString("\n ")
 	}
 	w.WriteString("]\n}\n")

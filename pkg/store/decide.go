@@ -165,18 +165,18 @@ func sameChange(a, b awa.Change) bool {
 // Found makes an empty file hold the list of a cluster: none yet at a
 // bootstrap, or all changes from the first at a join or a restore. It fails
 // when the file holds a cluster already, and as Apply does.
-func (s *Store) Found(cluster string, h awa.History, changes []awa.Change) error {
+func (s *Store) Found(set awa.ChangeSet) error {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
 	m, d := s.meta, s.list.Draft()
 	switch {
 	case m.Cluster != "":
 		return &awa.Fault{Code: awa.ErrOtherCluster, Text: fmt.Sprintf("%s holds the list of cluster %s already: move it away first", s.path, m.Cluster)}
-	case cluster == "" || h == awa.History{}:
+	case set.Cluster == "" || set.History == awa.History{}:
 		return &awa.Fault{Code: awa.ErrBadInput, Text: "a node list needs the id of its cluster and a history"}
 	}
-	m.Cluster, m.History = cluster, h
-	if err := s.apply(d, changes); err != nil {
+	m.Cluster, m.History, m.Fork, m.Epoch = set.Cluster, set.History, set.Fork, set.History.Epoch
+	if err := s.apply(d, set.Changes); err != nil {
 		return err
 	}
 	return s.save(d, m)

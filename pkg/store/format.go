@@ -38,6 +38,8 @@ const (
 	keyUID     = "uid"       // the agent's own uid, 32 hex digits
 	keyCluster = "cluster"   // the cluster's id
 	keyHistory = "history"   // as awa.History writes it
+	keyFork    = "fork"      // awa.Position in JSON, where that history began
+	keyEpoch   = "epoch"     // highest epoch of a history that was followed or met, decimal
 	keyIndex   = "index"     // highest place in the Raft log of all that was decided or learned, decimal
 	keyTerm    = "term"      // its term, decimal
 	keyProven  = "proven"    // provenValue in JSON
@@ -175,13 +177,16 @@ func putMeta(tx *bolt.Tx, m awa.Meta, next uint64, highest place) error {
 	if err != nil {
 		return err
 	}
-	voters := ""
+	voters, fork := "", ""
 	if m.Voters.Index != 0 {
-		b, err := json.Marshal(m.Voters)
-		if err != nil {
+		if voters, err = jsonText(m.Voters); err != nil {
 			return err
 		}
-		voters = string(b)
+	}
+	if m.Fork != (awa.Position{}) {
+		if fork, err = jsonText(m.Fork); err != nil {
+			return err
+		}
 	}
 	b := in(tx, bucketMeta)
 	for _, p := range [][2]string{
@@ -189,6 +194,8 @@ func putMeta(tx *bolt.Tx, m awa.Meta, next uint64, highest place) error {
 		{keyUID, m.UID},
 		{keyCluster, m.Cluster},
 		{keyHistory, m.History.String()},
+		{keyFork, fork},
+		{keyEpoch, number(m.Epoch)},
 		{keyIndex, number(highest.index)},
 		{keyTerm, number(highest.term)},
 		{keyProven, string(proven)},
@@ -203,6 +210,11 @@ func putMeta(tx *bolt.Tx, m awa.Meta, next uint64, highest place) error {
 		}
 	}
 	return b.Put([]byte(keySum), []byte(metaSum(tx)))
+}
+
+func jsonText(v any) (string, error) {
+	b, err := json.Marshal(v)
+	return string(b), err
 }
 
 // getMeta reads what putMeta wrote. In a file of an older program the state of
@@ -223,7 +235,7 @@ func getMeta(tx *bolt.Tx) (m awa.Meta, next uint64, highest place, err error) {
 	if (m.Cluster == "") != (m.History == awa.History{}) {
 		return awa.Meta{}, 0, place{}, fmt.Errorf("it holds a cluster or a history, and not both")
 	}
-	for key, to := range map[string]*uint64{keyIndex: &highest.index, keyTerm: &highest.term, keyNext: &next} {
+	for key, to := range map[string]*uint64{keyIndex: &highest.index, keyTerm: &highest.term, keyNext: &next, keyEpoch: &m.Epoch} {
 		if text := get(key); text != "" {
 			if *to, err = strconv.ParseUint(text, 10, 64); err != nil {
 				return awa.Meta{}, 0, place{}, fmt.Errorf("the value of %s is no number: %w", key, err)
@@ -235,6 +247,12 @@ func getMeta(tx *bolt.Tx) (m awa.Meta, next uint64, highest place, err error) {
 			return awa.Meta{}, 0, place{}, fmt.Errorf("the voters can't be read: %w", err)
 		}
 	}
+	if text := get(keyFork); text != "" {
+		if err = json.Unmarshal([]byte(text), &m.Fork); err != nil {
+			return awa.Meta{}, 0, place{}, fmt.Errorf("the fork can't be read: %w", err)
+		}
+	}
+	m.Epoch = max(m.Epoch, m.History.Epoch)
 	proven := provenValue{State: unproven, Index: highest.index, Term: highest.term}
 	if text := get(keyProven); text != "" {
 		var v provenValue

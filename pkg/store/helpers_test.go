@@ -75,7 +75,7 @@ func open(t testing.TB, path string) *Store {
 func founded(t testing.TB) *Store {
 	t.Helper()
 	s := open(t, filepath.Join(t.TempDir(), "awa.db"))
-	ok(t, s.Found("c1", testHistory, nil))
+	ok(t, s.Found(awa.ChangeSet{Cluster: "c1", History: testHistory}))
 	return s
 }
 

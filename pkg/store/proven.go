@@ -294,6 +294,45 @@ func (s *Store) DropLearned() error {
 	return s.replace(base, base.Draft(), s.meta, 0)
 }
 
+// Rebase drops all changes after a state, which must be held, and makes what is
+// left the list of a history of a cluster, at whose fork it may be or not. All of
+// it counts as learned then. The cluster can only be another one at state 0. It
+// fails with awa.ErrConflict unless the list is at the state from, so that
+// nothing is dropped that the caller does not know.
+func (s *Store) Rebase(from, state uint64, cluster string, h awa.History, fork awa.Position) error {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	m := s.meta
+	switch {
+	case m.Cluster == "":
+		return s.notJoined()
+	case from != s.list.State():
+		return &awa.Fault{Code: awa.ErrConflict, Text: fmt.Sprintf("the list is at change %d, and not at change %d any more: nothing was dropped", s.list.State(), from)}
+	case state > s.list.State() || cluster != m.Cluster && state != 0 || cluster == "" || h == awa.History{}:
+		return &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("the list of cluster %s at change %d can't become that of cluster %s and history %s from change %d on", m.Cluster, s.list.State(), cluster, h, state)}
+	}
+	base, err := s.prefix(state)
+	if err != nil {
+		return err
+	}
+	if cluster != m.Cluster {
+		m.Epoch = 0
+	}
+	m.Cluster, m.History, m.Fork, m.Epoch = cluster, h, fork, max(m.Epoch, h.Epoch)
+	m.Index, m.Term, m.State, m.Voters = 0, 0, 0, awa.VoterSet{}
+	s.early = nil
+	return s.replace(base, base.Draft(), m, 0)
+}
+
+// SetEpoch remembers the epoch of a history that was met, if it is the highest.
+func (s *Store) SetEpoch(epoch uint64) error {
+	return s.setMeta(func(m *awa.Meta) bool {
+		higher := epoch > m.Epoch
+		m.Epoch = max(m.Epoch, epoch)
+		return higher
+	})
+}
+
 // Unprove makes all of the list count as learned: this agent has no Raft log
 // any more, or never had one.
 func (s *Store) Unprove() error {

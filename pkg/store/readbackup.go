@@ -37,8 +37,17 @@ func ReadBackup(path string) (awa.ChangeSet, error) {
 	if err != nil || file.Format == 0 {
 		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrDamaged, Text: path + " is no backup of a node list, or a damaged one: nothing was changed"}
 	}
+	if file.After != nil {
+		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("%s is not a backup: it holds the changes after %d that an agent has set aside (%s); make the edits again that are still wanted", path, file.After.State, awa.CleanText(file.Why))}
+	}
 	set := awa.ChangeSet{Cluster: file.Cluster, History: file.History, State: file.State, Changes: r.changes}
 	l, err := awa.Replay(set.Changes)
+	if err == nil {
+		set.Digest = digestOf(set)
+		if file.Digest != "" && file.Digest != set.Digest.String() {
+			err = fmt.Errorf("its digest is %s, and that of its changes %s", file.Digest, set.Digest)
+		}
+	}
 	if err == nil && (l.State() != set.State || set.Cluster == "" || set.History == awa.History{}) {
 		err = fmt.Errorf("it says its state is %d and holds %d changes", set.State, len(set.Changes))
 	}
@@ -46,6 +55,15 @@ func ReadBackup(path string) (awa.ChangeSet, error) {
 		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is a damaged backup (%v): nothing was changed", path, err)}
 	}
 	return set, nil
+}
+
+// digestOf is the digest of a whole list.
+func digestOf(set awa.ChangeSet) awa.Digest {
+	d := awa.FirstDigest(set.Cluster)
+	for _, c := range set.Changes {
+		d = d.Next(c)
+	}
+	return d
 }
 
 // backupReader reads a backup without holding more of its text than one value.
@@ -84,6 +102,12 @@ func (r *backupReader) read() (file backupFile, err error) {
 			err = r.value(&file.History)
 		case "state":
 			err = r.value(&file.State)
+		case "digest":
+			err = r.value(&file.Digest)
+		case "why":
+			err = r.value(&file.Why)
+		case "after":
+			err = r.value(&file.After)
 		case "changes":
 			err = r.readChanges()
 		default:

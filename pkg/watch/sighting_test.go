@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -189,7 +190,7 @@ func TestWatcher_Seen(t *testing.T) {
 		seen := w.Seen()
 		copied := maps.Clone(seen)
 		w.Sweep(t.Context())
-		if !maps.Equal(seen, copied) {
+		if !reflect.DeepEqual(seen, copied) {
 			t.Errorf("a sweep changed what Seen gave before")
 		}
 	})

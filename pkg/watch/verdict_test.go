@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,7 @@ func TestWatcher_Sweep_who_answers(t *testing.T) {
 				})
 				st := w.Sweep(t.Context())[0]
 				if c.want == "" {
-					if st.Verdict != awa.Online || st.Error != "" || st.Stage != "" || st.Self == nil || *st.Self != c.self || heard != 1 {
+					if st.Verdict != awa.Online || st.Error != "" || st.Stage != "" || st.Self == nil || !reflect.DeepEqual(*st.Self, c.self) || heard != 1 {
 						t.Errorf("%+v, heard %d times; want online", st, heard)
 					}
 					return
@@ -109,7 +110,7 @@ func TestWatcher_Sweep_tells_what_it_heard(t *testing.T) {
 	w.Sweep(t.Context())
 	for i, n := range list {
 		got, ok := heard[n.Name]
-		if want := i != 5; ok != want || ok && got != selfOf(n) {
+		if want := i != 5; ok != want || ok && !reflect.DeepEqual(got, selfOf(n)) {
 			t.Errorf("%s: heard %v (%v)", n.Name, got, ok)
 		}
 	}

@@ -221,7 +221,9 @@ func (c *cluster) seed(dir string, n int, addrs []net.Addr) (err error) {
 	}
 	c.caller = awa.Caller{UID: c.nodes[0].UID, Cluster: awa.NewUID(), History: awa.NewHistory(awa.History{}), State: uint64(len(changes))}
 	for _, s := range stores {
-		all.Go(func() error { return s.Found(c.caller.Cluster, c.caller.History, changes) })
+		all.Go(func() error {
+			return s.Found(awa.ChangeSet{Cluster: c.caller.Cluster, History: c.caller.History, Changes: changes})
+		})
 	}
 	return all.Wait()
 }

@@ -119,7 +119,7 @@ func sameLists(t *testing.T, client *api.Client, when string, all []*program.Age
 		var first awa.ChangeSet
 		for i, a := range all {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			set, err := client.Sync(ctx, a.Addr(), 0, 0)
+			set, err := client.Sync(ctx, a.Addr(), awa.Position{}, 0)
 			cancel()
 			if err != nil {
 				return err

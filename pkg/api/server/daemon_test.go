@@ -30,7 +30,7 @@ func TestDaemon_badInput(t *testing.T) {
 	c := api.NewClient(api.ClientConfig{})
 	t.Cleanup(c.Close)
 	testaid.Await(t, 20*time.Second, func() error { // the agent registers itself
-		_, err := c.Sync(t.Context(), addr, 0, 0)
+		_, err := c.Sync(t.Context(), addr, awa.Position{}, 0)
 		if err == nil && get(t, addr, "/sync?state=0") == "[]" {
 			err = fmt.Errorf("the list is empty")
 		}

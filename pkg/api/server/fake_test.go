@@ -24,6 +24,7 @@ const (
 	testUID     = "2965c4ba819f866b0b62263dab403dee"
 	testCluster = "d92d900e040fdfbd9ea5060a2ad48f9b"
 	testHistory = "1-abc71fa72cf3fd26"
+	testDigest  = "9bfa565cbb386d3a89657c9abac11fa0" // of its list
 )
 
 // fakeAgent is an agent with a list in memory, the first and only of its
@@ -80,6 +81,7 @@ func (f *fakeAgent) Self() awa.Self {
 	defer f.mu.Unlock()
 	self := f.self
 	self.State = f.list.State()
+	self.Digest = digestOf(f.changes)
 	if f.onSelf != nil {
 		f.onSelf()
 	}
@@ -110,6 +112,21 @@ func (f *fakeAgent) Changes(since uint64, limit int) ([]awa.Change, error) {
 		all = all[:min(limit, len(all))]
 	}
 	return slices.Clone(all), f.err
+}
+
+func digestOf(changes []awa.Change) awa.Digest {
+	d := awa.FirstDigest(testCluster)
+	for _, c := range changes {
+		d = d.Next(c)
+	}
+	return d
+}
+
+func (f *fakeAgent) DigestAt(state uint64) (awa.Digest, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	held := state <= uint64(len(f.changes))
+	return digestOf(f.changes[:min(state, uint64(len(f.changes)))]), held, f.err
 }
 
 func (f *fakeAgent) Nodes() (awa.NodeSet, error) {

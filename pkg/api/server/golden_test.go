@@ -14,7 +14,7 @@ import (
 // selfJSON is what the fake agent says of itself.
 const selfJSON = `{"macaddr":"1a:d6:6e:ce:b5:5f","db_state":2,"time":1795423597,"time_ms":1795423597123,"name":"n1",` +
 	`"uid":"` + testUID + `","instance":"faf9379e73b13049","cluster":"` + testCluster + `","history":"` + testHistory + `",` +
-	`"leader":"` + testUID + `","version":"0.1.0","log_index":4}`
+	`"leader":"` + testUID + `","version":"0.1.0","log_index":4,"digest":"` + testDigest + `"}`
 
 // TestHandler_wire fixes what the calls answer to the letter: clients of the
 // original program read the first four.
@@ -49,7 +49,7 @@ func TestHandler_wire(t *testing.T) {
 		"push, port is 7": {"POST", "/push", `{"id":3,"action":"UPDATE","data":"{\"id\":2,\"name\":\"n2\",\"host\":\"h\",\"port\":7}"}`, 200, text, `Change applied`},
 
 		"v1 status": {"GET", "/v1/status", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +
-			`"swept_at":"2026-11-23T18:46:37Z","took_ms":2.5,"nodes":[` +
+			`"swept_at":"2026-11-23T18:46:37Z","took_ms":2.5,"health":[],"nodes":[` +
 			`{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","uid":"` + testUID + `","changed":1,"verdict":"online","rtt_ms":0.25,"since":"2026-11-23T17:00:00.005Z","status":` + selfJSON + `},` +
 			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect","error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
 		"v1 nodes": {"GET", "/v1/nodes", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"nodes":[` +
@@ -58,7 +58,7 @@ func TestHandler_wire(t *testing.T) {
 		"v1 changes": {"GET", "/v1/changes?since=1", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"changes":[` +
 			`{"id":2,"action":"CREATE","by":"ops","at":"2026-11-23T18:00:01Z","data":{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","by":"ops","at":"2026-11-23T18:00:01Z"}}]}`},
 		"v1 view": {"GET", "/v1/view", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +
-			`"swept_at":"2026-11-23T18:46:37Z","took_ms":2.5,"nodes":[` +
+			`"swept_at":"2026-11-23T18:46:37Z","took_ms":2.5,"health":[],"nodes":[` +
 			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect","error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
 		"probe": {"POST", "/v1/probe", `{"nodes":[2,1,4711],"within_ms":900}`, 200, jsonType,
 			`{"nodes":[{"id":1,"verdict":"online","rtt_ms":0.25},{"id":2,"verdict":"offline","stage":"connect","error":"connection refused"}]}`},

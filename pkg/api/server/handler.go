@@ -32,6 +32,9 @@ type Agent interface {
 	// of them, and fewer when they are large, but at least one if there is one.
 	// It holds nothing of the list any more when it returns.
 	Changes(since uint64, limit int) ([]awa.Change, error)
+	// DigestAt returns the digest of the list at a state; held is false when the
+	// list has not come that far.
+	DigestAt(state uint64) (d awa.Digest, held bool, err error)
 	// Nodes returns the node list. Its nodes are shared and not modified.
 	Nodes() (awa.NodeSet, error)
 	// Push takes a decided change; applied is false when it was held already.

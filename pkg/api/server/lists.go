@@ -23,12 +23,35 @@ func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if err != nil {
 		return err
 	}
+	if err := h.follows(ctx, log); err != nil {
+		return err
+	}
 	ctx.Response.Header.Set(wire.HeaderCluster, log.of.Cluster)
 	ctx.Response.Header.Set(wire.HeaderHistory, log.of.History.String())
 	ctx.Response.Header.Set(wire.HeaderState, strconv.FormatUint(log.of.State, 10))
+	if log.of.State == log.state { // else the digest is of the state before
+		ctx.Response.Header.Set(wire.HeaderDigest, log.of.Digest.String())
+	}
 	return h.answerPages(ctx, result{}, func() pages {
 		return log.pages("[", "]", func(c awa.Change) (any, error) { return wire.Change(c), nil })
 	})
+}
+
+// follows refuses changes to a caller that names the digest of its list, and
+// whose list has another one at that state than ours.
+func (h *handler) follows(ctx *fasthttp.RequestCtx, log changeLog) error {
+	theirs, err := awa.ParseDigest(string(ctx.QueryArgs().Peek("digest")))
+	if err != nil {
+		return wire.Faultf(awa.ErrBadInput, "the parameter digest: %v", err)
+	}
+	if theirs == (awa.Digest{}) {
+		return nil
+	}
+	ours, held, err := h.agent.DigestAt(log.since)
+	if err == nil && held && ours != theirs {
+		err = wire.Faultf(awa.ErrDiverged, "the lists differ: up to change %d that of agent %s has the digest %s, and the caller's %s", log.since, log.of.Name, ours, theirs)
+	}
+	return err
 }
 
 func (h *handler) changes(ctx *fasthttp.RequestCtx, from awa.Caller) error {
@@ -90,6 +113,7 @@ func resultOf[T any](all []T) result {
 type changeLog struct {
 	agent Agent
 	of    awa.Self // whose list it is; its state is that of the list, as the answer says it
+	state uint64   // that of.Digest is of
 	since uint64
 	until uint64 // the last change
 	first []awa.Change
@@ -107,6 +131,7 @@ func (h *handler) changesAfter(ctx *fasthttp.RequestCtx, param string, from awa.
 		return changeLog{}, err
 	}
 	l := changeLog{agent: h.agent, of: h.agent.Self(), since: since}
+	l.state = l.of.State
 	if err := sameList(l.of, from); err != nil {
 		return changeLog{}, err
 	}

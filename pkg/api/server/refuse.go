@@ -83,7 +83,7 @@ func statusOf(err error) int {
 		return fasthttp.StatusTooManyRequests
 	case wire.CodeTooLarge:
 		return fasthttp.StatusRequestEntityTooLarge
-	case awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrConflict, awa.ErrKeyReused, awa.ErrGap, awa.ErrOtherCluster, awa.ErrOtherHistory:
+	case awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrConflict, awa.ErrKeyReused, awa.ErrGap, awa.ErrOtherCluster, awa.ErrOtherHistory, awa.ErrDiverged:
 		return fasthttp.StatusConflict
 	case awa.ErrOtherAgent:
 		return fasthttp.StatusMisdirectedRequest

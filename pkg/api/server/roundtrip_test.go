@@ -42,11 +42,11 @@ func TestClient_server(t *testing.T) {
 	if want := agent.Probe(ctx, []uint64{1, 2}, agent.within); err != nil || !reflect.DeepEqual(opinions, want) || agent.within != 900*time.Millisecond {
 		t.Errorf("probe: %v within %s\n%+v\nwant\n%+v", err, agent.within, opinions, want)
 	}
-	set, err := c.Sync(ctx, addr, 1, 0)
-	if want := (awa.ChangeSet{Cluster: testCluster, History: agent.self.History, State: 2, Changes: agent.changes[1:]}); err != nil || !reflect.DeepEqual(set, want) {
+	set, err := c.Sync(ctx, addr, awa.Position{State: 1}, 0)
+	if want := (awa.ChangeSet{Cluster: testCluster, History: agent.self.History, State: 2, Digest: digestOf(agent.changes), Changes: agent.changes[1:]}); err != nil || !reflect.DeepEqual(set, want) {
 		t.Errorf("sync: %v\n%+v\nwant\n%+v", err, set, want)
 	}
-	if set, err = c.Sync(ctx, addr, 0, 1); err != nil || len(set.Changes) != 1 || set.State != 2 {
+	if set, err = c.Sync(ctx, addr, awa.Position{}, 1); err != nil || len(set.Changes) != 1 || set.State != 2 {
 		t.Errorf("sync with a limit: %v, %+v", err, set)
 	}
 	set, err = c.Changes(ctx, addr, 1, 5)

@@ -104,7 +104,7 @@ func TestLongAnswers(t *testing.T) {
 		t.Errorf("logged: %s", log)
 	}
 	c := newClient(t)
-	if set, err := c.Sync(t.Context(), addr, 0, 0); err != nil || len(set.Changes) != api.MaxChanges || set.State != n+2 {
+	if set, err := c.Sync(t.Context(), addr, awa.Position{}, 0); err != nil || len(set.Changes) != api.MaxChanges || set.State != n+2 {
 		t.Errorf("sync: %v, %d changes of state %d", err, len(set.Changes), set.State)
 	}
 	if set, err := c.Changes(t.Context(), addr, 3, 200); err != nil || len(set.Changes) != 200 || set.Changes[0].ID != 4 {
@@ -196,7 +196,7 @@ func TestLongAnswers_meanwhile(t *testing.T) {
 				}
 				if !c.whole { // our client says so too
 					agent.read.Store(1) // which reads it in two batches
-					if _, err := newClient(t).Sync(t.Context(), addr, 0, 0); name == "it can't be read" && err == nil {
+					if _, err := newClient(t).Sync(t.Context(), addr, awa.Position{}, 0); name == "it can't be read" && err == nil {
 						t.Error("the client takes a cut answer for a whole one")
 					}
 				}

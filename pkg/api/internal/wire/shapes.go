@@ -43,17 +43,18 @@ type OldNode struct {
 // StatusBody is the answer of GET /v1/status and, with those nodes only that
 // are not online, of GET /v1/view.
 type StatusBody struct {
-	Cluster  string       `json:"cluster"`
-	History  awa.History  `json:"history"`
-	Agent    string       `json:"agent"`
-	State    uint64       `json:"state"`
-	Leader   string       `json:"leader"`
-	Voters   []string     `json:"voters"`
-	Insecure bool         `json:"insecure,omitempty"` // everybody may edit the list
-	Isolated bool         `json:"isolated,omitempty"` // it reached no other agent
-	SweptAt  time.Time    `json:"swept_at"`
-	TookMS   float64      `json:"took_ms"`
-	Nodes    []NodeStatus `json:"nodes"`
+	Cluster  string          `json:"cluster"`
+	History  awa.History     `json:"history"`
+	Agent    string          `json:"agent"`
+	State    uint64          `json:"state"`
+	Leader   string          `json:"leader"`
+	Voters   []string        `json:"voters"`
+	Insecure bool            `json:"insecure,omitempty"` // everybody may edit the list
+	Isolated bool            `json:"isolated,omitempty"` // it reached no other agent
+	SweptAt  time.Time       `json:"swept_at"`
+	TookMS   float64         `json:"took_ms"`
+	Health   []awa.Condition `json:"health"`
+	Nodes    []NodeStatus    `json:"nodes"`
 }
 
 // NodeStatus is an element of StatusBody.Nodes.
@@ -81,9 +82,12 @@ type NodeStatus struct {
 
 // NewStatusBody gives a status as GET /v1/status does.
 func NewStatusBody(s awa.ClusterStatus) StatusBody {
-	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.Insecure, s.Isolated, s.SweptAt, toMS(s.Took), make([]NodeStatus, len(s.Nodes))}
+	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.Insecure, s.Isolated, s.SweptAt, toMS(s.Took), s.Health, make([]NodeStatus, len(s.Nodes))}
 	if b.Voters == nil {
 		b.Voters = []string{}
+	}
+	if b.Health == nil {
+		b.Health = []awa.Condition{}
 	}
 	for i, n := range s.Nodes {
 		b.Nodes[i] = NewNodeStatus(n)
@@ -106,6 +110,10 @@ func (b StatusBody) Status() awa.ClusterStatus {
 	s := awa.ClusterStatus{
 		Cluster: b.Cluster, History: b.History, Agent: b.Agent, State: b.State, Leader: b.Leader, Voters: b.Voters,
 		Insecure: b.Insecure, Isolated: b.Isolated, SweptAt: b.SweptAt, Took: fromMS(b.TookMS), Nodes: make([]awa.NodeStatus, len(b.Nodes)),
+	}
+	for _, c := range b.Health {
+		c.Text = awa.CleanText(c.Text)
+		s.Health = append(s.Health, c)
 	}
 	for i, n := range b.Nodes {
 		since, _ := time.Parse(time.RFC3339Nano, n.Since) // the zero time when there is none

@@ -33,7 +33,8 @@ const (
 	HeaderCluster = "Awa-Cluster"
 	HeaderHistory = "Awa-History"
 	HeaderState   = "Awa-State"
-	HeaderAddr    = "Awa-Addr" // host:port of the agent that asks; may be missing
+	HeaderDigest  = "Awa-Digest" // of the list at that state; may be missing
+	HeaderAddr    = "Awa-Addr"   // host:port of the agent that asks; may be missing
 	// HeaderTo is the uid of the agent that a Raft stream is meant for.
 	HeaderTo = "Awa-To"
 	// HeaderHops counts how often an edit was passed on.
@@ -74,6 +75,9 @@ func AppendCaller(h []Header, c awa.Caller) []Header {
 	if c.Cluster != "" {
 		h = append(h, Header{HeaderCluster, c.Cluster}, Header{HeaderHistory, c.History.String()})
 	}
+	if c.Digest != (awa.Digest{}) {
+		h = append(h, Header{HeaderDigest, c.Digest.String()})
+	}
 	if c.Addr != "" {
 		h = append(h, Header{HeaderAddr, c.Addr})
 	}
@@ -96,6 +100,9 @@ func CallerOf(get func(name string) string) (awa.Caller, error) {
 	}
 	if c.State, err = strconv.ParseUint(get(HeaderState), 10, 64); err != nil {
 		return awa.Caller{}, Faultf(awa.ErrBadInput, "the header %s must be a number", HeaderState)
+	}
+	if c.Digest, err = awa.ParseDigest(get(HeaderDigest)); err != nil {
+		return awa.Caller{}, Faultf(awa.ErrBadInput, "the header %s: %v", HeaderDigest, err)
 	}
 	if c.Addr != "" {
 		if _, _, err := awa.ParseAddr(c.Addr, awa.DefaultPort); err != nil {

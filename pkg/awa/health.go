@@ -1,0 +1,116 @@
+package awa
+
+import (
+	"fmt"
+	"slices"
+)
+
+// HealthCode names a condition of the cluster or of an agent, as against one
+// of a node. The manual has a section for each.
+type HealthCode string
+
+// The health codes.
+const (
+	// NoMajority: too few voters are alive to decide an edit.
+	NoMajority HealthCode = "NO_MAJORITY"
+	// NoLeader: the voters have not elected a leader.
+	NoLeader HealthCode = "NO_LEADER"
+	// LastMajority: one more lost voter stops edits.
+	LastMajority HealthCode = "LAST_MAJORITY"
+	// DiskFull: an agent can't write, since its disk has no room.
+	DiskFull HealthCode = "DISK_FULL"
+	// DiskReadOnly: an agent can't write, since its disk takes no writes.
+	DiskReadOnly HealthCode = "DISK_READONLY"
+	// DataDamaged: an agent found that its files are not what it wrote.
+	DataDamaged HealthCode = "DATA_DAMAGED"
+	// Diverged: an agent's list contradicts that of the cluster.
+	Diverged HealthCode = "DIVERGED"
+	// OtherHistory: an agent follows another history of the same cluster.
+	OtherHistory HealthCode = "OTHER_HISTORY"
+	// OtherCluster: an agent with our key belongs to another cluster.
+	OtherCluster HealthCode = "OTHER_CLUSTER"
+)
+
+// Severity is how bad a condition is unless a user says otherwise: "ok",
+// "warning" or "critical".
+type Severity string
+
+// The severities.
+const (
+	SeverityOK       Severity = "ok"
+	SeverityWarning  Severity = "warning"
+	SeverityCritical Severity = "critical"
+)
+
+// healthCode is what there is to say of a code by default.
+type healthCode struct {
+	code     HealthCode
+	severity Severity
+	text     string // what it means of an agent, whose name stands for %s
+}
+
+// healthCodes are all codes, in the order in which they are told.
+var healthCodes = []healthCode{
+	{OtherCluster, SeverityCritical, "%s belongs to another cluster: empty the data folder of the agent that is wrong, and have it join"},
+	{OtherHistory, SeverityCritical, "%s follows another history of this cluster: empty the data folder of the agent that is wrong, and have it join"},
+	{Diverged, SeverityCritical, "the list of %s contradicts that of the cluster: its log says what becomes of it"},
+	{DataDamaged, SeverityCritical, "a file of %s is damaged: empty its data folder, and have it join"},
+	{DiskFull, SeverityCritical, "the disk of %s is full, so it can't follow the list: make room, it goes on by itself"},
+	{DiskReadOnly, SeverityCritical, "the disk of %s takes no writes, so it can't follow the list: look at its disk, and restart it"},
+	{NoMajority, SeverityWarning, "%s reaches no majority of the voters: the list can't be edited"},
+	{NoLeader, SeverityWarning, "%s knows no leader: the list can't be edited"},
+	{LastMajority, SeverityOK, "%s says that one more lost voter stops edits"},
+}
+
+// HealthCodes are all codes that this program knows, the gravest first.
+func HealthCodes() []HealthCode {
+	all := make([]HealthCode, len(healthCodes))
+	for i, h := range healthCodes {
+		all[i] = h.code
+	}
+	return all
+}
+
+// Severity is that of the code by default. One that this program does not know
+// is of a later version, and may matter: it is a warning.
+func (c HealthCode) Severity() Severity {
+	if i := c.index(); i >= 0 {
+		return healthCodes[i].severity
+	}
+	return SeverityWarning
+}
+
+// Of is the sentence about another agent that tells this code of itself.
+func (c HealthCode) Of(agent string) string {
+	if i := c.index(); i >= 0 {
+		return fmt.Sprintf(healthCodes[i].text, agent)
+	}
+	return fmt.Sprintf("%s reports %s: see the manual of its version", agent, c)
+}
+
+func (c HealthCode) index() int {
+	return slices.IndexFunc(healthCodes, func(h healthCode) bool { return h.code == c })
+}
+
+// Condition is a health code that holds now.
+type Condition struct {
+	Code HealthCode `json:"code"`
+	// Agent is the name of the agent that it is about, "" when it is about the
+	// cluster.
+	Agent string `json:"agent,omitempty"`
+	// Text is one sentence: what is wrong, and what to do.
+	Text string `json:"text"`
+}
+
+// MaxConditions is how many an answer may hold, and how many codes a ping.
+const MaxConditions = 64
+
+func (c Condition) check() error {
+	if err := checkWord("the code of a health condition", string(c.Code), false); err != nil {
+		return err
+	}
+	if c.Agent != "" && CheckName(c.Agent) != nil {
+		return fmt.Errorf("the agent of a health condition is wrong: %w", CheckName(c.Agent))
+	}
+	return nil
+}
