@@ -126,7 +126,7 @@ func (s Self) Check() error {
 		checkWord("leader", s.Leader, true),
 		checkWord("version", s.Version, true),
 		checkNumber("db_state", s.State),
-		checkNumber("log_index", s.LogIndex),
+		checkNumber("log_index", s.LogIndex), checkNumber("log_term", s.LogTerm),
 	)
 	switch {
 	case err != nil:

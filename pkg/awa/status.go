@@ -59,6 +59,8 @@ type Self struct {
 	Version  string  `json:"version"`
 	// LogIndex is the newest entry of its Raft log on disk, 0 when it has none.
 	LogIndex uint64 `json:"log_index"`
+	// LogTerm is the term of that entry, 0 also of a version that leaves it out.
+	LogTerm uint64 `json:"log_term,omitempty"`
 	// Digest is that of its list. A version that knows none leaves it out.
 	Digest Digest `json:"digest"`
 	// Fork is where its history began, of one after the first.

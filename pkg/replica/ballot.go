@@ -11,23 +11,31 @@ import (
 // agent's log to tell a candidate that has missed something; but an agent
 // that is no voter any more has dropped its log, and raft would have it vote
 // for anybody. With a few such votes an agent that was away could lead by the
-// voters of the past. So an agent that has no configuration grants no vote,
-// and none grants one to a candidate whose log lacks an entry that its own Raft
-// has applied, or that was in the log that it dropped. What its list has learned
-// from others does not count: it may be forged.
+// voters of the past. So an agent that was told that it is no voter any more
+// grants no vote, and none grants one to a candidate whose log lacks an entry that
+// its own Raft has applied, or that was in the log that it dropped. What its list
+// has learned from others does not count: it may be forged.
+//
+// A disk may be older than it was when the agent stopped: rolled back, or put
+// back from a copy. Then its log tells too little, and its vote could help a
+// candidate that lacks what was decided. So an agent that was just started asks the
+// other voters before it votes, and grants no vote to a candidate that is behind
+// any of those that answer, until it is level with them.
 type ballot struct {
 	*raft.NetworkTransport
-	list List
-	raft atomic.Pointer[raft.Raft] // once it is made
-	out  chan raft.RPC
+	list     List
+	furthest func() logPlace           // where the logs of the other voters end that answer
+	raft     atomic.Pointer[raft.Raft] // once it is made
+	level    atomic.Bool               // this agent's log has been as far as the others'
+	out      chan raft.RPC
 
 	end  sync.Once
 	done chan struct{}
 	over sync.WaitGroup
 }
 
-func newBallot(trans *raft.NetworkTransport, list List) *ballot {
-	b := &ballot{NetworkTransport: trans, list: list, out: make(chan raft.RPC), done: make(chan struct{})}
+func newBallot(trans *raft.NetworkTransport, list List, furthest func() logPlace) *ballot {
+	b := &ballot{NetworkTransport: trans, list: list, furthest: furthest, out: make(chan raft.RPC), done: make(chan struct{})}
 	b.over.Go(b.run)
 	return b
 }
@@ -88,14 +96,25 @@ func (b *ballot) mayVote(term, index uint64) bool {
 	if r == nil {
 		return false
 	}
-	if config, err := servers(r); err != nil || len(config) == 0 {
+	config, err := servers(r)
+	if err != nil {
 		return false
+	}
+	if len(config) == 0 {
+		// One that was made a voter before its log had come to it may vote, or
+		// a cluster that it is needed in could never elect a leader again.
+		if retired, ok, err := b.list.Stable(retiredKey); err != nil || ok && string(retired) != "{}" {
+			return false
+		}
 	}
 	m := b.list.Meta()
 	dropped, at, err := floor(b.list)
 	if err != nil {
 		return false
 	}
-	after := func(t, i uint64) bool { return term > t || term == t && index >= i }
-	return after(m.Term, m.Index) && after(dropped, at)
+	candidate := logPlace{term, index}
+	if (logPlace{m.Term, m.Index}).after(candidate) || (logPlace{dropped, at}).after(candidate) {
+		return false
+	}
+	return b.level.Load() || !b.furthest().after(candidate)
 }

@@ -187,6 +187,9 @@ func TestStart_PoisonedFolder(t *testing.T) {
 	if err := forget(st, dir); err != nil {
 		t.Fatal(err)
 	}
+	if err := st.ResetVoters(awa.VoterSet{}); err != nil { // or it would be known as the only voter
+		t.Fatal(err)
+	}
 	start(t, o)
 	if m := st.Meta(); m.Index != 0 || m.State != 0 || m.Voters.Index != 0 {
 		t.Errorf("without a log it holds %+v", m)

@@ -33,10 +33,8 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	if err := forget(list, dir); err != nil {
 		return err
 	}
-	// Raft goes on after the newest entry that the list has seen, in a term
-	// that nobody has voted in. A place that no log has reached was forged.
+	index, term := nextPlace(list)
 	set.Changes = slices.Clone(set.Changes)
-	index, term := uint64(1), uint64(1)
 	for i, c := range set.Changes {
 		if c.Index >= noPlace || c.Term >= noPlace {
 			set.Changes[i].Index, set.Changes[i].Term = 0, 0
@@ -44,10 +42,43 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 		}
 		index, term = max(index, c.Index+1), max(term, c.Term+1)
 	}
+	head := snapshotHead{
+		Version: snapshotPosition, Cluster: set.Cluster, History: set.History, State: uint64(len(set.Changes)),
+		Digest: digestOf(set), Index: index, Term: term,
+	}
+	err := beginLog(list, dir, head)
+	if err == nil {
+		err = list.Found(set)
+	}
+	if err != nil {
+		return errors.Join(err, forget(list, dir))
+	}
+	return nil
+}
+
+// nextPlace is a place in Raft's log behind everything that the log has held,
+// in a term that nobody has voted in.
+func nextPlace(list List) (index, term uint64) {
 	disk := raftLog{disk: list, fail: func(error) {}}
 	if old, err := disk.GetUint64([]byte("CurrentTerm")); err == nil {
-		term = max(term, old)
+		term = old
 	}
+	_, last, _ := list.LogBounds()
+	return last + 1, max(term, 1)
+}
+
+// digestOf is the digest of a whole list.
+func digestOf(set awa.ChangeSet) awa.Digest {
+	d := awa.FirstDigest(set.Cluster)
+	for _, c := range set.Changes {
+		d = d.Next(c)
+	}
+	return d
+}
+
+// beginLog has Raft begin with a snapshot, and with this agent as the only voter.
+// There must be no log.
+func beginLog(list List, dir string, head snapshotHead) error {
 	uid := list.Meta().UID
 	config := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(uid), Address: raft.ServerAddress(uid)}}}
 	snaps, err := openSnapshots(dir, slog.New(slog.DiscardHandler))
@@ -55,28 +86,15 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 		return err
 	}
 	_, trans := raft.NewInmemTransport("")
-	sink, err := snaps.Create(raft.SnapshotVersionMax, index, term, config, index, trans)
+	head.Voters = voterSet(head.Index, config.Servers)
+	sink, err := snaps.Create(raft.SnapshotVersionMax, head.Index, head.Term, config, head.Index, trans)
 	if err != nil {
 		return fmt.Errorf("write the first snapshot: %w", err)
 	}
-	head := snapshotHead{
-		Version: 1, Cluster: set.Cluster, History: set.History, State: uint64(len(set.Changes)),
-		Voters: voterSet(index, config.Servers), Index: index, Term: term,
-	}
-	err = writeSnapshot(sink, head, func(at uint64) ([]awa.Change, error) { return set.Changes[at:], nil })
-	if err != nil {
-		return errors.Join(fmt.Errorf("write the first snapshot: %w", err), sink.Cancel())
-	}
-	if err := sink.Close(); err != nil {
+	if err := (&snapshot{head}).Persist(sink); err != nil {
 		return fmt.Errorf("write the first snapshot: %w", err)
 	}
-	if err := list.SetStable("CurrentTerm", bigEndian(term)); err != nil {
-		return err
-	}
-	if err := list.SetVoters(head.Voters); err != nil {
-		return err
-	}
-	return list.Found(set)
+	return list.SetStable("CurrentTerm", bigEndian(head.Term))
 }
 
 // noPlace is an index or a term that no Raft log comes to, at a million entries

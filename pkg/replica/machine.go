@@ -119,13 +119,15 @@ func voterSet(index uint64, all []raft.Server) awa.VoterSet {
 	return v
 }
 
-// snapshotHead is the first line of a snapshot; one line for each change
-// follows. Version 1.
+// snapshotHead is the first line of a snapshot. In version 1, which agents send
+// each other, one line for each change follows. In version 2, which they keep,
+// nothing does: the list itself is on the same disk.
 type snapshotHead struct {
 	Version int         `json:"version"`
 	Cluster string      `json:"cluster"`
 	History awa.History `json:"history"`
 	State   uint64      `json:"state"`
+	Digest  awa.Digest  `json:"digest"` // older programs don't write it
 	// Voters are those that were agreed on last: raft doesn't tell the state
 	// machine of a configuration that comes with a snapshot.
 	Voters awa.VoterSet `json:"voters"`
@@ -135,24 +137,41 @@ type snapshotHead struct {
 	Term  uint64 `json:"term,omitempty"`
 }
 
+// The versions of a snapshot.
+const (
+	snapshotWhole    = 1
+	snapshotPosition = 2
+)
+
 // snapshot is the list up to a state. Since changes never change, it needs no
-// copy: it is read from the list when Raft writes it.
-type snapshot struct {
-	list List
-	meta awa.Meta
-}
+// copy: what is written is where the list was.
+type snapshot struct{ head snapshotHead }
 
 // Snapshot implements raft.FSM.
 func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if m.broken.Load() {
 		return nil, errBroken
 	}
-	return &snapshot{m.list, m.list.Meta()}, nil
+	meta := m.list.Meta()
+	head, err := headOf(m.list, meta, snapshotPosition)
+	return &snapshot{head}, err
+}
+
+// headOf is the head of a snapshot of the part of a list that Raft has decided.
+func headOf(list List, m awa.Meta, version int) (snapshotHead, error) {
+	digest, held, err := list.DigestAt(m.State)
+	if err == nil && !held {
+		err = fmt.Errorf("the list does not hold change %d", m.State)
+	}
+	return snapshotHead{
+		Version: version, Cluster: m.Cluster, History: m.History, State: m.State, Digest: digest,
+		Voters: m.Voters, Index: m.Index, Term: m.Term,
+	}, err
 }
 
 // Persist implements raft.FSMSnapshot.
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
-	if err := s.write(sink); err != nil {
+	if err := json.NewEncoder(sink).Encode(s.head); err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
 	return sink.Close()
@@ -164,23 +183,19 @@ func (s *snapshot) Release() {}
 // page is how many changes are read, sent or applied at a time.
 const page = 4096
 
-func (s *snapshot) write(to io.Writer) error {
-	m := s.meta
-	head := snapshotHead{Version: 1, Cluster: m.Cluster, History: m.History, State: m.State, Voters: m.Voters, Index: m.Index, Term: m.Term}
-	return writeSnapshot(to, head, func(at uint64) ([]awa.Change, error) {
-		return s.list.Changes(at, int(min(page, m.State-at)))
-	})
-}
-
-// writeSnapshot writes the changes that after gives piece by piece.
-func writeSnapshot(to io.Writer, head snapshotHead, after func(state uint64) ([]awa.Change, error)) error {
+// writeWhole writes a snapshot of version 1 out of the list.
+func writeWhole(to io.Writer, list List, head snapshotHead) error {
+	head.Version = snapshotWhole
 	w := bufio.NewWriter(to)
 	e := json.NewEncoder(w)
 	if err := e.Encode(head); err != nil {
 		return err
 	}
 	for at := uint64(0); at < head.State; {
-		changes, err := after(at)
+		changes, err := list.Changes(at, int(min(page, head.State-at)))
+		if err == nil && len(changes) == 0 {
+			err = fmt.Errorf("the list does not hold change %d of the snapshot", at+1)
+		}
 		if err != nil {
 			return err
 		}
@@ -204,10 +219,13 @@ func (m *machine) Restore(from io.ReadCloser) error {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
 	meta := m.list.Meta()
-	if head.Version != 1 || head.Cluster != meta.Cluster || head.History != meta.History {
+	if head.Version != snapshotWhole && head.Version != snapshotPosition || head.Cluster != meta.Cluster || head.History != meta.History {
 		return fmt.Errorf("the snapshot (version %d, cluster %s, history %s) is not of this list (cluster %s, history %s)", head.Version, head.Cluster, head.History, meta.Cluster, meta.History)
 	}
 	defer m.tellDropped(m.list.Dropped())
+	if head.Version == snapshotPosition {
+		return m.restorePosition(head)
+	}
 	var batch []awa.Change
 	var last awa.Change
 	if meta.State > head.State {
@@ -235,6 +253,35 @@ func (m *machine) Restore(from io.ReadCloser) error {
 		if err := m.list.Prove(batch, index, term); err != nil {
 			return fmt.Errorf("apply the snapshot: %w", err)
 		}
+	}
+	if voters.Index > 0 {
+		m.voters(voters)
+	}
+	return nil
+}
+
+// restorePosition has Raft have decided what the list holds up to a snapshot.
+func (m *machine) restorePosition(head snapshotHead) error {
+	digest, held, err := m.list.DigestAt(head.State)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the list: %w", err)
+	case !held || digest != head.Digest:
+		return fmt.Errorf("the snapshot is of a list whose change %d has the digest %s, and this list has come to change %d", head.State, head.Digest, m.list.State())
+	}
+	for at := m.list.Meta().State; at < head.State; {
+		changes, err := m.list.Changes(at, int(min(page, head.State-at)))
+		if err == nil {
+			err = m.list.Prove(changes, 0, 0)
+		}
+		if err != nil {
+			return fmt.Errorf("read the list: %w", err)
+		}
+		at += uint64(len(changes))
+	}
+	index, term, voters := m.placeOf(head, awa.Change{})
+	if err := m.list.Prove(nil, index, term); err != nil {
+		return fmt.Errorf("apply the snapshot: %w", err)
 	}
 	if voters.Index > 0 {
 		m.voters(voters)

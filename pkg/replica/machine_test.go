@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,6 +110,20 @@ func (s *sink) ID() string    { return "test" }
 func (s *sink) Close() error  { s.closed = true; return nil }
 func (s *sink) Cancel() error { s.cancelled = true; return nil }
 
+// sentSnapshot is a snapshot of a machine's list as another agent gets it.
+func sentSnapshot(t *testing.T, m *machine) string {
+	t.Helper()
+	var b bytes.Buffer
+	head, err := headOf(m.list, m.list.Meta(), snapshotPosition)
+	if err == nil {
+		err = writeWhole(&b, m.list, head)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 func takeSnapshot(t *testing.T, m *machine) string {
 	t.Helper()
 	snap, err := m.Snapshot()
@@ -130,7 +145,7 @@ func TestMachine_Snapshot(t *testing.T) {
 	if err := st.SetVoters(voters); err != nil {
 		t.Fatal(err)
 	}
-	snap := takeSnapshot(t, from)
+	snap := sentSnapshot(t, from)
 	for name, held := range map[string]int{"empty": 0, "behind": page - 1, "the same": len(all)} {
 		t.Run(name, func(t *testing.T) {
 			m, st := newTestMachine(t, all[:held])
@@ -153,13 +168,13 @@ func TestMachine_Snapshot(t *testing.T) {
 func TestMachine_RestoreChangesNothing(t *testing.T) {
 	all := listOf(t, 9)
 	few, _ := newTestMachine(t, all[:4])
-	snap := takeSnapshot(t, few)
+	snap := sentSnapshot(t, few)
 	for name, test := range map[string]struct{ snap, err string }{
 		"an older one":        {snap: snap},
 		"cut short":           {strings.Replace(snap, `"state":4`, `"state":12`, 1), "read change 5 of the snapshot: EOF"},
 		"another cluster":     {strings.Replace(snap, `"cluster":"c"`, `"cluster":"d"`, 1), "is not of this list"},
 		"another history":     {strings.Replace(snap, `"history":"1-`, `"history":"2-`, 1), "is not of this list"},
-		"another version":     {strings.Replace(snap, `"version":1`, `"version":2`, 1), "is not of this list"},
+		"another version":     {strings.Replace(snap, `"version":1`, `"version":3`, 1), "is not of this list"},
 		"no snapshot at all":  {"", "read snapshot: EOF"},
 		"something else":      {"<html>", "read snapshot"},
 		"a change is missing": {strings.Replace(strings.Replace(snap, `"state":4`, `"state":10`, 1), `"ID":4`, `"ID":10`, 1), "change 4 of the snapshot says that it is change 10"},
@@ -172,6 +187,48 @@ func TestMachine_RestoreChangesNothing(t *testing.T) {
 			}
 			if got, err := st.Changes(0, 0); err != nil || !reflect.DeepEqual(got, all) {
 				t.Errorf("the list is now %+v (%v)", got, err)
+			}
+		})
+	}
+}
+
+// What an agent keeps as a snapshot is where its list was, and the list has
+// the changes: it is proven up to there, or the snapshot is refused.
+func TestMachine_RestorePosition(t *testing.T) {
+	all := listOf(t, page+10)
+	from, _ := newTestMachine(t, all)
+	snap := takeSnapshot(t, from)
+	if len(snap) > 1000 {
+		t.Errorf("a snapshot of %d changes has %d bytes", len(all), len(snap))
+	}
+	other := slices.Clone(all)
+	other[page].Data = strings.Replace(other[page].Data, "10.0.0.1", "10.0.0.2", 1)
+	for name, test := range map[string]struct {
+		held []awa.Change
+		err  string
+	}{
+		"the same list":  {all, ""},
+		"a longer list":  {listOf(t, page+20), ""},
+		"an older list":  {all[:page], "has come to change 4096"},
+		"an empty list":  {nil, "has come to change 0"},
+		"another change": {other, "digest"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := openList(t)
+			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: test.held}); err != nil {
+				t.Fatal(err)
+			}
+			m := &machine{list: st, fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {}, log: slog.New(slog.DiscardHandler)}
+			err := m.Restore(io.NopCloser(strings.NewReader(snap)))
+			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+				t.Fatalf("the restore ended with %v", err)
+			}
+			want := uint64(len(all))
+			if test.err != "" {
+				want = 0
+			}
+			if st.Meta().State != want || int(st.State()) != len(test.held) {
+				t.Errorf("the list is proven up to change %d of %d", st.Meta().State, st.State())
 			}
 		})
 	}

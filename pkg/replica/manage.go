@@ -29,6 +29,7 @@ func (r *Replica) manage(ctx context.Context) error {
 		if err := r.reconcile(ctx); err != nil {
 			return err
 		}
+		r.order.lookLevel()
 		if err := r.tidy(); err != nil {
 			return err
 		}
@@ -165,10 +166,20 @@ func (r *Replica) look(ctx context.Context, config []raft.Server, last uint64) [
 // vote; it catches up with that in one message.
 const levelWithin = 64
 
-// level asks an agent how far its log is: raft itself doesn't tell.
+// level asks an agent, over a new connection, whether its log is all but level
+// with this leader's and holds the configuration by which it was enlisted: raft
+// itself doesn't tell. The log alone says nothing while the leader's is short.
 func (r *Replica) level(ctx context.Context, uid string, last uint64) bool {
-	at, ok := r.logIndex(ctx, uid)
-	return ok && at+levelWithin >= last
+	addr, ok := r.addr(uid)
+	if !ok {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timing.Push)
+	defer cancel()
+	self, err := r.cfg.Peers.Ping(ctx, addr, true)
+	enlisted := r.list.Meta().Voters.Index
+	return err == nil && self.UID == uid && self.LogIndex >= enlisted && self.LogIndex+levelWithin >= last &&
+		self.Voters != nil && self.Voters.Index >= enlisted
 }
 
 func (r *Replica) logIndex(ctx context.Context, uid string) (uint64, bool) {

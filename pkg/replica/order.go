@@ -51,12 +51,18 @@ func (o *order) start() error {
 	if err := o.finishDropping(); err != nil {
 		return err
 	}
+	if err := finishBeginning(o.cfg.List, o.cfg.Dir); err != nil {
+		return fmt.Errorf("begin Raft's log: %w", err)
+	}
+	if err := o.repair(); err != nil {
+		return fmt.Errorf("repair Raft's log in %s: %w", o.cfg.Dir, err)
+	}
 	log := newRaftLogger(o.log)
 	files, err := openSnapshots(o.cfg.Dir, o.log)
 	if err != nil {
 		return err
 	}
-	snaps := &snapshotFiles{FileSnapshotStore: files}
+	snaps := &snapshotFiles{FileSnapshotStore: files, list: o.cfg.List}
 	if err := o.examine(snaps); err != nil {
 		return err
 	}
@@ -64,7 +70,7 @@ func (o *order) start() error {
 	o.streams = newStreams(o.uid, o.dial)
 	o.trans = newBallot(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: o.streams, MaxPool: 3, Timeout: 5 * time.Second, Logger: log,
-	}), o.cfg.List)
+	}), o.cfg.List, o.furthest)
 	disk := raftLog{o.cfg.List, o.fail}
 	cache, err := raft.NewLogCache(512, disk)
 	if err != nil {
@@ -77,6 +83,7 @@ func (o *order) start() error {
 		o.streams.Close()
 		return fmt.Errorf("start Raft: %w", err)
 	}
+	snaps.sending.Store(true)
 	o.trans.raft.Store(o.raft)
 	o.leadAlone()
 	return nil
@@ -210,6 +217,71 @@ func (o *order) lastIndex() uint64 {
 	}
 	return 0
 }
+
+// last is the place of the newest entry of this agent's log, the zero place when
+// there is none or Raft is stopped.
+func (o *order) last() logPlace {
+	index := o.lastIndex()
+	if index == 0 {
+		return logPlace{}
+	}
+	var l raft.Log
+	if err := (raftLog{o.cfg.List, o.fail}).GetLog(index, &l); err == nil {
+		return logPlace{l.Term, index}
+	}
+	m := o.cfg.List.Meta() // a snapshot stands for it
+	return logPlace{m.Term, index}
+}
+
+// logPlace is where a log ends. Of two logs the one that ends at the later place
+// may hold more that was decided (Raft, section 5.4.1).
+type logPlace struct{ term, index uint64 }
+
+func (p logPlace) after(q logPlace) bool {
+	return p.term > q.term || p.term == q.term && p.index > q.index
+}
+
+// furthest asks the other voters of the configuration where their logs end, and
+// returns the furthest place.
+func (o *order) furthest() logPlace {
+	r := o.running()
+	if r == nil {
+		return logPlace{}
+	}
+	config, err := servers(r)
+	if err != nil {
+		return logPlace{}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), furthestWithin)
+	defer cancel()
+	places := make([]logPlace, len(config))
+	var all sync.WaitGroup
+	for i, c := range config {
+		uid := string(c.ID)
+		addr, ok := o.addr(uid)
+		if uid == o.uid || c.Suffrage != raft.Voter || !ok {
+			continue
+		}
+		all.Go(func() {
+			self, err := o.cfg.Peers.Ping(ctx, addr, true)
+			if m := o.cfg.List.Meta(); err == nil && self.UID == uid && self.Cluster == m.Cluster && self.History == m.History && self.LogTerm > 0 {
+				places[i] = logPlace{self.LogTerm, self.LogIndex}
+			}
+		})
+	}
+	all.Wait()
+	var most logPlace
+	for _, p := range places {
+		if p.after(most) {
+			most = p
+		}
+	}
+	return most
+}
+
+// furthestWithin is how long furthest takes at most. It must be far below the
+// time in which a candidate gives up.
+const furthestWithin = 300 * time.Millisecond
 
 // servers is Raft's newest configuration. Its index can't be had from raft:
 // the future's is always 0, and so is what Stats tells.

@@ -1,11 +1,14 @@
 package replica
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -22,16 +25,118 @@ import (
 // last: Raft doesn't tell the state machine what it restores.
 type snapshotFiles struct {
 	*raft.FileSnapshotStore
-	last atomic.Pointer[raft.SnapshotMeta]
+	list    List
+	last    atomic.Pointer[raft.SnapshotMeta]
+	sending atomic.Bool // Raft runs: a position is opened in order to be sent
 }
 
-// Open implements raft.SnapshotStore.
+// Open implements raft.SnapshotStore. An agent that gets a snapshot needs all
+// changes, so a position is filled up with them on the way there.
 func (s *snapshotFiles) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, from, err := s.FileSnapshotStore.Open(id)
-	if err == nil {
-		s.last.Store(meta)
+	if err != nil {
+		return nil, nil, err
 	}
-	return meta, from, err
+	s.last.Store(meta)
+	if !s.sending.Load() {
+		return meta, from, nil
+	}
+	start := bufio.NewReader(from)
+	line, err := start.ReadBytes('\n')
+	var head snapshotHead
+	if err == nil {
+		err = json.Unmarshal(line, &head)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("read snapshot %s: %w", id, err), from.Close())
+	}
+	if head.Version != snapshotPosition {
+		from.Close()
+		return s.FileSnapshotStore.Open(id)
+	}
+	if err := from.Close(); err != nil {
+		return nil, nil, err
+	}
+	// Whoever gets it must know its size before.
+	var size counter
+	if err := writeWhole(&size, s.list, head); err != nil {
+		return nil, nil, err
+	}
+	whole := *meta
+	whole.Size = int64(size)
+	reader, writer := io.Pipe()
+	go func() { writer.CloseWithError(writeWhole(writer, s.list, head)) }() // ends when the reader is closed
+	return &whole, reader, nil
+}
+
+// counter counts what is written to it.
+type counter int64
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// tidyFolder removes what a crash in the middle of a snapshot has left, and all
+// but the newest one.
+func (s *snapshotFiles) tidyFolder(dir string) error {
+	all, err := filepath.Glob(filepath.Join(dir, "snapshots", "*.tmp"))
+	if err != nil {
+		return err
+	}
+	for _, left := range all {
+		if err := os.RemoveAll(left); err != nil {
+			return err
+		}
+	}
+	return s.ReapSnapshots()
+}
+
+// newest is the index of the newest snapshot, 0 when there is none, or says why
+// one can't be used.
+func (s *snapshotFiles) newest(dir string) (index uint64, broken string, err error) {
+	all, err := s.List()
+	if err != nil {
+		return 0, "", fmt.Errorf("read the folder of snapshots: %w", err)
+	}
+	folders, err := os.ReadDir(filepath.Join(dir, "snapshots"))
+	if err != nil {
+		return 0, "", err
+	}
+	if len(folders) > len(all) { // one whose description can't be read is not listed
+		broken = "a snapshot's description can't be read"
+	}
+	for _, meta := range all {
+		if err := s.check(meta.ID); err != nil {
+			broken = fmt.Sprintf("snapshot %s: %v", meta.ID, err)
+			continue
+		}
+		index = max(index, meta.Index)
+	}
+	return index, broken, nil
+}
+
+// check says why a snapshot can't be restored here.
+func (s *snapshotFiles) check(id string) error {
+	_, from, err := s.FileSnapshotStore.Open(id) // compares its sum
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	line, err := bufio.NewReader(from).ReadBytes('\n')
+	var head snapshotHead
+	if err == nil {
+		err = json.Unmarshal(line, &head)
+	}
+	if err != nil || head.Version != snapshotPosition {
+		return err
+	}
+	digest, held, err := s.list.DigestAt(head.State)
+	if err == nil && (!held || digest != head.Digest) {
+		err = fmt.Errorf("it is of a list with the digest %s at change %d, and awa.db holds an older or another one", head.Digest, head.State)
+	}
+	return err
 }
 
 // examine brings what the list says of Raft in line with what Raft's log and

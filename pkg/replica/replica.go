@@ -212,6 +212,9 @@ func New(cfg Config) *Replica {
 // leadership then. It returns early with an error when the disk fails or Raft
 // can't start. The data folder must hold a list: see Bootstrap and Join.
 func (r *Replica) Run(ctx context.Context) error {
+	if err := r.recall(ctx); err != nil {
+		return err
+	}
 	if err := r.order.start(); err != nil {
 		return err
 	}
@@ -281,7 +284,8 @@ func (r *Replica) Describe(self *awa.Self) {
 	}
 	r.mu.Unlock()
 	self.Leader = r.Leader()
-	self.LogIndex = r.order.lastIndex()
+	last := r.order.last()
+	self.LogIndex, self.LogTerm = last.index, last.term
 	if v := m.Voters; v.Index > 0 {
 		v.Term = 0
 		if r.IsLeader() {
