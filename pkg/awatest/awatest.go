@@ -411,6 +411,28 @@ func (c *Cluster) Wipe(i int) {
 	}
 }
 
+// Keep copies the data folder of an agent that is down, for PutBack.
+func (c *Cluster) Keep(i int) (copied string) {
+	c.t.Helper()
+	if c.Up(i) {
+		c.t.Fatalf("agent %d must be down to have its data copied", i)
+	}
+	copied = filepath.Join(c.t.TempDir(), c.Name(i))
+	if err := errors.Join(c.over(i), os.CopyFS(copied, os.DirFS(c.Dir(i)))); err != nil {
+		c.t.Fatal(err)
+	}
+	return copied
+}
+
+// PutBack rolls the data folder of an agent that is down back to a copy.
+func (c *Cluster) PutBack(i int, copied string) {
+	c.t.Helper()
+	c.Wipe(i)
+	if err := os.CopyFS(c.Dir(i), os.DirFS(copied)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // Cut parts these agents from all others: connections break, and new ones are
 // refused. Agents of different cuts are parted too.
 func (c *Cluster) Cut(agents ...int) { c.net.cut(false, agents) }

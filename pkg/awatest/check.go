@@ -184,12 +184,12 @@ func (c *Cluster) running() []int {
 // same, byte by byte.
 func (c *Cluster) compare(agents []int) ([]awa.Change, error) {
 	var first []awa.Change
-	for _, i := range agents {
+	for n, i := range agents {
 		changes, err := c.Changes(i)
 		if err != nil {
 			return nil, fmt.Errorf("agent %d: %w", i, err)
 		}
-		if first == nil {
+		if n == 0 {
 			first = changes
 		}
 		if err := sameChanges(first, changes); err != nil {

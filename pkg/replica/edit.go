@@ -59,6 +59,7 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 // editOnce tries the leader, then whoever may know it.
 func (r *Replica) editOnce(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	if r.IsLeader() {
+		r.letInherit(ctx, e)
 		out, err := r.order.propose(ctx, e)
 		return out.Change.ID, out.Node, err
 	}
@@ -198,7 +199,7 @@ func (r *Replica) noMajority() error {
 	names := strings.Join(missing, ", ")
 	switch {
 	case len(voters)-len(missing) < need:
-		return fault(awa.ErrNoMajority, refusedPrefix+"%d of %d voters are needed, and these do not answer: %s; bring one back, then try again", need, len(voters), names)
+		return fault(awa.ErrNoMajority, refusedPrefix+"%d of %d voters are needed, and these do not answer: %s; bring one back and try again, or if they are lost for good run awa-agent recover on one agent", need, len(voters), names)
 	case len(missing) > 0:
 		return fault(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet, and these do not answer: %s; try again in a few seconds", names)
 	}

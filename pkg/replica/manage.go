@@ -22,6 +22,7 @@ func (r *Replica) manage(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-r.hurry:
 		}
 		if err := r.retire(ctx); err != nil {
 			return err
@@ -141,8 +142,18 @@ func (r *Replica) look(ctx context.Context, config []raft.Server, last uint64) [
 		s := server{uid: n.UID, listed: true}
 		if look, ok := seen[n.UID]; ok {
 			s.online, s.since = look.Online, look.For
+			if look.Unfit > 0 { // it keeps no entry of the log
+				s.online, s.since = false, look.Unfit
+			}
 		}
 		all[n.UID] = s
+	}
+	voters := r.list.Meta().Voters.UIDs
+	for uid, h := range r.heirsNow() {
+		s := all[uid]
+		s.uid, s.listed, s.online, s.heir = uid, true, true, slices.Contains(voters, h.of)
+		s.since = max(s.since, r.cfg.Timing.Settle)
+		all[uid] = s
 	}
 	for _, c := range config {
 		s := all[string(c.ID)]

@@ -103,6 +103,9 @@ type Peers interface {
 type Seen struct {
 	Online bool
 	For    time.Duration // since it is so
+	// Unfit is how long it has been saying that it can't write to its disk, 0
+	// when it can.
+	Unfit time.Duration
 }
 
 // Config is what a Replica needs. All fields but Contacts must be set.
@@ -189,10 +192,12 @@ type Replica struct {
 	moved map[string]string // uid → address, of agents met elsewhere than the list says
 	// differences are what agents said of lists that are not of our line, by uid.
 	differences map[string]difference
-	own         awa.Condition // of this agent's own list; zero when it is well
+	heirs       map[string]heir // by uid
+	own         awa.Condition   // of this agent's own list; zero when it is well
 
 	doubted    atomic.Bool   // the list may contradict the leader's
 	rebased    chan struct{} // capacity 1: the list has become another one
+	hurry      chan struct{} // capacity 1: the voters are to be looked at now
 	reconciled time.Time     // when reconcile looked last
 
 	asked time.Time // when the other voters were asked last whether this one is none any more
@@ -201,7 +206,7 @@ type Replica struct {
 // New makes a Replica; it starts nothing.
 func New(cfg Config) *Replica {
 	cfg.Timing = cfg.Timing.withDefaults()
-	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{}, moved: map[string]string{}, differences: map[string]difference{}, rebased: make(chan struct{}, 1)}
+	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{}, moved: map[string]string{}, differences: map[string]difference{}, heirs: map[string]heir{}, rebased: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	r.order = newOrder(cfg, r.addr)
 	r.spread = newSpread(cfg, r.uid, r.IsLeader)
 	r.spread.leader, r.spread.take, r.spread.diverged = r.leaderAddr, r.take, func() { r.doubted.Store(true) }
@@ -463,7 +468,11 @@ func (r *Replica) addr(uid string) (string, bool) {
 	if ok && !r.cfg.Seen()[uid].Online {
 		return addr, true
 	}
-	return r.listed(uid)
+	if addr, ok := r.listed(uid); ok {
+		return addr, true
+	}
+	h, ok := r.heirsNow()[uid]
+	return h.addr, ok
 }
 
 func (r *Replica) listed(uid string) (string, bool) {

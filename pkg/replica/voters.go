@@ -15,6 +15,7 @@ type server struct {
 	since  time.Duration // how long it has been online or away
 	listed bool          // it is on the node list
 	ready  bool          // its log is all but level with the leader's
+	heir   bool          // it is about to take the place of a voter on the list
 }
 
 // step is one change of Raft's configuration.
@@ -73,6 +74,9 @@ func nextStep(self string, all []server, settle, replace time.Duration) step {
 	if live <= voters/2 {
 		return step{} // nothing can be agreed on
 	}
+	if next := inherit(all, voters, live); next.kind != stay {
+		return next
+	}
 	for _, s := range all {
 		switch {
 		case s.uid == self && !s.listed && live > 1:
@@ -95,6 +99,24 @@ func nextStep(self string, all []server, settle, replace time.Duration) step {
 		return shrink(self, all, voters, live)
 	}
 	return grow(all, target-voters, settle)
+}
+
+// inherit gives a vote to a reinstalled server before the list forgets the one
+// that it was: so the list can be edited at any moment while one server after the
+// other is reinstalled. The vote of before goes once it is off the list.
+func inherit(all []server, voters, live int) step {
+	for _, s := range all {
+		switch {
+		case !s.heir || s.voter:
+		case !s.member:
+			return step{enlist, s.uid}
+		case !s.ready:
+			return step{await, s.uid}
+		case live+1 > (voters+1)/2:
+			return step{promote, s.uid}
+		}
+	}
+	return step{}
 }
 
 // gone tells whether a voter is to lose its vote.

@@ -26,7 +26,8 @@ const (
 // its place: A the leader, V a voter, M a member without a vote, R one whose
 // log is level, O any other. An agent has been online for long, unless a sign
 // follows: + online just now, - away just now, x away for long enough to be
-// replaced, ? away for twice that, u off the list.
+// replaced, ? away for twice that, u off the list, h about to take the place of a
+// voter.
 func parse(t *testing.T, text string) (self string, all []server) {
 	t.Helper()
 	for i, word := range strings.Fields(text) {
@@ -54,6 +55,8 @@ func parse(t *testing.T, text string) (self string, all []server) {
 				s.online, s.since = false, replace
 			case '?':
 				s.online, s.since = false, 2*replace
+			case 'h':
+				s.heir = true
 			case 'u':
 				s.listed = false
 			default:
@@ -104,6 +107,12 @@ func TestNextStep(t *testing.T) {
 		"a leader off the list waits for it":          {"Au M", ""},
 		"a leader off the list gives it a vote":       {"Au R", "promote 1"},
 		"a leader off the list alone":                 {"Au", ""},
+		"a reinstalled voter is enlisted":             {"A V Vx Oh", "enlist 3"},
+		"a reinstalled voter catches up":              {"A V Vx Mh", "await 3"},
+		"a reinstalled voter gets its vote":           {"A V Vx Rh", "promote 3"},
+		"then the one that it was goes":               {"A V Vu- Vh", "remove 2"},
+		"a reinstalled voter, and two are alive":      {"A V- V- V V Rh", "promote 5"},
+		"a reinstalled voter of two":                  {"A V- Rh", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			self, all := parse(t, test.cluster)
