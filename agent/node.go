@@ -43,18 +43,24 @@ func (t target) open(role trust.Role) (*api.Client, string, error) {
 	if err != nil {
 		return nil, "", usageError{fmt.Errorf("--agent: %w", err)}
 	}
-	keys, err := t.keys()
+	client, err := t.client(role)
+	return client, awa.Addr(host, port), err
+}
+
+// client makes a client of a role, with the keys of the key file if there is one.
+func (f keyFlag) client(role trust.Role) (*api.Client, error) {
+	keys, err := f.keys()
 	if err != nil || keys == nil {
-		return api.NewClient(api.ClientConfig{}), awa.Addr(host, port), err
+		return api.NewClient(api.ClientConfig{}), err
 	}
 	ring, err := trust.NewClient(keys, role)
 	if err != nil {
-		return nil, "", usageError{fmt.Errorf("key file %s: %w", t.path(), err)}
+		return nil, usageError{fmt.Errorf("key file %s: %w", f.path(), err)}
 	}
 	secure := func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
 		return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
 	}
-	return api.NewClient(api.ClientConfig{Secure: secure}), awa.Addr(host, port), nil
+	return api.NewClient(api.ClientConfig{Secure: secure}), nil
 }
 
 // read is call for what the check role may do. A cluster key can do that too.

@@ -6,20 +6,32 @@ import (
 	"fmt"
 	"os"
 
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/daemon"
 	"are-we-alive/pkg/store"
+	"are-we-alive/pkg/trust"
 )
 
 // restoreCmd is awa-agent restore.
 type restoreCmd struct {
+	keyFlag
 	File    string `arg:"" help:"File that awa-agent backup wrote."`
 	DataDir string `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Empty data folder of a stopped agent (${default})."`
 }
 
 // Run puts the list into an empty data folder.
-func (c *restoreCmd) Run(_ context.Context, std streams) error {
+func (c *restoreCmd) Run(ctx context.Context, std streams) error {
 	set, err := store.ReadBackup(c.File)
 	if err != nil {
+		return err
+	}
+	client, err := c.client(trust.Member)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ask := func(ctx context.Context, addr string) (awa.Self, error) { return client.Ping(ctx, addr, true) }
+	if set.History.Epoch, err = daemon.HighestEpoch(ctx, set, ask); err != nil {
 		return err
 	}
 	if err := daemon.BecomeOwner(c.DataDir); err != nil {
@@ -32,6 +44,6 @@ func (c *restoreCmd) Run(_ context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(std.out, "%s now holds the list at state %d as history %s, with this agent as its only voter. Start this agent; start the others with empty data folders and --join.\n", c.DataDir, set.State, h)
+	_, err = fmt.Fprintf(std.out, "%s now holds the list at state %d as history %s, with this agent as its only voter. Start this agent; the others follow it when they are started, with their old data or with empty folders and --join.\n", c.DataDir, set.State, h)
 	return err
 }

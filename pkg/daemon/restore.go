@@ -28,12 +28,19 @@ func Restore(dataDir string, set awa.ChangeSet) (h awa.History, err error) {
 	if err != nil {
 		return h, err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
 	if m := st.Meta(); m.Cluster != "" {
-		return h, fmt.Errorf("%s holds a list already (cluster %s, state %d): move the folder away first, nothing was changed", dataDir, m.Cluster, st.State())
+		err := fmt.Errorf("%s holds a list already (cluster %s, state %d): move the folder away first, nothing was changed", dataDir, m.Cluster, st.State())
+		return h, errors.Join(err, st.Close())
 	}
-	set.History = awa.NewHistory(set.History)
-	return set.History, replica.Found(st, filepath.Join(dataDir, "raft"), set)
+	set.History, set.Fork = awa.NewHistory(set.History), awa.Position{State: set.State, Digest: set.Digest}
+	raft := filepath.Join(dataDir, "raft")
+	err = errors.Join(replica.Found(st, raft, set), st.Close())
+	if err != nil {
+		// The folder held no list, so nothing is lost with what the attempt has
+		// left; half of it could mislead an agent that joins from here.
+		err = errors.Join(fmt.Errorf("restore into %s: %w", dataDir, err), os.RemoveAll(raft), os.Remove(filepath.Join(dataDir, "awa.db")))
+	}
+	return set.History, err
 }
 
 // BecomeOwner makes the process of root that of the user who decides where

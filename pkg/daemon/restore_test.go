@@ -1,8 +1,12 @@
 package daemon_test
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"are-we-alive/pkg/awa"
@@ -13,10 +17,10 @@ import (
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// A backup is restored on agent 0. Agent 1 joins it with an empty folder;
-// agent 2 still has the old history.
+// A backup is restored on agent 0, and the others are started with their old
+// data, which holds more: they follow, and set aside what only they hold.
 func TestRestore(t *testing.T) {
-	c := awatest.New(t, 3, awatest.Configure(func(i int, cfg *daemon.Config) { cfg.First = cfg.First && i == 0 }))
+	c := awatest.New(t, 3)
 	c.MustEdit(0, awatest.CreateEdit("kept"))
 	old := c.WaitSame()
 	set, err := c.Client().Sync(t.Context(), c.Addr(1), awa.Position{}, 0)
@@ -28,7 +32,14 @@ func TestRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.MustEdit(0, awatest.CreateEdit("lost"))
-	c.Stop(0, 1, 2)
+	c.WaitSame()
+	c.Kill(0, 1, 2)
+	c.Wait("they are down", func() error {
+		if n := len(c.Running()); n > 0 {
+			return fmt.Errorf("%d run", n)
+		}
+		return nil
+	})
 
 	read, err := store.ReadBackup(file)
 	if err != nil {
@@ -39,7 +50,6 @@ func TestRestore(t *testing.T) {
 	}
 	c.Forget() // what was acknowledged after the backup is gone, as it must be
 	c.Wipe(0)
-	c.Wipe(1)
 	h, err := daemon.Restore(c.Dir(0), read)
 	if err != nil {
 		t.Fatal(err)
@@ -47,8 +57,12 @@ func TestRestore(t *testing.T) {
 	if h.Epoch != set.History.Epoch+1 {
 		t.Errorf("history %s follows %s", h, set.History)
 	}
-	c.Start(0, 1)
-	c.Leave(2)
+	c.Start(1, 2)
+	waitJoined(t, c, 1)
+	before := awa.Caller{UID: c.UID(1), Cluster: set.Cluster, History: set.History, State: 1}
+	checkRefused(t, c, 1, awa.Caller{UID: c.UID(0), Cluster: set.Cluster, History: h, State: 1}, awa.ErrOtherHistory)
+	c.Start(0)
+	checkRefused(t, c, 0, before, awa.ErrOtherHistory)
 	now := c.WaitSame()
 	if len(now) < len(old) {
 		t.Fatalf("%d changes were restored, %d were saved", len(now), len(old))
@@ -58,24 +72,30 @@ func TestRestore(t *testing.T) {
 			t.Errorf("change %d was %+v and is %+v", ch.ID, ch, now[i])
 		}
 	}
-	nodes := c.Nodes(1)
-	if nodes["kept"].ID == 0 || nodes["lost"].ID != 0 {
-		t.Errorf("the list is %v", nodes)
+	c.MustEdit(1, awatest.CreateEdit("after"))
+	c.WaitSame()
+	for i := range 3 {
+		if nodes := c.Nodes(i); nodes["kept"].ID == 0 || nodes["lost"].ID != 0 || nodes["after"].ID == 0 {
+			t.Errorf("the list of agent %d is %v", i, nodes)
+		}
+		self, err := c.Ping(i)
+		if err != nil || self.History != h || self.Fork == nil && i == 0 {
+			t.Errorf("agent %d follows history %s (%v)", i, self.History, err)
+		}
 	}
-
-	c.Start(2)
-	waitJoined(t, c, 2)
-	self, err := c.Ping(2)
-	if err != nil || self.History != set.History {
-		t.Errorf("agent 2 follows history %s, not %s (%v)", self.History, set.History, err)
+	for i := range 3 {
+		files, _ := filepath.Glob(filepath.Join(c.Dir(i), "set-aside-*.json"))
+		if want := min(i, 1); len(files) != want {
+			t.Fatalf("agent %d has set aside %v", i, files)
+		}
+		for _, file := range files {
+			if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), "lost") || strings.Contains(string(b), "kept") {
+				t.Errorf("%s (%v):\n%s", file, err, b)
+			}
+			if _, err := store.ReadBackup(file); !errors.Is(err, awa.ErrBadInput) || !strings.Contains(err.Error(), "set aside") {
+				t.Errorf("as a backup it is read with %v", err)
+			}
+		}
 	}
-	before := awa.Caller{UID: self.UID, Cluster: self.Cluster, History: self.History, State: self.State}
-	checkRefused(t, c, 0, before, awa.ErrOtherHistory)
-	checkRefused(t, c, 2, awa.Caller{UID: c.UID(0), Cluster: self.Cluster, History: h, State: 1}, awa.ErrOtherHistory)
-	c.Stop(2)
-	c.Wipe(2)
-	c.Return(2)
-	c.Start(2)
-	c.WaitAll(3)
 	c.WaitVoters(3)
 }

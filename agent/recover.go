@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/daemon"
+	"are-we-alive/pkg/trust"
+)
+
+// recoverCmd is awa-agent recover.
+type recoverCmd struct {
+	keyFlag
+	DataDir string `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Data folder of a stopped agent (${default})."`
+	Force   bool   `help:"Begin a new history although a majority of the voters answers, or another agent holds a longer list."`
+}
+
+// Help is shown below the flags' head.
+func (c *recoverCmd) Help() string {
+	return `For a cluster that has lost the majority of its voters for good, so that its list can't be edited any more. Stop the agent that holds the longest list, run this there, start it again: it is then the only voter of a new history, and all agents that reach it follow. It asks the others first, and refuses where it would do harm.`
+}
+
+// Run makes this agent the only voter.
+func (c *recoverCmd) Run(ctx context.Context, std streams) error {
+	client, err := c.client(trust.Member)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := daemon.BecomeOwner(c.DataDir); err != nil {
+		return err
+	}
+	ask := func(ctx context.Context, addr string) (awa.Self, error) { return client.Ping(ctx, addr, true) }
+	done, err := daemon.Recover(ctx, c.DataDir, ask, c.Force)
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w: run it as root, or as the user of the agent", err)
+	}
+	if err != nil {
+		return err
+	}
+	others := "No other agent answers."
+	if len(done.Answered) > 0 {
+		others = "These agents answer, and follow it as soon as it runs: " + printable(strings.Join(done.Answered, ", ")) + "."
+	}
+	if len(done.Silent) > 0 && len(done.Answered) > 0 {
+		others += " These don't: " + printable(strings.Join(done.Silent, ", ")) + "."
+	}
+	_, err = fmt.Fprintf(std.out, `This agent is now the only voter of history %s, with its list at state %d.
+%s
+Next: start it (systemctl start are-we-alive). What an old voter holds beyond this list it sets aside in a file when it returns.
+`, done.History, done.State, others)
+	return err
+}
