@@ -62,9 +62,9 @@ func (c config) without(failures []report.Failure, err error) report.Result {
 // to ask with, and with errKey each of them because of the key: they run, and
 // nothing is known of the cluster.
 //
-// An agent that reaches no other one gives a poor view, so the next is asked for
-// a better one, and its own is taken only when there is none: then it is no
-// failure.
+// An agent that reaches no other one gives a poor view, and so does one that is
+// alone on its list or contradicts the cluster, so the next is asked for a better
+// one, and its own is taken only when there is none: then it is no failure.
 //
 // An agent that hangs is not waited for: the process must end in time, and
 // its end ends whatever is left.
@@ -96,14 +96,17 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 			if a.panicked != nil {
 				panic(a.panicked)
 			}
-			if a.err == nil && !a.status.Isolated {
+			if a.err == nil && !poorView(a.status, len(cfg.agents)) {
 				return a.status, failures(cfg, errs), nil
 			}
 			if a.err == nil && !alone.found {
 				alone = lonely{a.agent, a.status, true}
 			}
 			if errs[a.agent] = a.err; a.err == nil {
-				errs[a.agent] = report.ErrIsolated
+				errs[a.agent] = report.ErrDoubtful
+				if a.status.Isolated {
+					errs[a.agent] = report.ErrIsolated
+				}
 			}
 			failed++
 			next.Reset(0)
@@ -132,6 +135,16 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 		return awa.ClusterStatus{}, failures(cfg, errs), errKey
 	}
 	return awa.ClusterStatus{}, failures(cfg, errs), errNoAgent
+}
+
+// poorView reports whether another agent, if there is one, may know better: a
+// founder that lost its disk, say, has a cluster of its own until the others call.
+func poorView(s awa.ClusterStatus, agents int) bool {
+	return s.Isolated || agents > 1 && len(s.Nodes) <= 1 ||
+		slices.ContainsFunc(s.Health, func(c awa.Condition) bool {
+			own := c.Agent == "" || awa.NameKey(c.Agent) == awa.NameKey(s.Agent)
+			return own && (c.Code == awa.OtherCluster || c.Code == awa.Diverged || c.Code == awa.OtherHistory)
+		})
 }
 
 // fetch asks one agent. A panic is handed on, so that it ends the check as

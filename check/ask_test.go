@@ -24,6 +24,9 @@ func TestCheck_severalAgents(t *testing.T) {
 	seen.Agent = "n2"
 	lonely, other := cluster(3, 2, 3), cluster(3, 1, 3)
 	lonely.Isolated, other.Isolated, other.Agent = true, true, "n2"
+	founder, stray := cluster(1), cluster(3)
+	founder.Cluster = "another"
+	stray.Health = []awa.Condition{{Code: awa.OtherHistory, Agent: "n1", Text: "n1 is about to follow"}}
 	tests := map[string]struct {
 		agents agents
 		args   string
@@ -48,6 +51,22 @@ func TestCheck_severalAgents(t *testing.T) {
 			agents{a1: after(20*time.Millisecond, lonely), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +20ms"}, 40 * time.Millisecond, 2,
 			"AWA CRITICAL - 1 of 3 nodes offline: n3 (connect: connection refused) - as n2 sees it, since 10.0.0.1:25483 reaches no other agent |",
+		},
+		"the first is alone on its list, the next is not": {
+			agents{a1: after(20*time.Millisecond, founder), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +20ms"}, 40 * time.Millisecond, 2,
+			"AWA CRITICAL - 1 of 3 nodes offline: n3 (connect: connection refused) - as n2 sees it, since 10.0.0.1:25483 is alone on its list or has another one |",
+		},
+		"the first has another list": {
+			agents{a1: after(0, stray), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +0s"}, 0, 0, "AWA OK - 3 of 3 nodes online - as n1 sees it, since 10.0.0.1:25483 is alone",
+		},
+		"the first has another list, and nobody else answers": {
+			agents{a1: after(0, stray)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2, "AWA CRITICAL - 3 of 3 nodes online, but OTHER_HISTORY: n1 is about to follow |",
+		},
+		"the only one is alone on its list": {
+			agents{a1: after(0, founder)}, "-H 10.0.0.1", []string{a1 + " +0s"}, 0, 0, "AWA OK - 1 of 1 node online |",
 		},
 		"the first is isolated, and nobody else answers": {
 			agents{a1: after(0, lonely)}, "-H 10.0.0.1 -H 10.0.0.2",

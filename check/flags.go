@@ -51,11 +51,12 @@ type flags struct {
 	BehindCritical      string
 	SkewWarning         string `default:"5"`
 	SkewCritical        string
-	RTTWarning          string `name:"rtt-warning"`
-	RTTCritical         string `name:"rtt-critical"`
-	NoMajorityState     string `default:"warning"`
-	NoAnswerState       string `default:"critical"`
-	TimeoutState        string `default:"unknown"`
+	RTTWarning          string   `name:"rtt-warning"`
+	RTTCritical         string   `name:"rtt-critical"`
+	NoMajorityState     string   `default:"warning"`
+	Health              []string `sep:"none"`
+	NoAnswerState       string   `default:"critical"`
+	TimeoutState        string   `default:"unknown"`
 
 	// Without sep kong would take an empty name, which a macro may leave, for none.
 	Node    []string `sep:"none"`
@@ -160,7 +161,39 @@ func (f flags) config() (config, error) {
 			return config{}, fmt.Errorf("bad %s: %w", state.flag, err)
 		}
 	}
-	return c, nil
+	return c, f.health(&c.rules)
+}
+
+// health reads --health.
+func (f flags) health(rules *report.Rules) error {
+	rules.Health = report.DefaultHealth()
+	rules.Health[awa.NoMajority] = rules.NoMajority
+	for _, text := range f.Health {
+		name, value, ok := strings.Cut(text, "=")
+		code := awa.HealthCode(strings.ToUpper(name))
+		if !ok {
+			return fmt.Errorf("bad --health: %q has no state: give CODE=STATE, such as LAST_MAJORITY=warning", text)
+		}
+		if _, known := rules.Health[code]; !known {
+			return fmt.Errorf("bad --health: %q is no health code: use one of %s", name, codeList())
+		}
+		state, err := report.ParseState(value)
+		if err != nil {
+			return fmt.Errorf("bad --health: %w", err)
+		}
+		rules.Health[code] = state
+	}
+	rules.NoMajority = rules.Health[awa.NoMajority]
+	return nil
+}
+
+// codeList names the health codes.
+func codeList() string {
+	var all []string
+	for _, code := range awa.HealthCodes() {
+		all = append(all, string(code))
+	}
+	return strings.Join(all, ", ")
 }
 
 // agents reads -H and -p.

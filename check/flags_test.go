@@ -1,12 +1,14 @@
 package main
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/report"
 )
 
 // TestParse_bad holds the whole message fast. Arguments are parted by |.
@@ -65,7 +67,7 @@ func TestParse_empty(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, flag := range []string{"--warning=", "--unreachable-critical=", "--behind-warning=", "--behind-critical=", "--skew-critical=", "--rtt-warning=", "--rtt-critical="} {
-		if got, _, err := parse([]string{flag}); err != nil || got.rules != want.rules {
+		if got, _, err := parse([]string{flag}); err != nil || !reflect.DeepEqual(got.rules, want.rules) {
 			t.Errorf("%s gives %v, %v", flag, got.rules, err)
 		}
 	}
@@ -100,5 +102,26 @@ func TestCheck_states(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestParse_health(t *testing.T) {
+	cfg, _, err := parse([]string{"--health", "LAST_MAJORITY=warning", "--health", "no_majority=critical"})
+	if err != nil || cfg.rules.Health[awa.LastMajority] != report.Warning || cfg.rules.NoMajority != report.Critical || cfg.rules.Health[awa.DiskFull] != report.Critical {
+		t.Errorf("%v, %+v", err, cfg.rules)
+	}
+	cfg, _, err = parse([]string{"--no-majority-state", "ok"})
+	if err != nil || cfg.rules.Health[awa.NoMajority] != report.OK {
+		t.Errorf("%v, %+v", err, cfg.rules)
+	}
+	for text, want := range map[string]string{
+		"DISK_FULL":      `bad --health: "DISK_FULL" has no state: give CODE=STATE, such as LAST_MAJORITY=warning`,
+		"DISK=ok":        `bad --health: "DISK" is no health code: use one of OTHER_CLUSTER, OTHER_HISTORY, DIVERGED, DATA_DAMAGED, DISK_FULL, DISK_READONLY, NO_MAJORITY, NO_LEADER, LAST_MAJORITY`,
+		"DISK_FULL=fine": `bad --health: "fine" is no state: use ok, warning, critical or unknown`,
+		"":               `bad --health: "" has no state: give CODE=STATE, such as LAST_MAJORITY=warning`,
+	} {
+		if _, _, err := parse([]string{"--health=" + text}); err == nil || err.Error() != want {
+			t.Errorf("%q: %v\nwant %s", text, err, want)
+		}
 	}
 }

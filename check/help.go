@@ -34,6 +34,7 @@ func explain(program *kong.Application) {
 		"rtt-warning":          {"RANGE", "WARNING for the longest round trip to an online node, in seconds. Default: none"},
 		"rtt-critical":         {"RANGE", "CRITICAL for the same time. Default: none"},
 		"no-majority-state":    {"STATE", "State when fewer than a majority of the voters are alive, so that nobody can edit the list: ok, warning, critical or unknown. Not judged with --node. Default: warning"},
+		"health":               {"CODE=STATE", "State when a health code holds, such as LAST_MAJORITY=warning; may be given several times. The manual lists the codes and their defaults."},
 		"no-answer-state":      {"STATE", "State when no agent answers: ok, warning, critical or unknown. Default: critical"},
 		"timeout-state":        {"STATE", "State when no agent answers and the time was over for one of them. Default: unknown"},
 		"node":                 {"NAME", "Only this node, as a host check does it; may be given several times."},

@@ -65,6 +65,7 @@ _awa_agent() {
                         'changes') path='changes' ;;
                         'backup') path='backup' ;;
                         'restore') path='restore' ;;
+                        'recover') path='recover' ;;
                         *) ((count += 1)) ;;
                     esac ;;
             esac
@@ -88,11 +89,12 @@ _awa_agent() {
             'node maintain') words='-h --help -V --version --key-file --agent -o --output --for --off' ;;
             'changes') words='-h --help -V --version --key-file --agent -o --output --since -f --follow' ;;
             'backup') words='-h --help -V --version --key-file --agent' ;;
-            'restore') words='-h --help -V --version --data-dir' ;;
+            'restore') words='-h --help -V --version --key-file --data-dir' ;;
+            'recover') words='-h --help -V --version --key-file --data-dir --force' ;;
         esac
     else
         case $path:$count in
-            '':0) words='run key node changes backup restore' ;;
+            '':0) words='run key node changes backup restore recover' ;;
             'key':0) words='new check cert' ;;
             'key new':0) compopt -o default; return ;;
             'key check':0) compopt -o default; return ;;

@@ -19,7 +19,7 @@ function __awa_agent_at
             case '-*'
             case '*'
                 set -l longer (string trim "$path $word")
-                if contains -- $longer 'run' 'key' 'key new' 'key check' 'key cert' 'node' 'node list' 'node add' 'node set' 'node remove' 'node maintain' 'changes' 'backup' 'restore'
+                if contains -- $longer 'run' 'key' 'key new' 'key check' 'key cert' 'node' 'node list' 'node add' 'node set' 'node remove' 'node maintain' 'changes' 'backup' 'restore' 'recover'
                     set path $longer
                 else
                     set count (math $count + 1)
@@ -37,6 +37,7 @@ complete -c awa-agent -n "__awa_agent_at '' 0" -a node -d 'Read and edit the nod
 complete -c awa-agent -n "__awa_agent_at '' 0" -a changes -d 'Show who changed the node list, and when'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a backup -d 'Save the node list of a running agent to a file'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a restore -d 'Begin anew with the node list of a backup, on a stopped agent'
+complete -c awa-agent -n "__awa_agent_at '' 0" -a recover -d 'Begin anew with the node list of a stopped agent, when most voters are lost for good'
 complete -c awa-agent -n "__awa_agent_at ''" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at ''" -l version -s V -d 'Show the version'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l help -s h -d 'Show context-sensitive help'
@@ -128,4 +129,10 @@ complete -c awa-agent -n "__awa_agent_at 'backup'" -l agent -x -a '(__fish_print
 complete -c awa-agent -n "__awa_agent_at 'restore' 0" -F
 complete -c awa-agent -n "__awa_agent_at 'restore'" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at 'restore'" -l version -s V -d 'Show the version'
+complete -c awa-agent -n "__awa_agent_at 'restore'" -l key-file -r -F -d 'The cluster\'s key file'
 complete -c awa-agent -n "__awa_agent_at 'restore'" -l data-dir -x -a '(__fish_complete_directories)' -d 'Empty data folder of a stopped agent (/var/lib/are-we-alive)'
+complete -c awa-agent -n "__awa_agent_at 'recover'" -l help -s h -d 'Show context-sensitive help'
+complete -c awa-agent -n "__awa_agent_at 'recover'" -l version -s V -d 'Show the version'
+complete -c awa-agent -n "__awa_agent_at 'recover'" -l key-file -r -F -d 'The cluster\'s key file'
+complete -c awa-agent -n "__awa_agent_at 'recover'" -l data-dir -x -a '(__fish_complete_directories)' -d 'Data folder of a stopped agent (/var/lib/are-we-alive)'
+complete -c awa-agent -n "__awa_agent_at 'recover'" -l force -d 'Begin a new history although a majority of the voters answers, or another agent holds a longer list'

@@ -11,6 +11,7 @@ _awa-agent() {
         'changes:Show who changed the node list, and when'
         'backup:Save the node list of a running agent to a file'
         'restore:Begin anew with the node list of a backup, on a stopped agent'
+        'recover:Begin anew with the node list of a stopped agent, when most voters are lost for good'
     )
     _arguments -s -S -C \
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
@@ -28,6 +29,7 @@ _awa-agent() {
                 changes) _awa-agent_changes ;;
                 backup) _awa-agent_backup ;;
                 restore) _awa-agent_restore ;;
+                recover) _awa-agent_recover ;;
             esac ;;
     esac
 }
@@ -213,8 +215,18 @@ _awa-agent_restore() {
     _arguments -s -S \
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
         '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
         '--data-dir=[Empty data folder of a stopped agent (/var/lib/are-we-alive)]:DIR:_files -/' \
         '1::FILE:_files'
+}
+
+_awa-agent_recover() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--data-dir=[Data folder of a stopped agent (/var/lib/are-we-alive)]:DIR:_files -/' \
+        '--force[Begin a new history although a majority of the voters answers, or another agent holds a longer list]'
 }
 
 _awa-agent "$@"

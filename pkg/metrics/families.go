@@ -90,6 +90,11 @@ func clusterFamilies() []family {
 				add(float64(v.count(func(n awa.NodeStatus) bool { return n.Verdict == verdict })), string(verdict))
 			}
 		}},
+		{"awa_health", "1 for each health code that holds, by the node it is about, which is empty for the cluster: see the manual.", []string{"code", "node"}, func(v view, add add) {
+			for _, c := range v.Health {
+				add(1, string(c.Code), label(c.Agent))
+			}
+		}},
 		{"awa_problem_nodes", "Nodes that are not online and not under maintenance.", nil, fromSweep(func(v view) float64 {
 			return float64(v.count(func(n awa.NodeStatus) bool { return n.Verdict != awa.Online && !n.Node.InMaintenance(v.now) }))
 		})},

@@ -59,6 +59,9 @@ func (r Result) find() []finding {
 		}
 		all = append(all, f)
 	}
+	for _, c := range r.health {
+		all = append(all, finding{state: c.state, head: c.text()})
+	}
 	slices.SortStableFunc(all, func(a, b finding) int {
 		switch {
 		case a.state == b.state:

@@ -16,7 +16,7 @@ import (
 )
 
 // Influx writes the result as Influx line protocol: a line awa_cluster, then a
-// line awa_node for each node, with the time of the check in nanoseconds. That is
+// line awa_health for each health code that holds, and awa_node for each node, with the time of the check in nanoseconds. That is
 // the clock of this program: an agent whose clock is wrong, or that lies, must not
 // put its lines where nobody looks, nor outside what the format can hold.
 //
@@ -33,6 +33,9 @@ import (
 //	  leader       string  its name; left out when none is known
 //	  isolated     int     1 when the agent reaches no other one, else 0
 //	  error        string  why there is nothing to judge; else left out
+//	awa_health   tags agent, cluster, code, node (the agent that it is about, if it is about one)
+//	  state        int     0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+//	  text         string  what is wrong and what to do
 //	awa_node     tags agent, cluster, host, node and the node's labels
 //	  online       int     1 or 0
 //	  verdict      string
@@ -57,6 +60,9 @@ func Influx(w io.Writer, r Result) error {
 		e.EndLine(r.at)
 	} else {
 		r.encodeCluster(&e)
+		for _, c := range r.health {
+			r.encodeHealth(&e, c)
+		}
 		for _, n := range r.Status.Nodes {
 			r.encodeNode(&e, n)
 		}
@@ -100,6 +106,17 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	if r.sentence != "" {
 		e.AddField("error", stringValue(r.Text()))
 	}
+	e.EndLine(r.at)
+}
+
+func (r Result) encodeHealth(e *lineprotocol.Encoder, c condition) {
+	e.StartLine("awa_health")
+	addTag(e, "agent", r.Status.Agent)
+	addTag(e, "cluster", r.Status.Cluster)
+	addTag(e, "code", string(c.Code))
+	addTag(e, "node", c.Agent)
+	addInt(e, "state", c.state.ExitCode())
+	e.AddField("text", stringValue(c.Text))
 	e.EndLine(r.at)
 }
 

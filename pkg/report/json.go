@@ -22,17 +22,18 @@ type object struct {
 	Leader  string   `json:"leader,omitempty"` // "" when none is known
 	Voters  []string `json:"voters,omitempty"`
 	// DeadVoters are those that are not alive, when the others are no majority.
-	DeadVoters []string      `json:"dead_voters,omitempty"`
-	Isolated   bool          `json:"isolated,omitempty"`   // the agent reaches no other one
-	ListState  *uint64       `json:"list_state,omitempty"` // id of the newest change
-	SweptAt    string        `json:"swept_at,omitempty"`
-	TookS      *float64      `json:"took_s,omitempty"`     // the sweep
-	BehindMax  *uint64       `json:"behind_max,omitempty"` // these three as in Maxima
-	RTTMaxS    *float64      `json:"rtt_max_s,omitempty"`
-	SkewMaxS   *float64      `json:"skew_max_s,omitempty"` // absolute
-	Counts     *objectCounts `json:"counts,omitempty"`     // of the selected nodes
-	Nodes      *[]objectNode `json:"nodes,omitempty"`      // the selected ones
-	Errors     []objectError `json:"errors,omitempty"`
+	DeadVoters []string       `json:"dead_voters,omitempty"`
+	Isolated   bool           `json:"isolated,omitempty"`   // the agent reaches no other one
+	ListState  *uint64        `json:"list_state,omitempty"` // id of the newest change
+	SweptAt    string         `json:"swept_at,omitempty"`
+	TookS      *float64       `json:"took_s,omitempty"`     // the sweep
+	BehindMax  *uint64        `json:"behind_max,omitempty"` // these three as in Maxima
+	RTTMaxS    *float64       `json:"rtt_max_s,omitempty"`
+	SkewMaxS   *float64       `json:"skew_max_s,omitempty"` // absolute
+	Health     []objectHealth `json:"health,omitempty"`     // the conditions that hold
+	Counts     *objectCounts  `json:"counts,omitempty"`     // of the selected nodes
+	Nodes      *[]objectNode  `json:"nodes,omitempty"`      // the selected ones
+	Errors     []objectError  `json:"errors,omitempty"`
 }
 
 type objectCounts struct {
@@ -64,6 +65,13 @@ type objectNode struct {
 	Since       string            `json:"since,omitempty"`
 }
 
+type objectHealth struct {
+	Code  awa.HealthCode `json:"code"`
+	Agent string         `json:"agent,omitempty"` // none: it is about the cluster
+	State int            `json:"state"`           // as that of the check
+	Text  string         `json:"text"`
+}
+
 type objectError struct {
 	Agent string `json:"agent"` // host:port
 	Error string `json:"error"`
@@ -93,6 +101,9 @@ func JSON(w io.Writer, r Result) error {
 		o.Cluster, o.Agent, o.Leader, o.Voters, o.ListState = st.Cluster, st.Agent, st.Leader, st.Voters, &st.State
 		o.Isolated, o.DeadVoters = st.Isolated, r.DeadVoters
 		o.SweptAt, o.TookS, o.Counts, o.Nodes = timeText(r.sweptAt()), &took, &c, &nodes
+		for _, c := range r.health {
+			o.Health = append(o.Health, objectHealth{c.Code, c.Agent, c.state.ExitCode(), c.Text})
+		}
 		o.BehindMax = r.Maxima.Behind
 		if r.Maxima.RTT != nil {
 			o.RTTMaxS = secondsOf(*r.Maxima.RTT)

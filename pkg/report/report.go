@@ -98,6 +98,8 @@ type Rules struct {
 	// NoMajority is the state when fewer than a majority of the voters are
 	// alive, so that nobody can edit the list.
 	NoMajority State
+	// Health are the states of the health codes; nil has none of them count.
+	Health map[awa.HealthCode]State
 }
 
 // Counts says how many of the selected nodes are how. The other numbers add up
@@ -146,8 +148,10 @@ type Result struct {
 
 	at       time.Time // when it was judged
 	rules    Rules
-	named    bool // nodes were selected by name
-	voters   int  // that are on the list
+	named    bool            // nodes were selected by name
+	voters   int             // that are on the list
+	listed   map[string]bool // names of the whole list, by awa.NameKey
+	health   []condition
 	findings []finding
 	sentence string // instead of what Text would say, when not ""
 	// keyRefused: all Failures are of the key.
@@ -158,6 +162,11 @@ type Result struct {
 // reaches no other agent and another one that was asked does.
 var ErrIsolated = errors.New("reaches no other agent, so its view is not used")
 
+// ErrDoubtful is the Failure of an agent whose view was not used, since it is
+// alone on its list, or its list is not that of the cluster, and another agent
+// that was asked knows better.
+var ErrDoubtful = errors.New("is alone on its list or has another list than the cluster, so its view is not used")
+
 // Evaluate judges the selected nodes of a status by the rules. Without any
 // node it is Unknown, and so it is when a node selected by name is not on the
 // list. The voters are not judged when nodes are selected by name.
@@ -167,12 +176,17 @@ func Evaluate(st awa.ClusterStatus, sel Selection, rules Rules, now time.Time) R
 	if r.named {
 		r.rules.NoMajority = OK
 	}
+	r.listed = make(map[string]bool, len(st.Nodes))
+	for _, n := range st.Nodes {
+		r.listed[n.Node.Key()] = true
+	}
 	st.Nodes, r.sentence = sel.of(st)
 	r.Status = &st
 	if r.sentence != "" {
 		r.State = Unknown
 		return r
 	}
+	r.health = r.conditions(st.Nodes, st.Health)
 	r.count()
 	r.judge()
 	return r

@@ -23,7 +23,7 @@ const (
 // Online and a mark at a node under maintenance. A result without nodes is
 // its sentence. With colour the header is bright and the Status green, red,
 // or yellow for Unreachable and when maintenance excuses it. A sentence about
-// an isolated agent follows, as in Text. No cell holds a |, so that the table
+// an isolated agent follows, as in Text, and a line for each health code. No cell holds a |, so that the table
 // may follow a plugin's line.
 func Table(w io.Writer, r Result, colour bool) error {
 	var b strings.Builder
@@ -56,10 +56,15 @@ func Table(w io.Writer, r Result, colour bool) error {
 		if note := r.viewText(); note != "" && r.Counts.Nodes > 0 {
 			b.WriteString(note + "\n")
 		}
+		for _, c := range r.health {
+			if r.Counts.Nodes > 0 {
+				b.WriteString(c.text() + "\n")
+			}
+		}
 		for _, f := range r.Failures {
 			why := "gave no status: " + clip(plain(f.Err.Error()), maxText)
-			if errors.Is(f.Err, ErrIsolated) {
-				why = ErrIsolated.Error()
+			if errors.Is(f.Err, ErrIsolated) || errors.Is(f.Err, ErrDoubtful) {
+				why = f.Err.Error()
 			}
 			b.WriteString(clip(plain(f.Agent), maxAddr) + " " + why + "\n")
 		}

@@ -52,8 +52,11 @@ func (r Result) viewText() string {
 		return agent + " reaches no other agent, so the fault may be its own: ask another one too (-H)"
 	}
 	for _, f := range r.Failures {
-		if errors.Is(f.Err, ErrIsolated) {
+		switch {
+		case errors.Is(f.Err, ErrIsolated):
 			return "as " + agent + " sees it, since " + clip(plain(f.Agent), maxAddr) + " reaches no other agent"
+		case errors.Is(f.Err, ErrDoubtful):
+			return "as " + agent + " sees it, since " + clip(plain(f.Agent), maxAddr) + " is alone on its list or has another one"
 		}
 	}
 	return ""
@@ -72,6 +75,9 @@ func (r Result) nodesText(room int) string {
 		if f.ofNodes {
 			f = r.withHead(f, first)
 			first = false
+		}
+		if f.state == OK && joint == ", but " {
+			joint = ", with "
 		}
 		share := (room - len(text) - len(joint)) * 2 / (len(r.findings) - i + 1)
 		text += joint + f.text(share)
