@@ -179,8 +179,10 @@ type Daemon struct {
 	replica *replica.Replica
 	watch   *watch.Watcher
 	agent   *agent
-	web     *web          // nil without one
-	listed  chan struct{} // closed once this agent holds the list and stands on it
+	web     *web // nil without one
+	unfitMu sync.Mutex
+	unfit   map[string]time.Time // since when an agent says that it can't keep a log, by uid
+	listed  chan struct{}        // closed once this agent holds the list and stands on it
 	close   func() error
 }
 
@@ -201,7 +203,7 @@ func Open(cfg Config) (*Daemon, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Log, store: st, listed: make(chan struct{})}
+	d := &Daemon{cfg: cfg, log: cfg.Log, store: st, listed: make(chan struct{}), unfit: map[string]time.Time{}}
 	if err = d.shareDescriptors(); err == nil {
 		err = d.openKeys()
 	}
@@ -304,10 +306,29 @@ func (d *Daemon) replicaConfig() replica.Config {
 // seen tells the replication what the background sweeps saw.
 func (d *Daemon) seen() map[string]replica.Seen {
 	all := map[string]replica.Seen{}
+	now := time.Now()
+	d.unfitMu.Lock()
+	defer d.unfitMu.Unlock()
 	for uid, s := range d.watch.Seen() {
-		all[uid] = replica.Seen{Online: s.Online, For: s.For}
+		seen := replica.Seen{Online: s.Online, For: s.For}
+		if unfit(s.Self) {
+			if d.unfit[uid].IsZero() {
+				d.unfit[uid] = now
+			}
+			seen.Unfit = max(now.Sub(d.unfit[uid]), 1)
+		} else {
+			delete(d.unfit, uid)
+		}
+		all[uid] = seen
 	}
 	return all
+}
+
+// unfit reports whether an agent says that it can't keep a log.
+func unfit(self awa.Self) bool {
+	return slices.ContainsFunc(self.Health, func(code awa.HealthCode) bool {
+		return code == awa.DiskFull || code == awa.DiskReadOnly || code == awa.DataDamaged
+	})
 }
 
 // Addr is the address that the agent listens on.

@@ -1,10 +1,13 @@
 package replica
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+
+	"are-we-alive/pkg/awa"
 )
 
 // ballot is Raft's network with one more rule for votes. Raft trusts an
@@ -27,6 +30,8 @@ type ballot struct {
 	furthest func() logPlace           // where the logs of the other voters end that answer
 	raft     atomic.Pointer[raft.Raft] // once it is made
 	level    atomic.Bool               // this agent's log has been as far as the others'
+	full     func() awa.Condition      // why the disk takes no writes; the zero Condition when it does
+	snapshot func() logPlace           // of the newest one, which the log goes on from
 	out      chan raft.RPC
 
 	end  sync.Once
@@ -74,6 +79,14 @@ func (b *ballot) run() {
 func (b *ballot) refuse(call raft.RPC) bool {
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}
 	switch c := call.Command.(type) {
+	case *raft.AppendEntriesRequest:
+		return b.refuseEntries(call, c, header)
+	case *raft.InstallSnapshotRequest:
+		why := b.full()
+		if why.Code != "" {
+			call.Respond(&raft.InstallSnapshotResponse{RPCHeader: header}, errors.New(why.Text))
+		}
+		return why.Code != ""
 	case *raft.RequestVoteRequest:
 		if b.mayVote(c.LastLogTerm, c.LastLogIndex) {
 			return false
@@ -88,6 +101,27 @@ func (b *ballot) refuse(call raft.RPC) bool {
 		return false
 	}
 	return true
+}
+
+// refuseEntries answers a leader whose entries can't be written. With raft's own
+// answer the leader would go back in its log, entry by entry, to its snapshot, and
+// send that again and again. From there raft refuses what follows the snapshot of
+// this agent, which it compares with its log alone: what a snapshot ends with is
+// known to be the same, so it need not be compared.
+func (b *ballot) refuseEntries(call raft.RPC, c *raft.AppendEntriesRequest, header raft.RPCHeader) bool {
+	if len(c.Entries) == 0 {
+		return false
+	}
+	if why := b.full(); why.Code != "" {
+		call.Respond(&raft.AppendEntriesResponse{RPCHeader: header}, errors.New(why.Text))
+		return true
+	}
+	r := b.raft.Load()
+	again := r != nil && c.PrevLogEntry > 0 && c.PrevLogEntry < r.LastIndex() // the leader has gone back
+	if again && b.snapshot() == (logPlace{c.PrevLogTerm, c.PrevLogEntry}) {
+		c.PrevLogEntry, c.PrevLogTerm = 0, 0
+	}
+	return false
 }
 
 // mayVote tells whether a candidate whose log ends so may have a vote.

@@ -96,14 +96,7 @@ func (r *Replica) differing() map[string]difference {
 // Conditions are what this agent finds of its own list, and of agents that are
 // not on it: those that are, Compare is for.
 func (r *Replica) Conditions() []awa.Condition {
-	var all []awa.Condition
-	r.mu.Lock()
-	own := r.own
-	r.mu.Unlock()
-	if own.Code != "" {
-		own.Agent = r.name(r.uid)
-		all = append(all, own)
-	}
+	all := r.ownConditions()
 	for uid, d := range r.differing() {
 		if _, listed := r.list.Agent(uid); listed {
 			continue
@@ -116,6 +109,25 @@ func (r *Replica) Conditions() []awa.Condition {
 			all = append(all, awa.Condition{Code: d.code, Text: fmt.Sprintf("%s belongs to another cluster and calls this one: empty the data folder of the agent that is wrong and have it join, or take the address off its list", name)})
 		case awa.Diverged:
 			all = append(all, awa.Condition{Code: d.code, Text: d.code.Of(name)})
+		}
+	}
+	return all
+}
+
+// ownConditions are those of this agent itself.
+func (r *Replica) ownConditions() []awa.Condition {
+	r.mu.Lock()
+	own := r.own
+	r.mu.Unlock()
+	var all []awa.Condition
+	damaged := awa.Condition{}
+	if err := r.list.Damaged(); err != nil {
+		damaged = awa.Condition{Code: awa.DataDamaged, Text: err.Error()}
+	}
+	for _, c := range []awa.Condition{own, damaged, r.order.disk.bad()} {
+		if c.Code != "" {
+			c.Agent = r.name(r.uid)
+			all = append(all, c)
 		}
 	}
 	return all

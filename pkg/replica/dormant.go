@@ -125,7 +125,7 @@ func (o *order) configIndex() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	disk := raftLog{o.cfg.List, o.fail}
+	disk := raftLog{o.cfg.List, o.fail, o.disk}
 	for i := last; i > newest && i >= first; i-- {
 		var l raft.Log
 		switch err := disk.GetLog(i, &l); {

@@ -19,6 +19,7 @@ import (
 // nothing.
 type machine struct {
 	list   List
+	disk   *disk
 	fail   func(error)               // stops the agent
 	voters func(awa.VoterSet)        // told of each committed configuration
 	opened func() *raft.SnapshotMeta // the snapshot that was opened last; nil: not known
@@ -88,8 +89,14 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	var outcomes []awa.Outcome
 	err := error(errBroken)
 	if !m.broken.Load() {
-		if outcomes, err = m.list.Decide(entries); err != nil {
+		err = m.disk.keep(func() (err error) {
+			outcomes, err = m.list.Decide(entries)
+			return err
+		})
+		if err != nil {
 			m.broken.Store(true)
+		}
+		if err != nil && !errors.Is(err, errEnding) {
 			m.fail(fmt.Errorf("write the node list: %w", err))
 		}
 	}
@@ -242,7 +249,7 @@ func (m *machine) Restore(from io.ReadCloser) error {
 			batch = append(batch, last)
 		}
 		if len(batch) == page {
-			if err := m.list.Prove(batch, 0, 0); err != nil {
+			if err := m.prove(batch, 0, 0); err != nil {
 				return fmt.Errorf("apply the snapshot: %w", err)
 			}
 			batch = nil
@@ -250,7 +257,7 @@ func (m *machine) Restore(from io.ReadCloser) error {
 	}
 	index, term, voters := m.placeOf(head, last)
 	if head.State >= meta.State {
-		if err := m.list.Prove(batch, index, term); err != nil {
+		if err := m.prove(batch, index, term); err != nil {
 			return fmt.Errorf("apply the snapshot: %w", err)
 		}
 	}
@@ -272,7 +279,7 @@ func (m *machine) restorePosition(head snapshotHead) error {
 	for at := m.list.Meta().State; at < head.State; {
 		changes, err := m.list.Changes(at, int(min(page, head.State-at)))
 		if err == nil {
-			err = m.list.Prove(changes, 0, 0)
+			err = m.prove(changes, 0, 0)
 		}
 		if err != nil {
 			return fmt.Errorf("read the list: %w", err)
@@ -280,13 +287,18 @@ func (m *machine) restorePosition(head snapshotHead) error {
 		at += uint64(len(changes))
 	}
 	index, term, voters := m.placeOf(head, awa.Change{})
-	if err := m.list.Prove(nil, index, term); err != nil {
+	if err := m.prove(nil, index, term); err != nil {
 		return fmt.Errorf("apply the snapshot: %w", err)
 	}
 	if voters.Index > 0 {
 		m.voters(voters)
 	}
 	return nil
+}
+
+// prove has the list take changes of a snapshot, once the disk takes writes.
+func (m *machine) prove(changes []awa.Change, index, term uint64) error {
+	return m.disk.keep(func() error { return m.list.Prove(changes, index, term) })
 }
 
 // placeOf is the place of a snapshot in Raft's log, and the voters at it. They

@@ -29,9 +29,12 @@ func newTestMachine(t *testing.T, held []awa.Change) (*machine, *store.Store) {
 		}
 	}
 	return &machine{
-		list: st, fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {}, log: slog.New(slog.DiscardHandler),
+		list: st, disk: testDisk(), fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {}, log: slog.New(slog.DiscardHandler),
 	}, st
 }
+
+// testDisk is one that takes writes.
+func testDisk() *disk { return newDisk(func() error { return nil }, slog.New(slog.DiscardHandler)) }
 
 // command is an entry of the voters' log.
 func entry(t *testing.T, index uint64, e awa.Edit) *raft.Log {
@@ -218,7 +221,7 @@ func TestMachine_RestorePosition(t *testing.T) {
 			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: test.held}); err != nil {
 				t.Fatal(err)
 			}
-			m := &machine{list: st, fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {}, log: slog.New(slog.DiscardHandler)}
+			m := &machine{list: st, disk: testDisk(), fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {}, log: slog.New(slog.DiscardHandler)}
 			err := m.Restore(io.NopCloser(strings.NewReader(snap)))
 			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 				t.Fatalf("the restore ended with %v", err)

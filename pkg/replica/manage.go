@@ -24,14 +24,7 @@ func (r *Replica) manage(ctx context.Context) error {
 		case <-tick.C:
 		case <-r.hurry:
 		}
-		if err := r.retire(ctx); err != nil {
-			return err
-		}
-		if err := r.reconcile(ctx); err != nil {
-			return err
-		}
-		r.order.lookLevel()
-		if err := r.tidy(); err != nil {
+		if err := r.tend(ctx); err != nil && !r.order.disk.failed(err) {
 			return err
 		}
 		if now := r.Leader(); now != last {
@@ -48,6 +41,38 @@ func (r *Replica) manage(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// tend looks after this agent's own part in Raft.
+func (r *Replica) tend(ctx context.Context) error {
+	if err := r.mendDisk(); err != nil {
+		return err
+	}
+	if err := r.retire(ctx); err != nil {
+		return err
+	}
+	if err := r.reconcile(ctx); err != nil {
+		return err
+	}
+	r.order.lookLevel()
+	return r.tidy()
+}
+
+// mendDisk gives up the leadership while the disk takes no writes. Once it does
+// again, Raft starts anew: an append that failed may have left it with another
+// idea of its log than what is on the disk.
+func (r *Replica) mendDisk() error {
+	again := r.order.disk.look()
+	switch {
+	case again && !r.IsLeader():
+		if err := r.order.stop(10 * time.Second); err != nil {
+			return fmt.Errorf("stop Raft: %w", err)
+		}
+		return r.order.start()
+	case r.order.disk.bad().Code != "" && r.IsLeader():
+		r.order.handOver()
+	}
+	return nil
 }
 
 // tidy is what a leader does about a list that is not Raft's alone.

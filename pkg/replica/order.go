@@ -22,6 +22,7 @@ type order struct {
 	uid    string
 	addr   func(uid string) (string, bool)
 	log    *slog.Logger
+	disk   *disk
 	failed chan error // buffered; the first reason why the agent must stop
 
 	mu      sync.RWMutex
@@ -34,7 +35,7 @@ type order struct {
 }
 
 func newOrder(cfg Config, addr func(string) (string, bool)) *order {
-	return &order{cfg: cfg, uid: cfg.List.Meta().UID, addr: addr, log: cfg.Log, failed: make(chan error, 1)}
+	return &order{cfg: cfg, uid: cfg.List.Meta().UID, addr: addr, log: cfg.Log, disk: newDisk(cfg.List.Room, cfg.Log), failed: make(chan error, 1)}
 }
 
 // fail stops the agent; only the first reason counts.
@@ -71,12 +72,14 @@ func (o *order) start() error {
 	o.trans = newBallot(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: o.streams, MaxPool: 3, Timeout: 5 * time.Second, Logger: log,
 	}), o.cfg.List, o.furthest)
-	disk := raftLog{o.cfg.List, o.fail}
+	o.trans.full = o.disk.bad
+	o.trans.snapshot = snaps.place
+	disk := raftLog{o.cfg.List, o.fail, o.disk}
 	cache, err := raft.NewLogCache(512, disk)
 	if err != nil {
 		return err
 	}
-	m := &machine{list: o.cfg.List, fail: o.fail, voters: o.agreed, opened: snaps.last.Load, log: o.log}
+	m := &machine{list: o.cfg.List, disk: o.disk, fail: o.fail, voters: o.agreed, opened: snaps.last.Load, log: o.log}
 	o.raft, err = raft.NewRaft(raftConfig(o.uid, o.cfg.Timing, log), m, cache, disk, snaps, o.trans)
 	if err != nil {
 		o.trans.Close()
@@ -226,7 +229,7 @@ func (o *order) last() logPlace {
 		return logPlace{}
 	}
 	var l raft.Log
-	if err := (raftLog{o.cfg.List, o.fail}).GetLog(index, &l); err == nil {
+	if err := (raftLog{o.cfg.List, o.fail, o.disk}).GetLog(index, &l); err == nil {
 		return logPlace{l.Term, index}
 	}
 	m := o.cfg.List.Meta() // a snapshot stands for it
@@ -307,7 +310,8 @@ func (o *order) votes(r *raft.Raft) bool {
 
 // agreed is told of each committed configuration, by the state machine.
 func (o *order) agreed(v awa.VoterSet) {
-	if err := o.cfg.List.SetVoters(v); err != nil {
+	err := o.disk.keep(func() error { return o.cfg.List.SetVoters(v) })
+	if err != nil && !errors.Is(err, errEnding) {
 		o.fail(fmt.Errorf("keep the voters on disk: %w", err))
 	}
 }

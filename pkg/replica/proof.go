@@ -30,6 +30,15 @@ type snapshotFiles struct {
 	sending atomic.Bool // Raft runs: a position is opened in order to be sent
 }
 
+// place is where the newest snapshot ends in Raft's log.
+func (s *snapshotFiles) place() logPlace {
+	all, err := s.List()
+	if err != nil || len(all) == 0 {
+		return logPlace{}
+	}
+	return logPlace{all[0].Term, all[0].Index}
+}
+
 // Open implements raft.SnapshotStore. An agent that gets a snapshot needs all
 // changes, so a position is filled up with them on the way there.
 func (s *snapshotFiles) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
@@ -192,7 +201,7 @@ func (o *order) proves(v, base awa.VoterSet) (bool, error) {
 		return sameVoters(v, base), nil
 	}
 	var l raft.Log
-	switch err := (raftLog{o.cfg.List, o.fail}).GetLog(v.Index, &l); {
+	switch err := (raftLog{o.cfg.List, o.fail, o.disk}).GetLog(v.Index, &l); {
 	case errors.Is(err, raft.ErrLogNotFound):
 		return false, nil
 	case err != nil:
@@ -233,7 +242,7 @@ func (o *order) setFloor() error {
 		return err
 	}
 	var l raft.Log
-	if err := (raftLog{o.cfg.List, o.fail}).GetLog(last, &l); err != nil {
+	if err := (raftLog{o.cfg.List, o.fail, o.disk}).GetLog(last, &l); err != nil {
 		return err
 	}
 	return o.cfg.List.SetStable(floorKey, append(bigEndian(l.Term), bigEndian(last)...))
@@ -289,7 +298,7 @@ func (o *order) early(c awa.Change) (bool, error) {
 	if c.Index <= applied || c.Index-applied > earlyEntries {
 		return false, nil
 	}
-	disk := raftLog{o.cfg.List, o.fail}
+	disk := raftLog{o.cfg.List, o.fail, o.disk}
 	entries := make([]awa.Entry, 0, c.Index-applied)
 	// Backwards: once the last one is seen to be the leader's, those before it
 	// are so too, and don't change any more.

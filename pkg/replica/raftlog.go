@@ -13,8 +13,9 @@ import (
 // raftLog is a Log in the form that raft wants: raft.LogStore and
 // raft.StableStore.
 type raftLog struct {
-	disk Log
-	fail func(error) // stops the agent
+	disk  Log
+	fail  func(error) // stops the agent
+	guard *disk       // nil: a write that fails is not tried again
 }
 
 // errNotFound must have just this text: raft compares it (api.go).
@@ -56,7 +57,9 @@ func (l raftLog) StoreLogs(logs []*raft.Log) error {
 	for i, one := range logs {
 		entries[i] = encodeLog(one)
 	}
-	return l.disk.AppendLog(logs[0].Index, entries)
+	err := l.disk.AppendLog(logs[0].Index, entries)
+	l.guard.failed(err) // raft asks for them again
+	return err
 }
 
 // DeleteRange implements raft.LogStore.
@@ -99,7 +102,10 @@ func decodeLog(index uint64, b []byte, to *raft.Log) error {
 
 // Set implements raft.StableStore.
 func (l raftLog) Set(key, value []byte) error {
-	err := l.disk.SetStable(string(key), value)
+	err := l.guard.keep(func() error { return l.disk.SetStable(string(key), value) })
+	if errors.Is(err, errEnding) {
+		runtime.Goexit()
+	}
 	if err != nil {
 		// raft panics when it can't keep its term or vote. Going on without
 		// would break an election, so this goroutine of raft's ends here and

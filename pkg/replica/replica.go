@@ -58,6 +58,10 @@ type List interface {
 	// Rebase drops the changes after a state, and makes what is left the list of
 	// another history, or at state 0 of another cluster.
 	Rebase(from, state uint64, cluster string, h awa.History, fork awa.Position) error
+	// Room tries whether the disk takes writes.
+	Room() error
+	// Damaged is the first damage of the file that a read has met.
+	Damaged() error
 	// SetEpoch remembers the highest epoch that was met.
 	SetEpoch(epoch uint64) error
 	// Bound brings an applied index above last back, to floor or higher.
@@ -217,11 +221,8 @@ func New(cfg Config) *Replica {
 // leadership then. It returns early with an error when the disk fails or Raft
 // can't start. The data folder must hold a list: see Bootstrap and Join.
 func (r *Replica) Run(ctx context.Context) error {
-	if err := r.recall(ctx); err != nil {
-		return err
-	}
-	if err := r.order.start(); err != nil {
-		return err
+	if err := r.start(ctx); err != nil {
+		return ignoreEnd(ctx, err)
 	}
 	group, inner := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -235,12 +236,32 @@ func (r *Replica) Run(ctx context.Context) error {
 	group.Go(func() error { return r.spread.run(inner) })
 	group.Go(func() error { return r.manage(inner) })
 	err := group.Wait()
+	r.order.disk.end()
 	slow := r.order.stop(700 * time.Millisecond)
 	if errors.Is(slow, errSlow) { // what was acknowledged is on disk
 		r.log.Info("the replication did not end in time", "error", slow)
 		slow = nil
 	}
 	return errors.Join(err, slow)
+}
+
+// start has Raft start, once the disk takes writes.
+func (r *Replica) start(ctx context.Context) error {
+	defer context.AfterFunc(ctx, r.order.disk.end)()
+	return r.order.disk.keep(func() error {
+		if err := r.recall(ctx); err != nil {
+			return err
+		}
+		return r.order.start()
+	})
+}
+
+// ignoreEnd drops the error of an agent that was told to stop.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, errEnding) {
+		return nil
+	}
+	return err
 }
 
 // HandOver gives the leadership to another voter, if this agent has it and
@@ -283,11 +304,9 @@ func (r *Replica) Describe(self *awa.Self) {
 	if m.Fork != (awa.Position{}) {
 		self.Fork = &m.Fork
 	}
-	r.mu.Lock()
-	if code := r.own.Code; code != "" {
-		self.Health = append(self.Health, code)
+	for _, c := range r.ownConditions() {
+		self.Health = append(self.Health, c.Code)
 	}
-	r.mu.Unlock()
 	self.Leader = r.Leader()
 	last := r.order.last()
 	self.LogIndex, self.LogTerm = last.index, last.term
@@ -445,7 +464,9 @@ func (r *Replica) take(changes []awa.Change) (int, error) {
 		}
 		return 0, nil
 	}
-	return len(changes), r.list.Apply(changes)
+	err := r.list.Apply(changes)
+	r.order.disk.failed(err)
+	return len(changes), err
 }
 
 // AcceptRaft says why an agent may not open a Raft stream to this one.

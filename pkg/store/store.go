@@ -11,7 +11,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"are-we-alive/pkg/awa"
 
@@ -47,6 +50,8 @@ type Store struct {
 
 	writing sync.Mutex
 	failed  error // why nothing can be written any more
+
+	damaged atomic.Pointer[error] // the first damage that was met since Open
 }
 
 // Close closes the file once the calls under way have ended. A second Close
@@ -150,6 +155,32 @@ func (s *Store) publish(d *awa.Draft, m awa.Meta, digest awa.Digest) {
 	}
 }
 
+// roomBytes is what the data folder must have room for to count as having some.
+const roomBytes = 256 << 10
+
+// Damaged is the first damage that a read has met since the file was opened, as
+// its reader got it, or nil.
+func (s *Store) Damaged() error {
+	if err := s.damaged.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Room tries whether the data folder takes writes, and returns the system's error
+// when not.
+func (s *Store) Room() (err error) {
+	f, err := os.CreateTemp(filepath.Dir(s.path), ".awa-room-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	if _, err := f.Write(make([]byte, roomBytes)); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
 // view runs f in a read transaction. Slices that f gets from bbolt must not
 // outlive it.
 func (s *Store) view(f func(tx *bolt.Tx) error) error {
@@ -189,7 +220,8 @@ func (s *Store) undone(id int, cause error) error {
 	if err == nil && seen < id {
 		return nil
 	}
-	return fmt.Errorf("write %s: %w: whether the last write is on the disk is not known; restart the agent, it then reads what is there", s.path, cause)
+	// Not wrapped: it does not pass when the disk has room again.
+	return fmt.Errorf("write %s: %v: whether the last write is on the disk is not known; restart the agent, it then reads what is there", s.path, cause)
 }
 
 func (s *Store) wrap(operation string, err error) error {
@@ -197,7 +229,9 @@ func (s *Store) wrap(operation string, err error) error {
 		return s.stopping()
 	}
 	if errors.As(err, new(damageError)) {
-		return openError(s.path, err)
+		err = openError(s.path, err)
+		s.damaged.CompareAndSwap(nil, &err)
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", operation, s.path, err)

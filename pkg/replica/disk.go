@@ -1,0 +1,122 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// A disk that takes no writes ends nothing: this agent goes on as a follower that
+// can't follow. It answers pings and says what is wrong, takes no entry of Raft's
+// log, gives no vote and doesn't lead, until there is room again.
+
+// disk knows whether the data folder takes writes.
+type disk struct {
+	room func() error // nil when it does
+	log  *slog.Logger
+	stop chan struct{} // closed by end
+	once sync.Once
+
+	mu   sync.Mutex
+	code awa.HealthCode // "" while all is well
+	err  error
+}
+
+// diskPause is how long a write that failed waits before it is tried again.
+const diskPause = 250 * time.Millisecond
+
+// newDisk makes a disk; room tries to write.
+func newDisk(room func() error, log *slog.Logger) *disk {
+	return &disk{room: room, log: log, stop: make(chan struct{})}
+}
+
+// end has no write wait any more: the agent stops.
+func (d *disk) end() { d.once.Do(func() { close(d.stop) }) }
+
+// diskCode is the health code of an error of a write, "" when it is none that
+// passes.
+func diskCode(err error) awa.HealthCode {
+	switch {
+	case isAnyErrno(err, syscall.ENOSPC, syscall.EDQUOT):
+		return awa.DiskFull
+	case isAnyErrno(err, syscall.EROFS):
+		return awa.DiskReadOnly
+	}
+	return ""
+}
+
+func isAnyErrno(err error, all ...syscall.Errno) bool {
+	for _, number := range all {
+		if errors.Is(err, number) {
+			return true
+		}
+	}
+	return false
+}
+
+// failed notes an error of a write, and reports whether it may pass. A nil disk
+// notes nothing.
+func (d *disk) failed(err error) bool {
+	code := diskCode(err)
+	if code == "" || d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.code == "" {
+		d.log.Error("the disk takes no writes: this agent follows no change of the list until it does", "health", string(code), "error", err)
+	}
+	d.code, d.err = code, err
+	return true
+}
+
+// bad is what is wrong, or the zero Condition.
+func (d *disk) bad() awa.Condition {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch d.code {
+	case awa.DiskFull:
+		return awa.Condition{Code: d.code, Text: fmt.Sprintf("the disk of this agent is full, so it can't follow the list: make room, it goes on by itself (%v)", d.err)}
+	case awa.DiskReadOnly:
+		return awa.Condition{Code: d.code, Text: fmt.Sprintf("the disk of this agent takes no writes, so it can't follow the list: look at its disk and its mounts (%v)", d.err)}
+	}
+	return awa.Condition{}
+}
+
+// look tries to write after a failure, and reports whether that has just become
+// possible.
+func (d *disk) look() (again bool) {
+	if d.bad().Code == "" || d.room() != nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.code, d.err = "", nil
+	d.log.Info("the disk takes writes again")
+	return true
+}
+
+// errEnding is what keep returns when the agent stops before the disk takes
+// writes.
+var errEnding = errors.New("the agent stops, and its disk takes no writes")
+
+// keep writes, and tries again while the disk takes no writes. So nothing that
+// Raft has decided, and no vote, is passed over.
+func (d *disk) keep(write func() error) error {
+	for {
+		err := write()
+		if err == nil || !d.failed(err) {
+			return err
+		}
+		select {
+		case <-time.After(diskPause):
+		case <-d.stop:
+			return errEnding
+		}
+	}
+}
