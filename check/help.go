@@ -42,7 +42,7 @@ func explain(program *kong.Application) {
 		"exclude":              {"GLOB", "No nodes whose name matches, such as test*; may be given several times."},
 		"output":               {"FORMAT", "nagios, table, influx or json. Default: nagios"},
 		"perfdata":             {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. Default: cluster"},
-		"verbose":              {"", "Add the table of all nodes to the plugin's line."},
+		"verbose":              {"", "Add the table of all nodes to the plugin's line; twice: and the health codes that don't count."},
 		"version":              {"", "Print the version."},
 		"help":                 {"", "Print this."},
 	}

@@ -100,7 +100,7 @@ func (p printer) print(r report.Result) int {
 	var err error
 	switch p.format {
 	case formatTable:
-		err = report.Table(&b, r, p.colour())
+		err = errors.Join(report.Table(&b, r, p.colour()), report.Notes(&b, r))
 	case formatInflux:
 		err = report.Influx(&b, r)
 	case formatJSON:
@@ -109,6 +109,9 @@ func (p printer) print(r report.Result) int {
 		err = report.Nagios(&b, r)
 		if p.verbose > 0 && r.Counts.Nodes > 0 && err == nil {
 			err = report.Table(&b, r, p.colour())
+		}
+		if p.verbose > 1 && err == nil {
+			err = report.Notes(&b, r)
 		}
 		if p.nodePerfdata && err == nil {
 			err = report.NodePerfdata(&b, r)

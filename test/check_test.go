@@ -34,7 +34,8 @@ func TestCheck(t *testing.T) {
 		check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a.addr())
 	}
 	check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", "127.0.0.1", "-p", a1.port())
-	check(0, head+row(a1, "Online")+row(a2, "Online")+row(a3, "Online"), "-o", "table", "-H", a2.addr())
+	const health = `(?:LAST_MAJORITY: .*\n)?` // until there are three voters
+	check(0, head+row(a1, "Online")+row(a2, "Online")+row(a3, "Online")+health, "-o", "table", "-H", a2.addr())
 
 	a3.kill()
 	const one = `AWA CRITICAL - 1 of 3 nodes offline: a3 \(connect: connection refused, 1 other does not see it either\)`
@@ -52,7 +53,7 @@ func TestCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &shown); err != nil || shown.State != 2 || len(shown.Nodes) != 3 || shown.Nodes[2].Verdict != "offline" {
 		t.Errorf("%v: %s", err, out)
 	}
-	if out := check(0, `(?s).*`, "-o", "influx", "-H", a1.addr()); !strings.Contains(out, "\nawa_node,") || strings.Count(out, "\n") != 4 {
+	if out := check(0, `(?s).*`, "-o", "influx", "-H", a1.addr()); !strings.Contains(out, "\nawa_node,") || strings.Count(out, "\n") != 4+strings.Count(out, "\nawa_health,") {
 		t.Errorf("influx:\n%s", out)
 	}
 

@@ -60,7 +60,9 @@ func (r Result) find() []finding {
 		all = append(all, f)
 	}
 	for _, c := range r.health {
-		all = append(all, finding{state: c.state, head: c.text()})
+		if c.state != OK { // else the table and the other formats have it
+			all = append(all, finding{state: c.state, head: c.text()})
+		}
 	}
 	slices.SortStableFunc(all, func(a, b finding) int {
 		switch {

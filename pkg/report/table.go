@@ -23,7 +23,8 @@ const (
 // Online and a mark at a node under maintenance. A result without nodes is
 // its sentence. With colour the header is bright and the Status green, red,
 // or yellow for Unreachable and when maintenance excuses it. A sentence about
-// an isolated agent follows, as in Text, and a line for each health code. No cell holds a |, so that the table
+// an isolated agent follows, as in Text, and a line for each health
+// code that counts; for the others see Notes. No cell holds a |, so that the table
 // may follow a plugin's line.
 func Table(w io.Writer, r Result, colour bool) error {
 	var b strings.Builder
@@ -57,7 +58,7 @@ func Table(w io.Writer, r Result, colour bool) error {
 			b.WriteString(note + "\n")
 		}
 		for _, c := range r.health {
-			if r.Counts.Nodes > 0 {
+			if r.Counts.Nodes > 0 && c.state != OK {
 				b.WriteString(c.text() + "\n")
 			}
 		}
@@ -67,6 +68,18 @@ func Table(w io.Writer, r Result, colour bool) error {
 				why = f.Err.Error()
 			}
 			b.WriteString(clip(plain(f.Agent), maxAddr) + " " + why + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Notes writes a line for each health code that holds and does not count.
+func Notes(w io.Writer, r Result) error {
+	var b strings.Builder
+	for _, c := range r.health {
+		if c.state == OK {
+			b.WriteString(c.text() + "\n")
 		}
 	}
 	_, err := io.WriteString(w, b.String())

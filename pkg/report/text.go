@@ -76,9 +76,6 @@ func (r Result) nodesText(room int) string {
 			f = r.withHead(f, first)
 			first = false
 		}
-		if f.state == OK && joint == ", but " {
-			joint = ", with "
-		}
 		share := (room - len(text) - len(joint)) * 2 / (len(r.findings) - i + 1)
 		text += joint + f.text(share)
 		joint = ", and "
