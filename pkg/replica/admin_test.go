@@ -190,12 +190,6 @@ func TestRollBack_OneOfThree(t *testing.T) {
 // The same while the one with the newest edits is up: it leads, since the one
 // that was put back asks before it votes.
 func TestRollBack_AsksBeforeItVotes(t *testing.T) {
-	for i := range 3 {
-		t.Run(fmt.Sprint(i), asksBeforeItVotes)
-	}
-}
-
-func asksBeforeItVotes(t *testing.T) {
 	c := awatest.New(t, 3, threeStay)
 	c.WaitSame()
 	lead := c.Leader()
@@ -359,4 +353,82 @@ func reinstallAll(t *testing.T, replaced time.Duration) {
 	}
 	create(c, 0, "at-the-end")
 	c.WaitVoters(3)
+}
+
+// What Raft needs is lost or damaged beside a list that is whole.
+func TestRepair(t *testing.T) {
+	raftOf := func(c *awatest.Cluster, i int) string { return filepath.Join(c.Dir(i), "raft") }
+	for name, spoil := range map[string]func(t *testing.T, folder string){
+		"the folder is missing": func(t *testing.T, folder string) {
+			if err := os.RemoveAll(folder); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a bit is flipped": func(t *testing.T, folder string) {
+			files, err := filepath.Glob(filepath.Join(folder, "snapshots", "*", "state.bin"))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("there are the snapshots %v (%v)", files, err)
+			}
+			for _, file := range files {
+				b, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b[len(b)/2] ^= 4
+				if err := os.WriteFile(file, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"the description is cut off": func(t *testing.T, folder string) {
+			files, err := filepath.Glob(filepath.Join(folder, "snapshots", "*", "meta.json"))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("there are the snapshots %v (%v)", files, err)
+			}
+			for _, file := range files {
+				if err := os.Truncate(file, 10); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(name+", of the only voter", func(t *testing.T) {
+			c := awatest.New(t, 2)
+			create(c, 0, "before")
+			c.WaitSame()
+			c.Stop(0)
+			spoil(t, raftOf(c, 0))
+			c.Start(0)
+			create(c, 1, "after")
+			if !c.Logged(0, "level=ERROR", "Raft begins anew", raftOf(c, 0)) {
+				t.Error("it is not logged")
+			}
+		})
+		t.Run(name+", of one of three", func(t *testing.T) {
+			c := awatest.New(t, 3, threeStay)
+			create(c, 0, "before")
+			c.WaitSame()
+			spoiled := (c.Leader() + 1) % 3
+			c.Kill(spoiled)
+			create(c, c.Leader(), "meanwhile")
+			c.Stop(c.Running()...) // or it would still be stopping
+			spoil(t, raftOf(c, spoiled))
+			c.Start(0, 1, 2)
+			create(c, spoiled, "after")
+			c.WaitVoters(3)
+			if !c.Logged(spoiled, "level=ERROR", "gets it again from the leader", raftOf(c, spoiled)) {
+				t.Error("it is not logged")
+			}
+			// It votes: with another one it is the majority.
+			c.Wait("its log is level", func() error {
+				self, err := c.Ping(spoiled)
+				if err == nil && self.LogIndex == 0 {
+					err = errors.New("it has no log")
+				}
+				return err
+			})
+			c.Kill((spoiled + 1) % 3)
+			create(c, spoiled, "with-its-vote")
+		})
+	}
 }

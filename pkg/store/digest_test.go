@@ -260,12 +260,11 @@ func TestOpen_upgrades(t *testing.T) {
 	}
 	t.Run("cut short", func(t *testing.T) {
 		path, want := build(t, pageSize+1)
-		s := open(t, path+".none")
 		held, err := examine(path)
 		ok(t, err)
 		db, err := openBolt(path, false, nil)
 		ok(t, err)
-		s = &Store{path: path, db: db, list: held.list, digest: held.digest, meta: held.meta, high: held.high}
+		s := &Store{path: path, db: db, list: held.list, digest: held.digest, meta: held.meta, high: held.high}
 		ok(t, s.update(func(tx *bolt.Tx) error { // the first batch of upgrade
 			_, _, err := putDigests(tx, 0, awa.FirstDigest("c1"))
 			return err
