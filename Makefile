@@ -2,11 +2,12 @@
 GO ?= go
 FUZZTIME ?= 1m
 SOAK ?= 2m
+CHAOS ?= 4m
 
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc}),-race)
 
-.PHONY: help demo build test lint bench manual system-test fault-test hostile-test package package-test fuzz clean
+.PHONY: help demo build test lint bench manual system-test fault-test chaos-test hostile-test package package-test fuzz clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +30,11 @@ system-test: ## Tests with programs from Debian, which this installs (root), and
 
 fault-test: ## Agents on five hosts of their own, which are broken in every way; then a soak of SOAK (2m) (root).
 	test/install-debian.sh iproute2 iptables serf
-	AWA_TEST_SOAK=$(SOAK) $(GO) test -tags system -timeout 60m -count 1 -v ./test/faults
+	AWA_TEST_SOAK=$(SOAK) $(GO) test -tags system -timeout 60m -count 1 -v -skip '^TestChaos$$' ./test/faults
+
+chaos-test: ## Everything happens to five agents that take edits, in random order, for CHAOS (4m) (root).
+	test/install-debian.sh iproute2 iptables curl
+	AWA_TEST_CHAOS=$(CHAOS) $(GO) test -tags system -timeout 0 -count 1 -v -run '^TestChaos$$' ./test/faults
 
 hostile-test: ## Strangers, holders of keys and lying peers against whole agents: what they cost, what is believed.
 	$(GO) test -tags system -timeout 20m -count 1 -v ./test/hostile

@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if ahead := os.Getenv(envClock); ahead != "" {
 		os.Exit(runAhead(ahead, os.Args[1:]))
 	}
+	if name := os.Getenv(envWriter); name != "" {
+		os.Exit(runWriter(name, os.Args[1:]))
+	}
 	os.Exit(runTests(m))
 }
 
