@@ -39,8 +39,9 @@ type ballot struct {
 	over sync.WaitGroup
 }
 
-func newBallot(trans *raft.NetworkTransport, list List, furthest func() logPlace) *ballot {
-	b := &ballot{NetworkTransport: trans, list: list, furthest: furthest, out: make(chan raft.RPC), done: make(chan struct{})}
+// start makes the channels and begins to hand calls on. The fields must be set.
+func (b *ballot) start() *ballot {
+	b.out, b.done = make(chan raft.RPC), make(chan struct{})
 	b.over.Go(b.run)
 	return b
 }

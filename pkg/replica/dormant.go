@@ -48,34 +48,6 @@ func (o *order) rest(v awa.VoterSet) error {
 	return nil
 }
 
-// giveUp stops Raft and drops its log and its snapshots, since this agent's list
-// is about to become another one. In another history Raft begins anew, so its
-// term and what it dropped before don't count there. It must not run beside rest
-// or start.
-func (o *order) giveUp(history bool) error {
-	if err := o.stop(10 * time.Second); err != nil {
-		return fmt.Errorf("stop Raft: %w", err)
-	}
-	list := o.cfg.List
-	if !history {
-		if err := o.setFloor(); err != nil {
-			return err
-		}
-		return o.dropNow()
-	}
-	if err := o.dropNow(); err != nil {
-		return err
-	}
-	for key, value := range map[string][]byte{
-		"CurrentTerm": bigEndian(0), "LastVoteTerm": bigEndian(0), floorKey: make([]byte, 16), retiredKey: []byte("{}"),
-	} {
-		if err := list.SetStable(key, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // dropNow drops the log and the snapshots, and goes on with that after a crash.
 func (o *order) dropNow() error {
 	if err := o.cfg.List.SetStable(droppingKey, []byte{1}); err != nil {

@@ -49,11 +49,8 @@ func (o *order) fail(err error) {
 func (o *order) start() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.finishDropping(); err != nil {
+	if err := o.finish(); err != nil {
 		return err
-	}
-	if err := finishBeginning(o.cfg.List, o.cfg.Dir); err != nil {
-		return fmt.Errorf("begin Raft's log: %w", err)
 	}
 	if err := o.repair(); err != nil {
 		return fmt.Errorf("repair Raft's log in %s: %w", o.cfg.Dir, err)
@@ -69,11 +66,12 @@ func (o *order) start() error {
 	}
 	o.started = time.Now()
 	o.streams = newStreams(o.uid, o.dial)
-	o.trans = newBallot(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: o.streams, MaxPool: 3, Timeout: 5 * time.Second, Logger: log,
-	}), o.cfg.List, o.furthest)
-	o.trans.full = o.disk.bad
-	o.trans.snapshot = snaps.place
+	})
+	o.trans = (&ballot{
+		NetworkTransport: trans, list: o.cfg.List, furthest: o.furthest, full: o.disk.bad, snapshot: snaps.place,
+	}).start()
 	disk := raftLog{o.cfg.List, o.fail, o.disk}
 	cache, err := raft.NewLogCache(512, disk)
 	if err != nil {
@@ -89,6 +87,20 @@ func (o *order) start() error {
 	snaps.sending.Store(true)
 	o.trans.raft.Store(o.raft)
 	o.leadAlone()
+	return nil
+}
+
+// finish carries out what was decided before a crash. Raft must be stopped.
+func (o *order) finish() error {
+	if err := o.finishDropping(); err != nil {
+		return err
+	}
+	if _, err := o.finishAdopting(); err != nil {
+		return fmt.Errorf("follow another list: %w", err)
+	}
+	if err := finishBeginning(o.cfg.List, o.cfg.Dir); err != nil {
+		return fmt.Errorf("begin Raft's log: %w", err)
+	}
 	return nil
 }
 

@@ -14,41 +14,52 @@ import (
 // and the leader of its own where its list contradicts that one's. It must not
 // run beside retire, which stops and starts Raft too.
 func (r *Replica) reconcile(ctx context.Context) error {
-	if r.reconciled.IsZero() || time.Since(r.reconciled) >= 5*r.cfg.Timing.Tick {
-		r.reconciled = time.Now()
-	} else {
+	if time.Since(r.reconciled) < 5*r.cfg.Timing.Tick {
 		return nil
 	}
-	m := r.list.Meta()
+	r.reconciled = time.Now()
 	all := r.differing()
-	for _, d := range all {
-		if d.code == awa.OtherHistory && d.history.Epoch > m.Epoch {
-			if err := r.list.SetEpoch(d.history.Epoch); err != nil {
-				return err
-			}
-		}
+	if err := r.rememberEpochs(all); err != nil {
+		return err
 	}
-	contradicted := r.doubted.Swap(false)
+	history := r.list.Meta().History
+	contradicted, later := r.doubted.Swap(false), false
 	for _, d := range all {
+		var done bool
+		var err error
 		switch {
-		case d.addr == "":
-		case d.code == awa.OtherHistory && d.history.Epoch > m.History.Epoch:
-			if done, err := r.followHistory(ctx, d); done || err != nil {
-				return err
-			}
-		case d.code == awa.OtherCluster && r.alone():
-			if done, err := r.giveUpCluster(ctx, d); done || err != nil {
-				return err
-			}
 		case d.code == awa.Diverged:
 			contradicted = true
+		case d.addr == "": // nobody to follow
+		case d.code == awa.OtherHistory && d.history.Epoch > history.Epoch:
+			later = true
+			done, err = r.followHistory(ctx, d)
+		case d.code == awa.OtherCluster && r.alone():
+			done, err = r.giveUpCluster(ctx, d)
+		}
+		if done || err != nil {
+			return err
 		}
 	}
-	if !contradicted || r.IsLeader() {
-		r.setOwn("", "")
+	switch {
+	case later: // followHistory has said what is wrong
 		return nil
+	case contradicted && !r.IsLeader():
+		return r.followLeader(ctx)
 	}
-	return r.followLeader(ctx)
+	r.setOwn("", "")
+	return nil
+}
+
+// rememberEpochs keeps the highest epoch of the histories that others follow.
+func (r *Replica) rememberEpochs(all map[string]difference) error {
+	highest := uint64(0)
+	for _, d := range all {
+		if d.code == awa.OtherHistory {
+			highest = max(highest, d.history.Epoch)
+		}
+	}
+	return r.list.SetEpoch(highest) // writes only a higher one
 }
 
 // followHistory has this agent follow a later history of its cluster.
@@ -128,27 +139,25 @@ func (r *Replica) giveUpCluster(ctx context.Context, d difference) (done bool, e
 	return r.rebase(ctx, d.addr, self, fmt.Sprintf("this agent had begun a cluster of its own, and agent %s at %s called it as one of cluster %s", self.Name, d.addr, self.Cluster))
 }
 
-// rebase has this agent give up what its list holds beyond what it shares with
-// that of another agent, which it follows from then on. What it gives up is set
-// aside in a file first. done is false when the agent's list has changed
-// meanwhile, or the other agent's: then it is to be tried again.
+// rebase drops what this agent's list holds beyond what it shares with that of
+// another agent, and follows that one from then on. What it drops is written to a
+// file first. done is false when one of the lists has changed meanwhile, or the
+// file can't be written: then nothing was dropped, and the next look tries again.
 func (r *Replica) rebase(ctx context.Context, addr string, to awa.Self, why string) (done bool, err error) {
 	at, err := r.common(ctx, addr, to)
 	if err != nil {
 		r.log.Warn("this agent could not find out where its list begins to differ, trying again", "from", addr, "error", err)
 		return false, nil
 	}
-	r.log.Error("this agent gives up what its list holds alone, and follows another one", "why", why, "its_state", r.list.State(), "common_state", at)
-	// Raft and its log go first, so that nothing is decided meanwhile.
-	if err := r.order.giveUp(to.Cluster != r.list.Meta().Cluster || to.History != r.list.Meta().History); err != nil {
-		return false, err
+	r.log.Error("this agent drops what its list holds alone, and follows another one",
+		"why", why, "its_state", r.list.State(), "common_state", at)
+	// Raft stops first, so that nothing is decided meanwhile.
+	if err := r.order.stop(10 * time.Second); err != nil {
+		return false, fmt.Errorf("stop Raft: %w", err)
 	}
 	done, err = r.setAside(at, to, why)
-	if err := errors.Join(err, r.order.start()); err != nil {
-		return done, err
-	}
-	if !done {
-		return false, nil
+	if err := errors.Join(err, r.order.start()); err != nil || !done {
+		return false, err
 	}
 	r.mu.Lock()
 	clear(r.differences)
@@ -167,31 +176,35 @@ func (r *Replica) rebase(ctx context.Context, addr string, to awa.Self, why stri
 	return true, nil
 }
 
-// setAside writes the file and drops the changes. A disk that is full leaves
-// everything as it is.
+// setAside writes the changes after a state to a file, and drops them. Raft must
+// be stopped.
 func (r *Replica) setAside(at uint64, to awa.Self, why string) (done bool, err error) {
-	state := r.list.State()
-	path := ""
+	state, path := r.list.State(), ""
 	if state > at && !r.onlyItself() {
 		if path, err = r.list.SetAside(at, why, time.Now()); err != nil {
+			r.order.disk.failed(err)
 			r.setOwn(awa.Diverged, "the list of this agent contradicts that of %s, and what it alone holds can't be set aside: %v", to.Name, err)
 			r.log.Error("what this agent's list holds alone can't be set aside, trying again", "error", err)
 			return false, nil
 		}
 	}
-	fork := awa.Position{}
+	m := r.list.Meta()
+	a := adoption{
+		From: state, State: at, Cluster: to.Cluster, History: to.History,
+		Switch: to.Cluster != m.Cluster || to.History != m.History,
+	}
 	if to.Fork != nil {
-		fork = *to.Fork
+		a.Fork = *to.Fork
 	}
-	err = r.list.Rebase(state, at, to.Cluster, to.History, fork)
-	if errors.Is(err, awa.ErrConflict) {
-		return false, nil // it got a change in between
-	}
-	if err != nil {
+	if done, err = r.order.adopt(a); err != nil {
 		return false, fmt.Errorf("write the node list: %w", err)
 	}
+	if !done {
+		return false, nil
+	}
 	if path != "" {
-		r.log.Error("changes were set aside: make those again that are still wanted, then remove the file", "file", path, "changes", state-at)
+		r.log.Error("changes were set aside: make those again that are still wanted, then remove the file",
+			"file", path, "changes", state-at)
 	}
 	r.log.Info("this agent follows another list now", "cluster", to.Cluster, "history", to.History, "state", at)
 	return true, nil

@@ -249,6 +249,9 @@ func (r *Replica) Run(ctx context.Context) error {
 func (r *Replica) start(ctx context.Context) error {
 	defer context.AfterFunc(ctx, r.order.disk.end)()
 	return r.order.disk.keep(func() error {
+		if err := r.order.finish(); err != nil {
+			return err
+		}
 		if err := r.recall(ctx); err != nil {
 			return err
 		}
