@@ -48,7 +48,7 @@ type cli struct {
 	Changes changesCmd `cmd:"" help:"Show who changed the node list, and when."`
 	Backup  backupCmd  `cmd:"" help:"Save the node list of a running agent to a file."`
 	Restore restoreCmd `cmd:"" help:"Begin anew with the node list of a backup, on a stopped agent."`
-	Recover recoverCmd `cmd:"" help:"Begin anew with the node list of a stopped agent, when most voters are lost for good."`
+	Recover recoverCmd `cmd:"" help:"Make a stopped agent the only voter of a new history, when most voters are lost for good."`
 
 	Version kong.VersionFlag `short:"V" help:"Show the version."`
 }

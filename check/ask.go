@@ -62,9 +62,9 @@ func (c config) without(failures []report.Failure, err error) report.Result {
 // to ask with, and with errKey each of them because of the key: they run, and
 // nothing is known of the cluster.
 //
-// An agent that reaches no other one gives a poor view, and so does one that is
-// alone on its list or contradicts the cluster, so the next is asked for a better
-// one, and its own is taken only when there is none: then it is no failure.
+// The view of an agent that reaches no other one is poor, and so is that of one
+// that is alone on its list or contradicts the cluster. The next agent is asked for
+// a better view. Only when there is none, the poor one is used, and is not a failure.
 //
 // An agent that hangs is not waited for: the process must end in time, and
 // its end ends whatever is left.

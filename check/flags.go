@@ -175,7 +175,7 @@ func (f flags) health(rules *report.Rules) error {
 			return fmt.Errorf("bad --health: %q has no state: give CODE=STATE, such as LAST_MAJORITY=warning", text)
 		}
 		if _, known := rules.Health[code]; !known {
-			return fmt.Errorf("bad --health: %q is no health code: use one of %s", name, codeList())
+			return fmt.Errorf("bad --health: %q is not a health code: use one of %s", name, codeList())
 		}
 		state, err := report.ParseState(value)
 		if err != nil {

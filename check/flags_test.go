@@ -15,7 +15,7 @@ import (
 func TestParse_bad(t *testing.T) {
 	const forms = "write one such as 10, 10:, ~:10, 10:20, @10:20 or 10%"
 	const percent = "is a percentage, which only a number of nodes can be: give plain numbers"
-	const states = "is no state: use ok, warning, critical or unknown"
+	const states = "is not a state: use ok, warning, critical or unknown"
 	tests := map[string]string{
 		"--unreachable-warning|x":      `bad --unreachable-warning: "x" is no range: ` + forms,
 		"--unreachable-warning=":       `bad --unreachable-warning: the range is empty: ` + forms,
@@ -116,8 +116,8 @@ func TestParse_health(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"DISK_FULL":      `bad --health: "DISK_FULL" has no state: give CODE=STATE, such as LAST_MAJORITY=warning`,
-		"DISK=ok":        `bad --health: "DISK" is no health code: use one of OTHER_CLUSTER, OTHER_HISTORY, DIVERGED, DATA_DAMAGED, DISK_FULL, DISK_READONLY, NO_MAJORITY, NO_LEADER, LAST_MAJORITY`,
-		"DISK_FULL=fine": `bad --health: "fine" is no state: use ok, warning, critical or unknown`,
+		"DISK=ok":        `bad --health: "DISK" is not a health code: use one of OTHER_CLUSTER, OTHER_HISTORY, DIVERGED, DATA_DAMAGED, DISK_FULL, DISK_READONLY, NO_MAJORITY, NO_LEADER, LAST_MAJORITY`,
+		"DISK_FULL=fine": `bad --health: "fine" is not a state: use ok, warning, critical or unknown`,
 		"":               `bad --health: "" has no state: give CODE=STATE, such as LAST_MAJORITY=warning`,
 	} {
 		if _, _, err := parse([]string{"--health=" + text}); err == nil || err.Error() != want {

@@ -34,7 +34,17 @@ func (d Digest) Next(c Change) Digest {
 	return Digest(sum[:])
 }
 
-// String gives 32 hex digits; the zero Digest, which no list has, gives "".
+// DigestOf returns the digest of a cluster's list with all of these changes,
+// which begin with the first.
+func DigestOf(cluster string, changes []Change) Digest {
+	d := FirstDigest(cluster)
+	for _, c := range changes {
+		d = d.Next(c)
+	}
+	return d
+}
+
+// String returns 32 hex digits, or "" for the zero Digest, which no list has.
 func (d Digest) String() string {
 	if d == (Digest{}) {
 		return ""

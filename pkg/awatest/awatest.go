@@ -60,6 +60,11 @@ func Configure(f func(i int, cfg *daemon.Config)) Option {
 // Idle makes the cluster and starts none of its agents.
 func Idle() Option { return func(o *options) { o.idle = true } }
 
+// KeepVoters has a voter that is down keep its vote for longer than a test lasts.
+func KeepVoters() Option {
+	return Configure(func(_ int, cfg *daemon.Config) { cfg.Timing.Replace = time.Hour })
+}
+
 // AnyVoters has New not wait for the voters.
 func AnyVoters() Option { return func(o *options) { o.anyVoters = true } }
 

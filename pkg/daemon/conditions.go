@@ -45,8 +45,8 @@ func (a *agent) conditions(look watch.Look) []awa.Condition {
 	return all
 }
 
-// votersCondition tells whether the list can be edited, and whether it still
-// could after one more loss. Before the first sweep nothing is known.
+// votersCondition reports whether the list can be edited, and whether it still could
+// be after one more loss. Before the first sweep nothing is known.
 func (a *agent) votersCondition(look watch.Look) awa.Condition {
 	voters := a.replica.Voters()
 	if look.At.IsZero() || len(voters) == 0 {
@@ -79,17 +79,17 @@ func (a *agent) votersCondition(look watch.Look) awa.Condition {
 	case live > need || agents < 3:
 		return awa.Condition{}
 	case len(missing) > 0:
-		return awa.Condition{Code: awa.LastMajority, Text: fmt.Sprintf("one more lost voter stops edits: %d of %d voters are alive and needed, and these are not: %s; wait until another agent has become a voter before you stop one", live, len(voters), names)}
+		return awa.Condition{Code: awa.LastMajority, Text: fmt.Sprintf("one more lost voter stops edits: %d of %d voters are alive and needed, and these are not: %s", live, len(voters), names) + lastAdvice}
 	}
-	return awa.Condition{Code: awa.LastMajority, Text: fmt.Sprintf("one more lost voter stops edits: all %s needed; wait until another agent has become a voter before you stop one", votersText(len(voters)))}
+	why := "there is only one"
+	if len(voters) > 1 {
+		why = fmt.Sprintf("all %d are needed", len(voters))
+	}
+	return awa.Condition{Code: awa.LastMajority, Text: "one more lost voter stops edits: " + why + lastAdvice}
 }
 
-func votersText(n int) string {
-	if n == 1 {
-		return "1 voter is"
-	}
-	return fmt.Sprintf("%d voters are", n)
-}
+// lastAdvice says what to do about awa.LastMajority.
+const lastAdvice = "; wait until another agent has become a voter before you stop one"
 
 // nameOf is the name of an agent by its uid, or the uid where its node is gone.
 func (d *Daemon) nameOf(uid string) string {

@@ -83,7 +83,7 @@ func HighestEpoch(ctx context.Context, set awa.ChangeSet, ask func(ctx context.C
 	return epoch, nil
 }
 
-// survey pings the agents of a list at once, but for the one whose list it is,
+// survey pings the agents of a list at once, except the one whose list it is,
 // and returns what those say that are of its cluster, and the names of those that
 // don't answer.
 func survey(ctx context.Context, m awa.Meta, nodes []awa.Node, ask func(ctx context.Context, addr string) (awa.Self, error)) (answers []awa.Self, silent []string) {
@@ -116,7 +116,7 @@ func survey(ctx context.Context, m awa.Meta, nodes []awa.Node, ask func(ctx cont
 // the others answer.
 func mayRecover(st *store.Store, answers []awa.Self) error {
 	m := st.Meta()
-	state, _ := st.Position()
+	state := st.State()
 	voters := m.Voters
 	for _, self := range answers {
 		if self.History.Epoch > m.History.Epoch {

@@ -15,10 +15,7 @@ import (
 	"are-we-alive/pkg/daemon"
 )
 
-// threeStay has three voters stay three, whoever is down.
-var threeStay = awatest.Configure(func(_ int, cfg *daemon.Config) { cfg.Timing.Replace = time.Minute })
-
-// recover runs awa-agent recover on an agent that is down.
+// recoverAt runs awa-agent recover on an agent that is down.
 func recoverAt(t *testing.T, c *awatest.Cluster, i int, force bool) (daemon.Recovered, error) {
 	t.Helper()
 	c.Wait("the agent is down", func() error { return isDown(c, i) })
@@ -50,7 +47,7 @@ func codesOf(t *testing.T, c *awatest.Cluster, i int) (codes []awa.HealthCode) {
 // Two of three voters are destroyed. The third one recovers, takes edits, and the
 // old voters follow when they come back, with what only they hold set aside.
 func TestRecover(t *testing.T) {
-	c := awatest.New(t, 3, threeStay)
+	c := awatest.New(t, 3, awatest.KeepVoters())
 	c.MustEdit(0, awatest.CreateEdit("kept"))
 	c.WaitSame()
 	c.Kill(2)
@@ -114,7 +111,7 @@ func TestRecover(t *testing.T) {
 
 // Another agent that answers holds more.
 func TestRecover_LongerListElsewhere(t *testing.T) {
-	c := awatest.New(t, 5, awatest.Configure(func(_ int, cfg *daemon.Config) { cfg.Timing.Replace = time.Minute }))
+	c := awatest.New(t, 5, awatest.KeepVoters())
 	c.WaitSame()
 	c.Kill(4)
 	c.MustEdit(0, awatest.CreateEdit("more"))
@@ -145,7 +142,7 @@ func TestRecover_LongerListElsewhere(t *testing.T) {
 // Both sides of a cut recover: equal epochs never mix, and both sides say so
 // until a person empties one.
 func TestRecover_BothSides(t *testing.T) {
-	c := awatest.New(t, 3, threeStay)
+	c := awatest.New(t, 3, awatest.KeepVoters())
 	c.WaitSame()
 	c.Kill(0, 1, 2)
 	c.Forget()

@@ -14,8 +14,8 @@ import (
 // agent's log to tell a candidate that has missed something; but an agent
 // that is no voter any more has dropped its log, and raft would have it vote
 // for anybody. With a few such votes an agent that was away could lead by the
-// voters of the past. So an agent that was told that it is no voter any more
-// grants no vote, and none grants one to a candidate whose log lacks an entry that
+// voters of the past. So an agent that was told that it lost its vote
+// grants none, and no agent grants one to a candidate whose log lacks an entry that
 // its own Raft has applied, or that was in the log that it dropped. What its list
 // has learned from others does not count: it may be forged.
 //
@@ -138,7 +138,7 @@ func (b *ballot) mayVote(term, index uint64) bool {
 	if len(config) == 0 {
 		// One that was made a voter before its log had come to it may vote, or
 		// a cluster that it is needed in could never elect a leader again.
-		if retired, ok, err := b.list.Stable(retiredKey); err != nil || ok && string(retired) != "{}" {
+		if v, err := retired(b.list); err != nil || v.Index > 0 {
 			return false
 		}
 	}

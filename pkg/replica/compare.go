@@ -31,13 +31,13 @@ const (
 // Compare says how another agent's list relates to this agent's, as far as what
 // it says of it tells: "" when one is the beginning of the other, or may be.
 func (r *Replica) Compare(self awa.Self) awa.HealthCode {
-	code, _ := r.relate(self.Cluster, self.History, self.Position())
+	code, _ := r.compareLists(self.Cluster, self.History, self.Position())
 	return code
 }
 
-// relate is Compare; known is false when the digests could not be compared,
+// compareLists is Compare; known is false when the digests could not be compared,
 // since the other list is longer or of a program that knows none.
-func (r *Replica) relate(cluster string, h awa.History, at awa.Position) (code awa.HealthCode, known bool) {
+func (r *Replica) compareLists(cluster string, h awa.History, at awa.Position) (code awa.HealthCode, known bool) {
 	m := r.list.Meta()
 	switch {
 	case cluster == "" || m.Cluster == "":
@@ -59,10 +59,9 @@ func (r *Replica) relate(cluster string, h awa.History, at awa.Position) (code a
 	return "", true
 }
 
-// note keeps what an agent, which can be asked at addr, says of its list, and
-// reports whether it may be of the same line as ours.
-func (r *Replica) note(uid, addr, cluster string, h awa.History, at awa.Position) (same bool) {
-	code, known := r.relate(cluster, h, at)
+// observe keeps what an agent, which can be asked at addr, says of its list.
+func (r *Replica) observe(uid, addr, cluster string, h awa.History, at awa.Position) {
+	code, known := r.compareLists(cluster, h, at)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -74,12 +73,11 @@ func (r *Replica) note(uid, addr, cluster string, h awa.History, at awa.Position
 		}
 		r.differences[uid] = difference{code, addr, h, time.Now()}
 	}
-	return code == ""
 }
 
-// differing are the agents whose lists differ from ours as far as was heard
+// currentDifferences are the agents whose lists differ from ours as far as was heard
 // lately, by uid.
-func (r *Replica) differing() map[string]difference {
+func (r *Replica) currentDifferences() map[string]difference {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := map[string]difference{}
@@ -97,7 +95,7 @@ func (r *Replica) differing() map[string]difference {
 // not on it: those that are, Compare is for.
 func (r *Replica) Conditions() []awa.Condition {
 	all := r.ownConditions()
-	for uid, d := range r.differing() {
+	for uid, d := range r.currentDifferences() {
 		if _, listed := r.list.Agent(uid); listed {
 			continue
 		}
@@ -124,7 +122,7 @@ func (r *Replica) ownConditions() []awa.Condition {
 	if err := r.list.Damaged(); err != nil {
 		damaged = awa.Condition{Code: awa.DataDamaged, Text: err.Error()}
 	}
-	for _, c := range []awa.Condition{own, damaged, r.order.disk.bad()} {
+	for _, c := range []awa.Condition{own, damaged, r.order.disk.condition()} {
 		if c.Code != "" {
 			c.Agent = r.name(r.uid)
 			all = append(all, c)

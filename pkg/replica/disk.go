@@ -13,13 +13,13 @@ import (
 
 // A disk that takes no writes ends nothing: this agent goes on as a follower that
 // can't follow. It answers pings and says what is wrong, takes no entry of Raft's
-// log, gives no vote and doesn't lead, until there is room again.
+// log, grants no vote and doesn't lead, until there is room again.
 
 // disk knows whether the data folder takes writes.
 type disk struct {
 	room func() error // nil when it does
 	log  *slog.Logger
-	stop chan struct{} // closed by end
+	stop chan struct{} // closed by close
 	once sync.Once
 
 	mu   sync.Mutex
@@ -35,11 +35,11 @@ func newDisk(room func() error, log *slog.Logger) *disk {
 	return &disk{room: room, log: log, stop: make(chan struct{})}
 }
 
-// end has no write wait any more: the agent stops.
-func (d *disk) end() { d.once.Do(func() { close(d.stop) }) }
+// close ends all waits of retry: the agent stops.
+func (d *disk) close() { d.once.Do(func() { close(d.stop) }) }
 
-// diskCode is the health code of an error of a write, "" when it is none that
-// passes.
+// diskCode returns the health code of an error of a write, or "" for one that
+// waiting doesn't help.
 func diskCode(err error) awa.HealthCode {
 	switch {
 	case isAnyErrno(err, syscall.ENOSPC, syscall.EDQUOT):
@@ -75,8 +75,8 @@ func (d *disk) failed(err error) bool {
 	return true
 }
 
-// bad is what is wrong, or the zero Condition.
-func (d *disk) bad() awa.Condition {
+// condition returns what is wrong, or the zero Condition.
+func (d *disk) condition() awa.Condition {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch d.code {
@@ -88,10 +88,10 @@ func (d *disk) bad() awa.Condition {
 	return awa.Condition{}
 }
 
-// look tries to write after a failure, and reports whether that has just become
+// probe tries to write after a failure, and reports whether that has just become
 // possible.
-func (d *disk) look() (again bool) {
-	if d.bad().Code == "" || d.room() != nil {
+func (d *disk) probe() (again bool) {
+	if d.condition().Code == "" || d.room() != nil {
 		return false
 	}
 	d.mu.Lock()
@@ -101,13 +101,13 @@ func (d *disk) look() (again bool) {
 	return true
 }
 
-// errEnding is what keep returns when the agent stops before the disk takes
+// errEnding is what retry returns when the agent stops before the disk takes
 // writes.
 var errEnding = errors.New("the agent stops, and its disk takes no writes")
 
-// keep writes, and tries again while the disk takes no writes. So nothing that
-// Raft has decided, and no vote, is passed over.
-func (d *disk) keep(write func() error) error {
+// retry calls write until it succeeds, or fails for another reason than a disk that
+// takes no writes. So nothing that Raft has decided, and no vote, is passed over.
+func (d *disk) retry(write func() error) error {
 	for {
 		err := write()
 		if err == nil || !d.failed(err) {

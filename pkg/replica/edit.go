@@ -59,7 +59,7 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 // editOnce tries the leader, then whoever may know it.
 func (r *Replica) editOnce(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	if r.IsLeader() {
-		r.letInherit(ctx, e)
+		r.awaitSuccessor(ctx, e)
 		out, err := r.order.propose(ctx, e)
 		return out.Change.ID, out.Node, err
 	}

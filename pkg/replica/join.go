@@ -44,9 +44,9 @@ func Found(list List, dir string, set awa.ChangeSet) error {
 	}
 	head := snapshotHead{
 		Version: snapshotPosition, Cluster: set.Cluster, History: set.History, State: uint64(len(set.Changes)),
-		Digest: digestOf(set), Index: index, Term: term,
+		Digest: awa.DigestOf(set.Cluster, set.Changes), Index: index, Term: term,
 	}
-	err := beginLog(list, dir, head)
+	err := bootstrapLog(list, dir, head)
 	if err == nil {
 		err = list.Found(set)
 	}
@@ -67,18 +67,9 @@ func nextPlace(list List) (index, term uint64) {
 	return last + 1, max(term, 1)
 }
 
-// digestOf is the digest of a whole list.
-func digestOf(set awa.ChangeSet) awa.Digest {
-	d := awa.FirstDigest(set.Cluster)
-	for _, c := range set.Changes {
-		d = d.Next(c)
-	}
-	return d
-}
-
-// beginLog has Raft begin with a snapshot, and with this agent as the only voter.
+// bootstrapLog creates Raft's log with a snapshot, and this agent as the only voter.
 // There must be no log.
-func beginLog(list List, dir string, head snapshotHead) error {
+func bootstrapLog(list List, dir string, head snapshotHead) error {
 	uid := list.Meta().UID
 	config := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(uid), Address: raft.ServerAddress(uid)}}}
 	snaps, err := openSnapshots(dir, slog.New(slog.DiscardHandler))
@@ -180,8 +171,7 @@ func joinFrom(ctx context.Context, cfg Config, addr string, patience time.Durati
 	}
 	cfg.Log.Info("joined", "from", addr, "cluster", set.Cluster, "state", set.State)
 	for cfg.List.State() < set.State {
-		state, digest := cfg.List.Position()
-		more, err := cfg.Peers.Sync(ctx, addr, awa.Position{State: state, Digest: digest}, page)
+		more, err := cfg.Peers.Sync(ctx, addr, cfg.List.Position(), page)
 		if err == nil && len(more.Changes) > 0 {
 			err = cfg.List.Apply(more.Changes)
 		}

@@ -89,7 +89,7 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	var outcomes []awa.Outcome
 	err := error(errBroken)
 	if !m.broken.Load() {
-		err = m.disk.keep(func() (err error) {
+		err = m.disk.retry(func() (err error) {
 			outcomes, err = m.list.Decide(entries)
 			return err
 		})
@@ -267,7 +267,7 @@ func (m *machine) Restore(from io.ReadCloser) error {
 	return nil
 }
 
-// restorePosition has Raft have decided what the list holds up to a snapshot.
+// restorePosition marks what the list holds up to a snapshot as decided by Raft.
 func (m *machine) restorePosition(head snapshotHead) error {
 	digest, held, err := m.list.DigestAt(head.State)
 	switch {
@@ -296,9 +296,9 @@ func (m *machine) restorePosition(head snapshotHead) error {
 	return nil
 }
 
-// prove has the list take changes of a snapshot, once the disk takes writes.
+// prove adds changes of a snapshot to the list, once the disk takes writes.
 func (m *machine) prove(changes []awa.Change, index, term uint64) error {
-	return m.disk.keep(func() error { return m.list.Prove(changes, index, term) })
+	return m.disk.retry(func() error { return m.list.Prove(changes, index, term) })
 }
 
 // placeOf is the place of a snapshot in Raft's log, and the voters at it. They

@@ -22,7 +22,7 @@ func (r *Replica) manage(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-r.hurry:
+		case <-r.wakeManager:
 		}
 		if err := r.tend(ctx); err != nil && !r.order.disk.failed(err) {
 			return err
@@ -45,7 +45,7 @@ func (r *Replica) manage(ctx context.Context) error {
 
 // tend looks after this agent's own part in Raft.
 func (r *Replica) tend(ctx context.Context) error {
-	if err := r.mendDisk(); err != nil {
+	if err := r.recoverDisk(); err != nil {
 		return err
 	}
 	if err := r.retire(ctx); err != nil {
@@ -54,22 +54,22 @@ func (r *Replica) tend(ctx context.Context) error {
 	if err := r.reconcile(ctx); err != nil {
 		return err
 	}
-	r.order.lookLevel()
+	r.order.noteLevel()
 	return r.tidy()
 }
 
-// mendDisk gives up the leadership while the disk takes no writes. Once it does
-// again, Raft starts anew: an append that failed may have left it with another
+// recoverDisk hands over the leadership while the disk takes no writes. Once it does
+// again, Raft is restarted: an append that failed may have left it with another
 // idea of its log than what is on the disk.
-func (r *Replica) mendDisk() error {
-	again := r.order.disk.look()
+func (r *Replica) recoverDisk() error {
+	again := r.order.disk.probe()
 	switch {
 	case again && !r.IsLeader():
 		if err := r.order.stop(10 * time.Second); err != nil {
 			return fmt.Errorf("stop Raft: %w", err)
 		}
 		return r.order.start()
-	case r.order.disk.bad().Code != "" && r.IsLeader():
+	case r.order.disk.condition().Code != "" && r.IsLeader():
 		r.order.handOver()
 	}
 	return nil
@@ -174,9 +174,9 @@ func (r *Replica) look(ctx context.Context, config []raft.Server, last uint64) [
 		all[n.UID] = s
 	}
 	voters := r.list.Meta().Voters.UIDs
-	for uid, h := range r.heirsNow() {
+	for uid, h := range r.currentSuccessors() {
 		s := all[uid]
-		s.uid, s.listed, s.online, s.heir = uid, true, true, slices.Contains(voters, h.of)
+		s.uid, s.listed, s.online, s.successor = uid, true, true, slices.Contains(voters, h.of)
 		s.since = max(s.since, r.cfg.Timing.Settle)
 		all[uid] = s
 	}

@@ -70,7 +70,7 @@ func (o *order) start() error {
 		Stream: o.streams, MaxPool: 3, Timeout: 5 * time.Second, Logger: log,
 	})
 	o.trans = (&ballot{
-		NetworkTransport: trans, list: o.cfg.List, furthest: o.furthest, full: o.disk.bad, snapshot: snaps.place,
+		NetworkTransport: trans, list: o.cfg.List, furthest: o.furthest, full: o.disk.condition, snapshot: snaps.place,
 	}).start()
 	disk := raftLog{o.cfg.List, o.fail, o.disk}
 	cache, err := raft.NewLogCache(512, disk)
@@ -98,7 +98,7 @@ func (o *order) finish() error {
 	if _, err := o.finishAdopting(); err != nil {
 		return fmt.Errorf("follow another list: %w", err)
 	}
-	if err := finishBeginning(o.cfg.List, o.cfg.Dir); err != nil {
+	if err := finishRebootstrap(o.cfg.List, o.cfg.Dir); err != nil {
 		return fmt.Errorf("begin Raft's log: %w", err)
 	}
 	return nil
@@ -267,27 +267,16 @@ func (o *order) furthest() logPlace {
 	if err != nil {
 		return logPlace{}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), furthestWithin)
-	defer cancel()
-	places := make([]logPlace, len(config))
-	var all sync.WaitGroup
-	for i, c := range config {
-		uid := string(c.ID)
-		addr, ok := o.addr(uid)
-		if uid == o.uid || c.Suffrage != raft.Voter || !ok {
-			continue
+	var voters []string
+	for _, c := range config {
+		if c.Suffrage == raft.Voter {
+			voters = append(voters, string(c.ID))
 		}
-		all.Go(func() {
-			self, err := o.cfg.Peers.Ping(ctx, addr, true)
-			if m := o.cfg.List.Meta(); err == nil && self.UID == uid && self.Cluster == m.Cluster && self.History == m.History && self.LogTerm > 0 {
-				places[i] = logPlace{self.LogTerm, self.LogIndex}
-			}
-		})
 	}
-	all.Wait()
 	var most logPlace
-	for _, p := range places {
-		if p.after(most) {
+	for _, self := range askAll(context.Background(), o.cfg, o.addr, voters, furthestWithin) {
+		// One of a version that does not tell the term says nothing.
+		if p := (logPlace{self.LogTerm, self.LogIndex}); p.term > 0 && p.after(most) {
 			most = p
 		}
 	}
@@ -295,7 +284,7 @@ func (o *order) furthest() logPlace {
 }
 
 // furthestWithin is how long furthest takes at most. It must be far below the
-// time in which a candidate gives up.
+// time after which a candidate gives up.
 const furthestWithin = 300 * time.Millisecond
 
 // servers is Raft's newest configuration. Its index can't be had from raft:
@@ -322,7 +311,7 @@ func (o *order) votes(r *raft.Raft) bool {
 
 // agreed is told of each committed configuration, by the state machine.
 func (o *order) agreed(v awa.VoterSet) {
-	err := o.disk.keep(func() error { return o.cfg.List.SetVoters(v) })
+	err := o.disk.retry(func() error { return o.cfg.List.SetVoters(v) })
 	if err != nil && !errors.Is(err, errEnding) {
 		o.fail(fmt.Errorf("keep the voters on disk: %w", err))
 	}

@@ -166,7 +166,7 @@ func (o *order) examine(snaps *snapshotFiles) error {
 		if err := list.Unprove(); err != nil {
 			return err
 		}
-		if voters, err = o.retired(); err != nil {
+		if voters, err = retired(list); err != nil {
 			return err
 		}
 	} else {
@@ -217,9 +217,10 @@ const (
 	floorKey   = "awa.floor"   // where the log ended that was dropped: term and index, 8 bytes each
 )
 
-// retired is the configuration that took this agent's vote, as it was proven.
-func (o *order) retired() (v awa.VoterSet, err error) {
-	text, ok, err := o.cfg.List.Stable(retiredKey)
+// retired is the configuration that took this agent's vote, as it was proven; its
+// index is 0 when none did.
+func retired(disk Log) (v awa.VoterSet, err error) {
+	text, ok, err := disk.Stable(retiredKey)
 	if err == nil && ok {
 		err = json.Unmarshal(text, &v)
 	}

@@ -102,7 +102,7 @@ func decodeLog(index uint64, b []byte, to *raft.Log) error {
 
 // Set implements raft.StableStore.
 func (l raftLog) Set(key, value []byte) error {
-	err := l.guard.keep(func() error { return l.disk.SetStable(string(key), value) })
+	err := l.guard.retry(func() error { return l.disk.SetStable(string(key), value) })
 	if errors.Is(err, errEnding) {
 		runtime.Goexit()
 	}

@@ -10,20 +10,20 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// reconcile acts on what note has found: this agent follows a later history,
-// and the leader of its own where its list contradicts that one's. It must not
-// run beside retire, which stops and starts Raft too.
+// reconcile acts on what observe has found. This agent follows a later history, and
+// the leader of its own history where their lists contradict each other. reconcile
+// must not run beside retire, which stops and starts Raft too.
 func (r *Replica) reconcile(ctx context.Context) error {
 	if time.Since(r.reconciled) < 5*r.cfg.Timing.Tick {
 		return nil
 	}
 	r.reconciled = time.Now()
-	all := r.differing()
+	all := r.currentDifferences()
 	if err := r.rememberEpochs(all); err != nil {
 		return err
 	}
 	history := r.list.Meta().History
-	contradicted, later := r.doubted.Swap(false), false
+	contradicted, later := r.mayDiverge.Swap(false), false
 	for _, d := range all {
 		var done bool
 		var err error
@@ -35,7 +35,7 @@ func (r *Replica) reconcile(ctx context.Context) error {
 			later = true
 			done, err = r.followHistory(ctx, d)
 		case d.code == awa.OtherCluster && r.alone():
-			done, err = r.giveUpCluster(ctx, d)
+			done, err = r.leaveCluster(ctx, d)
 		}
 		if done || err != nil {
 			return err
@@ -62,7 +62,7 @@ func (r *Replica) rememberEpochs(all map[string]difference) error {
 	return r.list.SetEpoch(highest) // writes only a higher one
 }
 
-// followHistory has this agent follow a later history of its cluster.
+// followHistory lets this agent follow a later history of its cluster.
 func (r *Replica) followHistory(ctx context.Context, d difference) (done bool, err error) {
 	self, err := r.ping(ctx, d.addr)
 	m := r.list.Meta()
@@ -73,7 +73,7 @@ func (r *Replica) followHistory(ctx context.Context, d difference) (done bool, e
 	return r.rebase(ctx, d.addr, self, fmt.Sprintf("agent %s at %s began the later history %s", self.Name, d.addr, self.History))
 }
 
-// followLeader has this agent follow the leader of its history where their lists
+// followLeader lets this agent follow the leader of its history where their lists
 // contradict each other.
 func (r *Replica) followLeader(ctx context.Context) error {
 	uid := r.Leader()
@@ -87,10 +87,9 @@ func (r *Replica) followLeader(ctx context.Context) error {
 	if err != nil || self.UID != uid || self.Leader != uid || self.Cluster != m.Cluster || self.History != m.History || self.Digest == (awa.Digest{}) {
 		return nil // the next ping tells more
 	}
-	code, known := r.relate(self.Cluster, self.History, self.Position())
+	code, known := r.compareLists(self.Cluster, self.History, self.Position())
 	if code == "" && !known { // it is ahead
-		state, digest := r.list.Position()
-		_, err := r.fetch(ctx, addr, awa.Position{State: state, Digest: digest})
+		_, err := r.fetch(ctx, addr, r.list.Position())
 		if errors.Is(err, awa.ErrDiverged) {
 			code = awa.Diverged
 		}
@@ -111,11 +110,11 @@ func (r *Replica) alone() bool {
 	return len(nodes) == 0 || len(nodes) == 1 && nodes[0].UID == r.uid
 }
 
-// giveUpCluster has a founder that lost its disk, and began a second cluster
-// since its configuration still tells it to, join the first one, whose agents
+// leaveCluster is for a founder that lost its disk, and created a second cluster
+// since its configuration still tells it to: it joins the first one, whose agents
 // call it. Of two new clusters that hold nothing yet, the one with the lower id
 // stays.
-func (r *Replica) giveUpCluster(ctx context.Context, d difference) (done bool, err error) {
+func (r *Replica) leaveCluster(ctx context.Context, d difference) (done bool, err error) {
 	self, err := r.ping(ctx, d.addr)
 	m := r.list.Meta()
 	if err != nil || self.Cluster == "" || self.Cluster == m.Cluster || self.Digest == (awa.Digest{}) {
@@ -225,8 +224,8 @@ func (r *Replica) onlyItself() bool {
 	return true
 }
 
-// fetch asks for one change after a position: it is the question whether the
-// other list goes on from there.
+// fetch asks for one change after a position, which shows whether the other list
+// goes on from there.
 func (r *Replica) fetch(ctx context.Context, addr string, at awa.Position) (awa.ChangeSet, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

@@ -30,8 +30,8 @@ type List interface {
 	Log
 	Meta() awa.Meta
 	State() uint64
-	// Position is the state with the digest of the list there.
-	Position() (state uint64, d awa.Digest)
+	// Position is where the list is.
+	Position() awa.Position
 	// DigestAt is the digest at a state, if the list has come that far.
 	DigestAt(state uint64) (d awa.Digest, held bool, err error)
 	Nodes() []awa.Node
@@ -196,13 +196,13 @@ type Replica struct {
 	moved map[string]string // uid → address, of agents met elsewhere than the list says
 	// differences are what agents said of lists that are not of our line, by uid.
 	differences map[string]difference
-	heirs       map[string]heir // by uid
-	own         awa.Condition   // of this agent's own list; zero when it is well
+	successors  map[string]successor // by uid
+	own         awa.Condition        // of this agent's own list; zero when it is well
 
-	doubted    atomic.Bool   // the list may contradict the leader's
-	rebased    chan struct{} // capacity 1: the list has become another one
-	hurry      chan struct{} // capacity 1: the voters are to be looked at now
-	reconciled time.Time     // when reconcile looked last
+	mayDiverge  atomic.Bool   // the list may contradict the leader's
+	rebased     chan struct{} // capacity 1: the list has become another one
+	wakeManager chan struct{} // capacity 1: the voters are to be looked at now
+	reconciled  time.Time     // when reconcile looked last
 
 	asked time.Time // when the other voters were asked last whether this one is none any more
 }
@@ -210,10 +210,10 @@ type Replica struct {
 // New makes a Replica; it starts nothing.
 func New(cfg Config) *Replica {
 	cfg.Timing = cfg.Timing.withDefaults()
-	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{}, moved: map[string]string{}, differences: map[string]difference{}, heirs: map[string]heir{}, rebased: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{}, moved: map[string]string{}, differences: map[string]difference{}, successors: map[string]successor{}, rebased: make(chan struct{}, 1), wakeManager: make(chan struct{}, 1)}
 	r.order = newOrder(cfg, r.addr)
 	r.spread = newSpread(cfg, r.uid, r.IsLeader)
-	r.spread.leader, r.spread.take, r.spread.diverged = r.leaderAddr, r.take, func() { r.doubted.Store(true) }
+	r.spread.leader, r.spread.take, r.spread.diverged = r.leaderAddr, r.take, func() { r.mayDiverge.Store(true) }
 	return r
 }
 
@@ -236,7 +236,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	group.Go(func() error { return r.spread.run(inner) })
 	group.Go(func() error { return r.manage(inner) })
 	err := group.Wait()
-	r.order.disk.end()
+	r.order.disk.close()
 	slow := r.order.stop(700 * time.Millisecond)
 	if errors.Is(slow, errSlow) { // what was acknowledged is on disk
 		r.log.Info("the replication did not end in time", "error", slow)
@@ -247,12 +247,12 @@ func (r *Replica) Run(ctx context.Context) error {
 
 // start has Raft start, once the disk takes writes.
 func (r *Replica) start(ctx context.Context) error {
-	defer context.AfterFunc(ctx, r.order.disk.end)()
-	return r.order.disk.keep(func() error {
+	defer context.AfterFunc(ctx, r.order.disk.close)()
+	return r.order.disk.retry(func() error {
 		if err := r.order.finish(); err != nil {
 			return err
 		}
-		if err := r.recall(ctx); err != nil {
+		if err := r.catchUpFirst(ctx); err != nil {
 			return err
 		}
 		return r.order.start()
@@ -302,7 +302,8 @@ func (r *Replica) Describe(self *awa.Self) {
 	m := r.list.Meta()
 	self.UID, self.Cluster, self.History = m.UID, m.Cluster, m.History
 	if self.Cluster != "" {
-		self.State, self.Digest = r.list.Position()
+		at := r.list.Position()
+		self.State, self.Digest = at.State, at.Digest
 	}
 	if m.Fork != (awa.Position{}) {
 		self.Fork = &m.Fork
@@ -327,7 +328,8 @@ func Caller(l List, addr string) awa.Caller {
 	m := l.Meta()
 	c := awa.Caller{UID: m.UID, Cluster: m.Cluster, History: m.History, Addr: addr}
 	if c.Cluster != "" {
-		c.State, c.Digest = l.Position()
+		at := l.Position()
+		c.State, c.Digest = at.State, at.Digest
 	}
 	return c
 }
@@ -339,7 +341,7 @@ func (r *Replica) Answered(addr string, self awa.Self) {
 	if self.Cluster == "" || self.UID == r.uid {
 		return
 	}
-	r.note(self.UID, addr, self.Cluster, self.History, self.Position())
+	r.observe(self.UID, addr, self.Cluster, self.History, self.Position())
 	if self.Cluster != m.Cluster || self.History != m.History {
 		return
 	}
@@ -361,7 +363,7 @@ func (r *Replica) Heard(from awa.Caller) {
 	if listed, ok := r.listed(from.UID); ok && addr == "" {
 		addr = listed
 	}
-	r.note(from.UID, addr, from.Cluster, from.History, awa.Position{State: from.State, Digest: from.Digest})
+	r.observe(from.UID, addr, from.Cluster, from.History, awa.Position{State: from.State, Digest: from.Digest})
 	if from.Cluster != m.Cluster || from.History != m.History {
 		return
 	}
@@ -495,7 +497,7 @@ func (r *Replica) addr(uid string) (string, bool) {
 	if addr, ok := r.listed(uid); ok {
 		return addr, true
 	}
-	h, ok := r.heirsNow()[uid]
+	h, ok := r.currentSuccessors()[uid]
 	return h.addr, ok
 }
 

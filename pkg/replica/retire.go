@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -55,21 +54,7 @@ func (r *Replica) retire(ctx context.Context) error {
 // index, for theirs. ok is true when a majority has a newer one without this
 // agent; v is the oldest of those.
 func (r *Replica) confirmed(ctx context.Context, voters []string, index uint64) (v awa.VoterSet, ok bool) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timing.Push)
-	defer cancel()
-	answers := make([]awa.Self, len(voters))
-	var all sync.WaitGroup
-	for i, uid := range voters {
-		all.Go(func() {
-			if addr, ok := r.addr(uid); ok {
-				self, err := r.cfg.Peers.Ping(ctx, addr, true)
-				if m := r.list.Meta(); err == nil && self.UID == uid && self.Cluster == m.Cluster && self.History == m.History {
-					answers[i] = self
-				}
-			}
-		})
-	}
-	all.Wait()
+	answers := askAll(ctx, r.cfg, r.addr, voters, r.cfg.Timing.Push)
 	without := func(self awa.Self) bool {
 		return self.Voters != nil && self.Voters.Index > index && !slices.Contains(self.Voters.UIDs, r.uid)
 	}
@@ -77,7 +62,7 @@ func (r *Replica) confirmed(ctx context.Context, voters []string, index uint64) 
 	for _, self := range answers {
 		// A voter of the version before tells only who leads: it stands behind
 		// what that one says.
-		if self.UID != "" && self.Voters == nil {
+		if self.Voters == nil {
 			at := slices.IndexFunc(answers, func(other awa.Self) bool { return other.UID == self.Leader })
 			if at >= 0 {
 				self = answers[at]

@@ -194,8 +194,8 @@ const syncTimeout = 10 * time.Second
 func (s *spread) syncPage(ctx context.Context, addr string) (n int, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	since, digest := s.list.Position()
-	got, err := s.peers.Sync(ctx, addr, awa.Position{State: since, Digest: digest}, page)
+	since := s.list.Position()
+	got, err := s.peers.Sync(ctx, addr, since, page)
 	if err != nil {
 		if errors.Is(err, awa.ErrDiverged) {
 			s.diverged()
@@ -210,7 +210,7 @@ func (s *spread) syncPage(ctx context.Context, addr string) (n int, more bool, e
 		return 0, false, nil
 	}
 	n, err = s.take(got.Changes)
-	return n, since+uint64(n) < got.State, err
+	return n, since.State+uint64(n) < got.State, err
 }
 
 // push sends the newest change to every node whenever the list has grown and

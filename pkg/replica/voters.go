@@ -8,14 +8,14 @@ import (
 
 // server is an agent as the choice of voters sees it.
 type server struct {
-	uid    string
-	member bool          // it stands in Raft's configuration
-	voter  bool          // … with a vote
-	online bool          //
-	since  time.Duration // how long it has been online or away
-	listed bool          // it is on the node list
-	ready  bool          // its log is all but level with the leader's
-	heir   bool          // it is about to take the place of a voter on the list
+	uid       string
+	member    bool          // it stands in Raft's configuration
+	voter     bool          // … with a vote
+	online    bool          //
+	since     time.Duration // how long it has been online or away
+	listed    bool          // it is on the node list
+	ready     bool          // its log is all but level with the leader's
+	successor bool          // it is about to take the place of a voter on the list
 }
 
 // step is one change of Raft's configuration.
@@ -74,7 +74,7 @@ func nextStep(self string, all []server, settle, replace time.Duration) step {
 	if live <= voters/2 {
 		return step{} // nothing can be agreed on
 	}
-	if next := inherit(all, voters, live); next.kind != stay {
+	if next := addSuccessor(all, voters, live); next.kind != stay {
 		return next
 	}
 	for _, s := range all {
@@ -101,13 +101,13 @@ func nextStep(self string, all []server, settle, replace time.Duration) step {
 	return grow(all, target-voters, settle)
 }
 
-// inherit gives a vote to a reinstalled server before the list forgets the one
-// that it was: so the list can be edited at any moment while one server after the
-// other is reinstalled. The vote of before goes once it is off the list.
-func inherit(all []server, voters, live int) step {
+// addSuccessor adds a reinstalled server as a voter while its old uid still is one,
+// so that the list can be edited at any moment while one server after the other is
+// reinstalled. The old uid is removed once it is off the list.
+func addSuccessor(all []server, voters, live int) step {
 	for _, s := range all {
 		switch {
-		case !s.heir || s.voter:
+		case !s.successor || s.voter:
 		case !s.member:
 			return step{enlist, s.uid}
 		case !s.ready:

@@ -56,7 +56,7 @@ func parse(t *testing.T, text string) (self string, all []server) {
 			case '?':
 				s.online, s.since = false, 2*replace
 			case 'h':
-				s.heir = true
+				s.successor = true
 			case 'u':
 				s.listed = false
 			default:

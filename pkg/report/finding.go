@@ -64,15 +64,7 @@ func (r Result) find() []finding {
 			all = append(all, finding{state: c.state, head: c.text()})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b finding) int {
-		switch {
-		case a.state == b.state:
-			return 0
-		case worse(a.state, b.state) == a.state:
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(all, func(a, b finding) int { return worstFirst(a.state, b.state) })
 	return all
 }
 

@@ -63,15 +63,7 @@ func (r Result) conditions(selected []awa.NodeStatus, all []awa.Condition) []con
 		}
 		found = append(found, condition{c, state})
 	}
-	slices.SortStableFunc(found, func(a, b condition) int {
-		switch {
-		case a.state == b.state:
-			return 0
-		case worse(a.state, b.state) == a.state:
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(found, func(a, b condition) int { return worstFirst(a.state, b.state) })
 	return found
 }
 

@@ -57,7 +57,7 @@ func ParseState(s string) (State, error) {
 			return state, nil
 		}
 	}
-	return Unknown, fmt.Errorf("%q is no state: use ok, warning, critical or unknown", clip(s, MaxRange))
+	return Unknown, fmt.Errorf("%q is not a state: use ok, warning, critical or unknown", clip(s, MaxRange))
 }
 
 // worse gives the worse of two states: CRITICAL before UNKNOWN before WARNING
@@ -68,6 +68,17 @@ func worse(a, b State) State {
 		return b
 	}
 	return a
+}
+
+// worstFirst compares two states for sorting, the worse one first.
+func worstFirst(a, b State) int {
+	switch {
+	case a == b:
+		return 0
+	case worse(a, b) == a:
+		return -1
+	}
+	return 1
 }
 
 // Limits are the two ranges of one value. The zero Limits never alert.

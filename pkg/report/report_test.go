@@ -185,7 +185,7 @@ func TestParseState(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"", "2", "crit", "unknown "} {
-		want := fmt.Sprintf("%q is no state: use ok, warning, critical or unknown", s)
+		want := fmt.Sprintf("%q is not a state: use ok, warning, critical or unknown", s)
 		if got, err := report.ParseState(s); err == nil || err.Error() != want || got != report.Unknown {
 			t.Errorf("%q is %v, %v", s, got, err)
 		}

@@ -64,13 +64,13 @@ func CreateBackup(path string, of awa.ChangeSet, next func() ([]awa.Change, erro
 // one sentence.
 func (s *Store) SetAside(after uint64, why string, now time.Time) (path string, err error) {
 	m := s.Meta()
-	state, digest := s.Position()
+	to := s.Position()
 	from, _, err := s.DigestAt(after)
 	if err != nil {
 		return "", err
 	}
 	head := backupFile{
-		Format: backupFormat, Cluster: m.Cluster, History: m.History, State: state, Digest: digest.String(),
+		Format: backupFormat, Cluster: m.Cluster, History: m.History, State: to.State, Digest: to.Digest.String(),
 		Why: why, After: &awa.Position{State: after, Digest: from}, Changes: []backupChange{},
 	}
 	name := "set-aside-" + now.UTC().Format("20060102T150405.000Z") + ".json"
@@ -85,7 +85,7 @@ func (s *Store) SetAside(after uint64, why string, now time.Time) (path string, 
 	})
 }
 
-// createFile writes a backup whose changes, those after head.After, next gives.
+// createFile writes a backup. next returns its changes, those after head.After.
 func createFile(path string, head backupFile, next func() ([]awa.Change, error)) (err error) {
 	// An open folder stays the same, whatever becomes of its path meanwhile.
 	folder, err := os.OpenRoot(filepath.Dir(path))

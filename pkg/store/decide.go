@@ -216,8 +216,8 @@ func (s *Store) save(d *awa.Draft, m awa.Meta) error {
 }
 
 // putChanges writes changes, moves high to the highest place of theirs, and
-// gives the digest of the list up to the last one. Those before each must be
-// there.
+// returns the digest of the list up to the last one. The changes before each must
+// be there.
 func putChanges(tx *bolt.Tx, cluster string, changes []awa.Change, high *place) (digest awa.Digest, err error) {
 	b := in(tx, bucketChanges)
 	b.FillPercent = appendFill

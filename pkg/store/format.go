@@ -100,7 +100,8 @@ func withSum(key, value []byte) []byte {
 	return append(b, value...)
 }
 
-// withoutSum gives what withSum was given, or ok = false when it can't be that.
+// withoutSum returns the value that withSum was called with; ok is false when what is
+// stored can't come from it.
 func withoutSum(key, stored []byte) (value []byte, ok bool) {
 	if len(stored) < sumSize {
 		return nil, false

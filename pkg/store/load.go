@@ -109,8 +109,8 @@ type summary struct {
 	keys                    map[string]uint64 // idempotency keys of the last awa.KeyWindow changes
 }
 
-// loadChanges reads all changes; digested tells that each holds its digest, as
-// it does but for formatPlain.
+// loadChanges reads all changes. digested is true when each holds its digest, which
+// it does in every format except formatPlain.
 func loadChanges(tx *bolt.Tx, cluster string, digested bool) (summary, error) {
 	s := summary{keys: map[string]uint64{}, digest: awa.FirstDigest(cluster)}
 	newest := uint64(0)

@@ -43,7 +43,7 @@ func ReadBackup(path string) (awa.ChangeSet, error) {
 	set := awa.ChangeSet{Cluster: file.Cluster, History: file.History, State: file.State, Changes: r.changes}
 	l, err := awa.Replay(set.Changes)
 	if err == nil {
-		set.Digest = digestOf(set)
+		set.Digest = awa.DigestOf(set.Cluster, set.Changes)
 		if file.Digest != "" && file.Digest != set.Digest.String() {
 			err = fmt.Errorf("its digest is %s, and that of its changes %s", file.Digest, set.Digest)
 		}
@@ -55,15 +55,6 @@ func ReadBackup(path string) (awa.ChangeSet, error) {
 		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is a damaged backup (%v): nothing was changed", path, err)}
 	}
 	return set, nil
-}
-
-// digestOf is the digest of a whole list.
-func digestOf(set awa.ChangeSet) awa.Digest {
-	d := awa.FirstDigest(set.Cluster)
-	for _, c := range set.Changes {
-		d = d.Next(c)
-	}
-	return d
 }
 
 // backupReader reads a backup without holding more of its text than one value.

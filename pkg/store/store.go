@@ -87,11 +87,11 @@ func (s *Store) State() uint64 {
 	return s.list.State()
 }
 
-// Position is the state with the digest of the list there, both of one moment.
-func (s *Store) Position() (state uint64, d awa.Digest) {
+// Position is where the list is.
+func (s *Store) Position() awa.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.list.State(), s.digest
+	return awa.Position{State: s.list.State(), Digest: s.digest}
 }
 
 // Nodes gives the node list by id. All callers share the slice, which is made

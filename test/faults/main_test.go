@@ -22,6 +22,10 @@ import (
 const (
 	envBin  = "AWA_TEST_BIN"  // the folder of the programs under test
 	envSoak = "AWA_TEST_SOAK" // how long the soak lasts, 2m when it is empty
+	// envChaos is how long the chaos lasts, 4m when it is empty; envSeed is the seed
+	// of its events, a new one when it is empty.
+	envChaos = "AWA_TEST_CHAOS"
+	envSeed  = "AWA_TEST_SEED"
 )
 
 func TestMain(m *testing.M) {
@@ -65,15 +69,16 @@ func build(out, pkg string) error {
 // program gives the path of a program under test.
 func program(name string) string { return filepath.Join(os.Getenv(envBin), name) }
 
-// soakTime is how long the soak lasts.
-func soakTime(t *testing.T) time.Duration {
-	text := os.Getenv(envSoak)
+// lasting is the time that an environment variable holds, or usual without it.
+func lasting(t *testing.T, variable string, usual time.Duration) time.Duration {
+	t.Helper()
+	text := os.Getenv(variable)
 	if text == "" {
-		return 2 * time.Minute
+		return usual
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		t.Fatalf("%s: %v", envSoak, err)
+		t.Fatalf("%s: %v", variable, err)
 	}
 	return d
 }

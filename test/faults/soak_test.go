@@ -33,7 +33,7 @@ func TestSoak(t *testing.T) {
 		from = append(from, a.log.len())
 	}
 
-	lasts := soakTime(t)
+	lasts := lasting(t, envSoak, 2*time.Minute)
 	checks, alarms, wrong, slowest := 0, 0, map[string]int{}, time.Duration(0)
 	tick := time.NewTicker(pace)
 	defer tick.Stop()

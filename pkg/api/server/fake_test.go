@@ -81,7 +81,7 @@ func (f *fakeAgent) Self() awa.Self {
 	defer f.mu.Unlock()
 	self := f.self
 	self.State = f.list.State()
-	self.Digest = digestOf(f.changes)
+	self.Digest = awa.DigestOf(testCluster, f.changes)
 	if f.onSelf != nil {
 		f.onSelf()
 	}
@@ -114,19 +114,11 @@ func (f *fakeAgent) Changes(since uint64, limit int) ([]awa.Change, error) {
 	return slices.Clone(all), f.err
 }
 
-func digestOf(changes []awa.Change) awa.Digest {
-	d := awa.FirstDigest(testCluster)
-	for _, c := range changes {
-		d = d.Next(c)
-	}
-	return d
-}
-
 func (f *fakeAgent) DigestAt(state uint64) (awa.Digest, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	held := state <= uint64(len(f.changes))
-	return digestOf(f.changes[:min(state, uint64(len(f.changes)))]), held, f.err
+	return awa.DigestOf(testCluster, f.changes[:min(state, uint64(len(f.changes)))]), held, f.err
 }
 
 func (f *fakeAgent) Nodes() (awa.NodeSet, error) {

@@ -7,13 +7,14 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// Raft begins anew where a list is whole and its log is not: after recover, and
-// on an only voter whose log or snapshot was lost, or older than what others hold.
+// Raft's log is created again from the list where the list is whole and the log is
+// not: after recover, and on an only voter whose log or snapshot was lost, or is
+// older than what others hold.
 
-// beginningKey, among the stable values, holds the snapshotHead that Raft is to
-// begin with, and "{}" otherwise. So a crash in between is made good at the next
-// start.
-const beginningKey = "awa.beginning"
+// rebootstrapKey, among the stable values, holds the snapshotHead of the log that
+// is to be created, and "{}" otherwise. So a crash in between is made good at the
+// next start.
+const rebootstrapKey = "awa.rebootstrap"
 
 // Recover makes this agent the only voter of a new history that keeps its list
 // and notes where it forked. The agent must not run. epoch must be above that of
@@ -24,12 +25,12 @@ func Recover(list List, dir string, epoch uint64) (awa.History, error) {
 		return awa.History{}, notJoined()
 	}
 	h := awa.NewHistory(awa.History{Epoch: max(epoch, m.Epoch+1) - 1})
-	return h, beginAnew(list, dir, h)
+	return h, rebootstrap(list, dir, h)
 }
 
-// beginAnew has Raft begin with all of the list and this agent as the only
-// voter, in a history that may be another one.
-func beginAnew(list List, dir string, h awa.History) error {
+// rebootstrap creates Raft's log again, with all of the list and this agent as the
+// only voter. The history may be another one than before.
+func rebootstrap(list List, dir string, h awa.History) error {
 	index, term := nextPlace(list)
 	for at := uint64(0); at < list.State(); {
 		changes, err := list.Changes(at, page)
@@ -43,29 +44,29 @@ func beginAnew(list List, dir string, h awa.History) error {
 		}
 	}
 	m := list.Meta()
-	state, digest := list.Position()
+	at := list.Position()
 	b, err := json.Marshal(snapshotHead{
-		Version: snapshotPosition, Cluster: m.Cluster, History: h, State: state, Digest: digest,
+		Version: snapshotPosition, Cluster: m.Cluster, History: h, State: at.State, Digest: at.Digest,
 		Index: max(index, m.Index+1), Term: max(term, m.Term+1),
 	})
 	if err == nil {
-		err = list.SetStable(beginningKey, b)
+		err = list.SetStable(rebootstrapKey, b)
 	}
 	if err != nil {
 		return err
 	}
-	return finishBeginning(list, dir)
+	return finishRebootstrap(list, dir)
 }
 
-// finishBeginning does what beginAnew has decided.
-func finishBeginning(list List, dir string) error {
-	b, ok, err := list.Stable(beginningKey)
+// finishRebootstrap does what rebootstrap has decided, if there is something.
+func finishRebootstrap(list List, dir string) error {
+	b, ok, err := list.Stable(rebootstrapKey)
 	if err != nil || !ok {
 		return err
 	}
 	var head snapshotHead
 	if err := json.Unmarshal(b, &head); err != nil {
-		return fmt.Errorf("read %s: %w", beginningKey, err)
+		return fmt.Errorf("read %s: %w", rebootstrapKey, err)
 	}
 	if head.Version == 0 {
 		return nil
@@ -79,15 +80,15 @@ func finishBeginning(list List, dir string) error {
 	if err := forget(list, dir); err != nil {
 		return err
 	}
-	if err := beginLog(list, dir, head); err != nil {
+	if err := bootstrapLog(list, dir, head); err != nil {
 		return err
 	}
-	return list.SetStable(beginningKey, []byte("{}"))
+	return list.SetStable(rebootstrapKey, []byte("{}"))
 }
 
-// repair looks whether Raft can start from what is on the disk. Where it can't,
-// an only voter begins anew with its list, which is whole, and any other agent
-// drops what is left: the leader brings it all again.
+// repair checks that Raft can start from what is on the disk. Where it can't, an
+// only voter creates the log again from its list, which is whole, and any other
+// agent drops what is left: the leader sends it all again.
 func (o *order) repair() error {
 	files, err := openSnapshots(o.cfg.Dir, o.log)
 	if err != nil {
@@ -97,17 +98,20 @@ func (o *order) repair() error {
 	if err := snaps.tidyFolder(o.cfg.Dir); err != nil {
 		return err
 	}
-	why, err := o.unusable(snaps)
+	why, err := o.whyUnusable(snaps)
 	if err != nil || why == "" {
 		return err
 	}
 	list := o.cfg.List
 	m := list.Meta()
 	if len(m.Voters.UIDs) == 1 && m.Voters.UIDs[0] == o.uid {
-		o.log.Error("what Raft needs is damaged or missing; this agent is the only voter and its list is whole, so Raft begins anew with it", "folder", o.cfg.Dir, "why", why, "state", list.State())
-		return beginAnew(list, o.cfg.Dir, m.History)
+		o.log.Error("Raft's log or snapshot is damaged or missing: this agent is the only voter, and creates it again from the list, which is whole",
+			"folder", o.cfg.Dir, "why", why, "state", list.State())
+		return rebootstrap(list, o.cfg.Dir, m.History)
 	}
-	o.log.Error("what Raft needs is damaged or missing; this agent drops it and gets it again from the leader. Should there be none, because most voters have lost it, run awa-agent recover on one agent", "folder", o.cfg.Dir, "why", why)
+	o.log.Error("Raft's log or snapshot is damaged or missing: this agent drops it, and gets it again from the leader; "+
+		"if most voters have lost theirs, there is no leader, and awa-agent recover on one agent is needed",
+		"folder", o.cfg.Dir, "why", why)
 	if err := o.setFloor(); err != nil {
 		return err
 	}
@@ -117,8 +121,9 @@ func (o *order) repair() error {
 	return o.dropNow()
 }
 
-// unusable says why Raft can't start from what is on the disk; "" when it can.
-func (o *order) unusable(snaps *snapshotFiles) (why string, err error) {
+// whyUnusable returns why Raft can't start from what is on the disk, or "" when it
+// can.
+func (o *order) whyUnusable(snaps *snapshotFiles) (why string, err error) {
 	newest, broken, err := snaps.newest(o.cfg.Dir)
 	if err != nil {
 		return "", err

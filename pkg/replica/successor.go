@@ -1,0 +1,121 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"are-we-alive/pkg/awa"
+)
+
+// A reinstalled server has its name and a new uid, with which it takes over its
+// entry. Where its vote is needed, the leader makes the new uid a voter first, and
+// only then decides the edit: so whoever sees the server on the list may reinstall
+// the next one.
+
+// successor is an agent that is about to take over an entry.
+type successor struct {
+	addr  string
+	of    string // uid of the entry before
+	until time.Time
+}
+
+const (
+	// succeedWithin is how long the edit waits for the vote. It must be below
+	// Timing.Patience.
+	succeedWithin = 5 * time.Second
+	// successorFor is how long a successor counts as on the list, where it is about
+	// to be.
+	successorFor = 15 * time.Second
+	// maxSuccessors bounds how many there are at a time.
+	maxSuccessors = 5
+)
+
+// awaitSuccessor waits until the agent that takes over an entry by an edit has its
+// vote, if one is needed, or for succeedWithin.
+func (r *Replica) awaitSuccessor(ctx context.Context, e awa.Edit) {
+	uid, s, ok := r.successorOf(e)
+	if !ok || !r.admit(uid, s) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, succeedWithin)
+	defer cancel()
+	for pause := 5 * time.Millisecond; r.IsLeader() && r.needs(uid, s); pause = min(2*pause, 100*time.Millisecond) {
+		select {
+		case r.wakeManager <- struct{}{}: // the manager need not wait for its next tick
+		default:
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// admit makes an agent a successor, unless there are many.
+func (r *Replica) admit(uid string, s successor) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for other, old := range r.successors {
+		if time.Now().After(old.until) {
+			delete(r.successors, other)
+		}
+	}
+	if _, known := r.successors[uid]; !known && len(r.successors) >= maxSuccessors {
+		return false
+	}
+	r.successors[uid] = s
+	return true
+}
+
+// needs reports whether a successor still has to get a vote: it takes the place of
+// a voter, or there are too few.
+func (r *Replica) needs(uid string, s successor) bool {
+	voters := r.list.Meta().Voters.UIDs
+	online := 2 // this agent and the successor
+	for other, look := range r.cfg.Seen() {
+		if look.Online && other != r.uid && other != uid && other != s.of {
+			online++
+		}
+	}
+	if slices.Contains(voters, uid) {
+		return len(voters) < targetVoters(online)
+	}
+	return slices.Contains(voters, s.of) || len(voters) < targetVoters(online)
+}
+
+// successorOf returns the agent that takes over an entry by an edit; ok is false
+// when none does.
+func (r *Replica) successorOf(e awa.Edit) (uid string, s successor, ok bool) {
+	var to struct {
+		ID   uint64   `json:"id"`
+		UID  string   `json:"uid"`
+		Host string   `json:"host"`
+		Port awa.Port `json:"port"`
+	}
+	if e.Action != awa.Update || json.Unmarshal(e.Data, &to) != nil || to.UID == "" {
+		return "", successor{}, false
+	}
+	nodes := r.list.Nodes()
+	i := slices.IndexFunc(nodes, func(n awa.Node) bool { return n.ID == to.ID })
+	if i < 0 || nodes[i].UID == "" || nodes[i].UID == to.UID {
+		return "", successor{}, false
+	}
+	return to.UID, successor{awa.Addr(to.Host, to.Port), nodes[i].UID, time.Now().Add(successorFor)}, true
+}
+
+// currentSuccessors returns the successors whose time is not over, by uid.
+func (r *Replica) currentSuccessors() map[string]successor {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := map[string]successor{}
+	for uid, s := range r.successors {
+		if time.Now().Before(s.until) {
+			all[uid] = s
+		}
+	}
+	return all
+}
