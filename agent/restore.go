@@ -44,6 +44,8 @@ func (c *restoreCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(std.out, "%s now holds the list at state %d as history %s, with this agent as its only voter. Start this agent; the others follow it when they are started, with their old data or with empty folders and --join.\n", c.DataDir, set.State, h)
+	_, err = fmt.Fprintf(std.out, "%s now holds the list at state %d as history %s, with this agent as its only voter. "+
+		"Start this agent; the others follow it when they are started, with their old data or with empty folders and "+
+		"--join.\n", c.DataDir, set.State, h)
 	return err
 }

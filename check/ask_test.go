@@ -55,7 +55,8 @@ func TestCheck_severalAgents(t *testing.T) {
 		"the first is alone on its list, the next is not": {
 			agents{a1: after(20*time.Millisecond, founder), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +20ms"}, 40 * time.Millisecond, 2,
-			"AWA CRITICAL - 1 of 3 nodes offline: n3 (connect: connection refused) - as n2 sees it, since 10.0.0.1:25483 is alone on its list or has another one |",
+			"AWA CRITICAL - 1 of 3 nodes offline: n3 (connect: connection refused) - as n2 sees it, since 10.0.0.1:25483 is " +
+				"alone on its list or has another one |",
 		},
 		"the first has another list": {
 			agents{a1: after(0, stray), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
@@ -63,7 +64,8 @@ func TestCheck_severalAgents(t *testing.T) {
 		},
 		"the first has another list, and nobody else answers": {
 			agents{a1: after(0, stray)}, "-H 10.0.0.1 -H 10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2, "AWA CRITICAL - 3 of 3 nodes online, but OTHER_HISTORY: n1 is about to follow |",
+			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2, "AWA CRITICAL - 3 of 3 nodes online, but OTHER_HISTORY: n1 is about to " +
+				"follow |",
 		},
 		"the only one is alone on its list": {
 			agents{a1: after(0, founder)}, "-H 10.0.0.1", []string{a1 + " +0s"}, 0, 0, "AWA OK - 1 of 1 node online |",

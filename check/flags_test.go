@@ -107,7 +107,8 @@ func TestCheck_states(t *testing.T) {
 
 func TestParse_health(t *testing.T) {
 	cfg, _, err := parse([]string{"--health", "LAST_MAJORITY=warning", "--health", "no_majority=critical"})
-	if err != nil || cfg.rules.Health[awa.LastMajority] != report.Warning || cfg.rules.NoMajority != report.Critical || cfg.rules.Health[awa.DiskFull] != report.Critical {
+	if err != nil || cfg.rules.Health[awa.LastMajority] != report.Warning || cfg.rules.NoMajority != report.Critical ||
+		cfg.rules.Health[awa.DiskFull] != report.Critical {
 		t.Errorf("%v, %+v", err, cfg.rules)
 	}
 	cfg, _, err = parse([]string{"--no-majority-state", "ok"})

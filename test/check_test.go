@@ -53,7 +53,8 @@ func TestCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &shown); err != nil || shown.State != 2 || len(shown.Nodes) != 3 || shown.Nodes[2].Verdict != "offline" {
 		t.Errorf("%v: %s", err, out)
 	}
-	if out := check(0, `(?s).*`, "-o", "influx", "-H", a1.addr()); !strings.Contains(out, "\nawa_node,") || strings.Count(out, "\n") != 4+strings.Count(out, "\nawa_health,") {
+	if out := check(0, `(?s).*`, "-o", "influx", "-H", a1.addr()); !strings.Contains(out, "\nawa_node,") ||
+		strings.Count(out, "\n") != 4+strings.Count(out, "\nawa_health,") {
 		t.Errorf("influx:\n%s", out)
 	}
 

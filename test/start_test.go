@@ -25,7 +25,8 @@ func TestStart_refused(t *testing.T) {
 		help     = " (awa-agent --help tells what there is)"
 		noObject = ` is no JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` + help
 		noPort   = " is no port: use a number from 1 to 65535"
-		damaged  = ": move the data folder away and start the agent again, which then joins the cluster with an empty one; if no other agent holds the list, restore a backup"
+		damaged  = ": move the data folder away and start the agent again, which then joins the cluster with an empty " +
+			"one; if no other agent holds the list, restore a backup"
 	)
 	usual := func(more ...string) []string {
 		return append([]string{"run", "--my-name", "n1", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", "DIR/data"}, more...)
@@ -183,7 +184,8 @@ func TestStart_inUse(t *testing.T) {
 		b := newAgent(t, "n2", "--first")
 		b.start()
 		b.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "registered" }, b.ended)
-		if r := run(t, "awa-agent", "node", "add", "more", "127.0.0.1", "1", "--agent", b.addr()); r.code != 0 { // else it would join
+		if r := run(t, "awa-agent", "node", "add", "more", "127.0.0.1", "1", "--agent",
+			b.addr()); r.code != 0 { // else it would join
 			t.Fatal(r.errors)
 		}
 		b.kill()

@@ -37,7 +37,7 @@ complete -c awa-agent -n "__awa_agent_at '' 0" -a node -d 'Read and edit the nod
 complete -c awa-agent -n "__awa_agent_at '' 0" -a changes -d 'Show who changed the node list, and when'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a backup -d 'Save the node list of a running agent to a file'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a restore -d 'Begin anew with the node list of a backup, on a stopped agent'
-complete -c awa-agent -n "__awa_agent_at '' 0" -a recover -d 'Begin anew with the node list of a stopped agent, when most voters are lost for good'
+complete -c awa-agent -n "__awa_agent_at '' 0" -a recover -d 'Make a stopped agent the only voter of a new history, when most voters are lost for good'
 complete -c awa-agent -n "__awa_agent_at ''" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at ''" -l version -s V -d 'Show the version'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l help -s h -d 'Show context-sensitive help'

@@ -11,7 +11,7 @@ _awa-agent() {
         'changes:Show who changed the node list, and when'
         'backup:Save the node list of a running agent to a file'
         'restore:Begin anew with the node list of a backup, on a stopped agent'
-        'recover:Begin anew with the node list of a stopped agent, when most voters are lost for good'
+        'recover:Make a stopped agent the only voter of a new history, when most voters are lost for good'
     )
     _arguments -s -S -C \
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \

@@ -218,10 +218,12 @@ func (c *Client) Fetch(ctx context.Context, addr string, since awa.Position, lim
 	return c.sync(ctx, addr, since, limit, true)
 }
 
-func (c *Client) sync(ctx context.Context, addr string, since awa.Position, limit int, newcomer bool) (awa.ChangeSet, error) {
+func (c *Client) sync(ctx context.Context, addr string, since awa.Position, limit int,
+	newcomer bool) (awa.ChangeSet, error) {
 	limit = page(limit)
 	var a awa.ChangeSet
-	req := request{path: wire.PathSync, query: fmt.Sprintf("state=%d&limit=%d", since.State, limit), items: limit, newcomer: newcomer}
+	req := request{path: wire.PathSync, query: fmt.Sprintf("state=%d&limit=%d", since.State, limit), items: limit,
+		newcomer: newcomer}
 	if since.Digest != (awa.Digest{}) {
 		req.query += "&digest=" + since.Digest.String()
 	}

@@ -8,7 +8,8 @@ import (
 // The values were made by another program, out of the description of Next.
 func TestDigest(t *testing.T) {
 	d := FirstDigest("c1")
-	for i, want := range []string{"b17675556f82af0d721eb9687acb6c9b", "b8b3cf3a98cdd4d1aa4dda387fde9f97", "22ef384b922566531c8eb7d955be733b"} {
+	for i, want := range []string{"b17675556f82af0d721eb9687acb6c9b", "b8b3cf3a98cdd4d1aa4dda387fde9f97",
+		"22ef384b922566531c8eb7d955be733b"} {
 		if d.String() != want {
 			t.Errorf("the digest of state %d is %s, want %s", i, d, want)
 		}
@@ -24,8 +25,10 @@ func TestDigest(t *testing.T) {
 func TestDigest_Next(t *testing.T) {
 	seen := map[Digest]Change{}
 	for _, c := range []Change{
-		{ID: 1, Action: Create, Data: "ab", Key: "c"}, {ID: 2, Action: Create, Data: "ab", Key: "c"}, {ID: 1, Action: Update, Data: "ab", Key: "c"},
-		{ID: 1, Action: Create, Data: "a", Key: "bc"}, {ID: 1, Action: Create, Data: "abc"}, {ID: 1, Action: Create, Key: "abc"}, {ID: 1, Action: "CREATEa", Data: "b", Key: "c"},
+		{ID: 1, Action: Create, Data: "ab", Key: "c"}, {ID: 2, Action: Create, Data: "ab", Key: "c"}, {ID: 1,
+			Action: Update, Data: "ab", Key: "c"},
+		{ID: 1, Action: Create, Data: "a", Key: "bc"}, {ID: 1, Action: Create, Data: "abc"}, {ID: 1, Action: Create,
+			Key: "abc"}, {ID: 1, Action: "CREATEa", Data: "b", Key: "c"},
 	} {
 		d := FirstDigest("c1").Next(c)
 		if other, ok := seen[d]; ok {
@@ -33,7 +36,8 @@ func TestDigest_Next(t *testing.T) {
 		}
 		seen[d] = c
 	}
-	if place := (Change{ID: 1, Action: Create, Data: "ab", Key: "c", Index: 9, Term: 9, Asked: "x"}); seen[FirstDigest("c1").Next(place)].ID != 1 {
+	if place := (Change{ID: 1, Action: Create, Data: "ab", Key: "c", Index: 9, Term: 9,
+		Asked: "x"}); seen[FirstDigest("c1").Next(place)].ID != 1 {
 		t.Error("the place in the voters' log counts")
 	}
 	if FirstDigest("c1") == FirstDigest("c2") {

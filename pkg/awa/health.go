@@ -51,12 +51,15 @@ type healthCode struct {
 
 // healthCodes are all codes, in the order in which they are told.
 var healthCodes = []healthCode{
-	{OtherCluster, SeverityCritical, "%s belongs to another cluster: empty the data folder of the agent that is wrong, and have it join"},
-	{OtherHistory, SeverityCritical, "%s follows another history of this cluster: empty the data folder of the agent that is wrong, and have it join"},
+	{OtherCluster, SeverityCritical, "%s belongs to another cluster: empty the data folder of the agent that is wrong, " +
+		"and have it join"},
+	{OtherHistory, SeverityCritical, "%s follows another history of this cluster: empty the data folder of the agent " +
+		"that is wrong, and have it join"},
 	{Diverged, SeverityCritical, "the list of %s contradicts that of the cluster: its log says what becomes of it"},
 	{DataDamaged, SeverityCritical, "a file of %s is damaged: empty its data folder, and have it join"},
 	{DiskFull, SeverityCritical, "the disk of %s is full, so it can't follow the list: make room, it goes on by itself"},
-	{DiskReadOnly, SeverityCritical, "the disk of %s takes no writes, so it can't follow the list: look at its disk, and restart it"},
+	{DiskReadOnly, SeverityCritical, "the disk of %s takes no writes, so it can't follow the list: look at its disk, " +
+		"and restart it"},
 	{NoMajority, SeverityWarning, "%s reaches no majority of the voters: the list can't be edited"},
 	{NoLeader, SeverityWarning, "%s knows no leader: the list can't be edited"},
 	{LastMajority, SeverityOK, "%s says that one more lost voter stops edits"},

@@ -41,7 +41,10 @@ func (a *agent) conditions(look watch.Look) []awa.Condition {
 		add(c)
 	}
 	order := awa.HealthCodes()
-	slices.SortStableFunc(all, func(x, y awa.Condition) int { return slices.Index(order, x.Code) - slices.Index(order, y.Code) })
+	slices.SortStableFunc(all, func(x, y awa.Condition) int {
+		return slices.Index(order, x.Code) - slices.Index(order,
+			y.Code)
+	})
 	return all
 }
 
@@ -73,13 +76,17 @@ func (a *agent) votersCondition(look watch.Look) awa.Condition {
 	names := strings.Join(missing, ", ")
 	switch {
 	case live < need:
-		return awa.Condition{Code: awa.NoMajority, Text: fmt.Sprintf("the list can't be edited: %d of %d voters are needed, and these are not alive: %s; bring one back, or if they are lost for good run awa-agent recover on one agent", need, len(voters), names)}
+		return awa.Condition{Code: awa.NoMajority, Text: fmt.Sprintf("the list can't be edited: %d of %d voters are "+
+			"needed, and these are not alive: %s; bring one back, or if they are lost for good run awa-agent recover on one "+
+			"agent", need, len(voters), names)}
 	case a.replica.Leader() == "":
-		return awa.Condition{Code: awa.NoLeader, Text: "the list can't be edited: the voters have no leader, which lasts a few seconds as a rule"}
+		return awa.Condition{Code: awa.NoLeader, Text: "the list can't be edited: the voters have no leader, which lasts " +
+			"a few seconds as a rule"}
 	case live > need || agents < 3:
 		return awa.Condition{}
 	case len(missing) > 0:
-		return awa.Condition{Code: awa.LastMajority, Text: fmt.Sprintf("one more lost voter stops edits: %d of %d voters are alive and needed, and these are not: %s", live, len(voters), names) + lastAdvice}
+		return awa.Condition{Code: awa.LastMajority, Text: fmt.Sprintf("one more lost voter stops edits: %d of %d voters "+
+			"are alive and needed, and these are not: %s", live, len(voters), names) + lastAdvice}
 	}
 	why := "there is only one"
 	if len(voters) > 1 {

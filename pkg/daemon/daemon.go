@@ -409,7 +409,8 @@ func (d *Daemon) haveList(ctx context.Context) error {
 		if joined || err != nil {
 			return err
 		}
-		d.log.Info("none of the agents to join answers as one of a cluster, so this agent begins a new one", "tried", strings.Join(d.cfg.Join, ", "))
+		d.log.Info("none of the agents to join answers as one of a cluster, so this agent begins a new one", "tried",
+			strings.Join(d.cfg.Join, ", "))
 		fallthrough
 	case d.cfg.First:
 		if err := replica.Bootstrap(d.store, cfg.Dir); err != nil {

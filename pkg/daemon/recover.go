@@ -33,15 +33,18 @@ const recoverWithin = 2 * time.Second
 // voters for good. It asks the agents on the list first, and refuses, unless
 // forced, while a majority of the voters answers, while another agent holds a
 // longer list, or where one has begun a later history already. ask is a ping.
-func Recover(ctx context.Context, dataDir string, ask func(ctx context.Context, addr string) (awa.Self, error), force bool) (done Recovered, err error) {
+func Recover(ctx context.Context, dataDir string, ask func(ctx context.Context, addr string) (awa.Self, error),
+	force bool) (done Recovered, err error) {
 	path := filepath.Join(dataDir, "awa.db")
-	empty := fmt.Errorf("%s holds no node list, so there is nothing to recover: run it on a server that has one, or restore a backup; nothing was changed", dataDir)
+	empty := fmt.Errorf("%s holds no node list, so there is nothing to recover: run it on a server that has one, or "+
+		"restore a backup; nothing was changed", dataDir)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return done, empty
 	}
 	st, err := store.Open(path)
 	if errors.Is(err, awa.ErrInUse) {
-		return done, fmt.Errorf("the agent of %s runs: stop it first (systemctl stop are-we-alive), then try again; nothing was changed", dataDir)
+		return done, fmt.Errorf("the agent of %s runs: stop it first (systemctl stop are-we-alive), then try again; "+
+			"nothing was changed", dataDir)
 	}
 	if err != nil {
 		return done, err
@@ -70,7 +73,8 @@ func Recover(ctx context.Context, dataDir string, ask func(ctx context.Context, 
 
 // HighestEpoch is the highest epoch of a history of a backup's cluster that its
 // agents tell of, or that of the backup: a restore must begin a higher one.
-func HighestEpoch(ctx context.Context, set awa.ChangeSet, ask func(ctx context.Context, addr string) (awa.Self, error)) (uint64, error) {
+func HighestEpoch(ctx context.Context, set awa.ChangeSet, ask func(ctx context.Context, addr string) (awa.Self,
+	error)) (uint64, error) {
 	list, err := awa.Replay(set.Changes)
 	if err != nil {
 		return 0, err
@@ -86,7 +90,8 @@ func HighestEpoch(ctx context.Context, set awa.ChangeSet, ask func(ctx context.C
 // survey pings the agents of a list at once, except the one whose list it is,
 // and returns what those say that are of its cluster, and the names of those that
 // don't answer.
-func survey(ctx context.Context, m awa.Meta, nodes []awa.Node, ask func(ctx context.Context, addr string) (awa.Self, error)) (answers []awa.Self, silent []string) {
+func survey(ctx context.Context, m awa.Meta, nodes []awa.Node,
+	ask func(ctx context.Context, addr string) (awa.Self, error)) (answers []awa.Self, silent []string) {
 	ctx, cancel := context.WithTimeout(ctx, recoverWithin)
 	defer cancel()
 	var all sync.WaitGroup
@@ -120,7 +125,8 @@ func mayRecover(st *store.Store, answers []awa.Self) error {
 	voters := m.Voters
 	for _, self := range answers {
 		if self.History.Epoch > m.History.Epoch {
-			return fmt.Errorf("agent %s follows the later history %s already: start this agent, which then follows it too; nothing was changed (--force begins another one still)", self.Name, self.History)
+			return fmt.Errorf("agent %s follows the later history %s already: start this agent, which then follows it too; "+
+				"nothing was changed (--force begins another one still)", self.Name, self.History)
 		}
 		if v := self.Voters; v != nil && self.History == m.History && v.Index > voters.Index {
 			voters = *v
@@ -137,13 +143,19 @@ func mayRecover(st *store.Store, answers []awa.Self) error {
 	need := len(voters.UIDs)/2 + 1
 	switch {
 	case len(voters.UIDs) > 0 && alive >= need:
-		return fmt.Errorf("%d of %d voters answer (%s), which is a majority: start this agent, it follows them; nothing was changed (if they elect no leader for minutes, --force begins a new history still)", alive, len(voters.UIDs), strings.Join(names, ", "))
+		return fmt.Errorf("%d of %d voters answer (%s), which is a majority: start this agent, it follows them; nothing "+
+			"was changed (if they elect no leader for minutes, --force begins a new history "+
+			"still)", alive, len(voters.UIDs), strings.Join(names, ", "))
 	case len(voters.UIDs) > 1 && here && alive+1 >= need:
-		return fmt.Errorf("with this agent %d of %d voters are there (%s answer), which is a majority: start this agent; nothing was changed (if they elect no leader for minutes, --force begins a new history still)", alive+1, len(voters.UIDs), strings.Join(names, ", "))
+		return fmt.Errorf("with this agent %d of %d voters are there (%s answer), which is a majority: start this agent; "+
+			"nothing was changed (if they elect no leader for minutes, --force begins a new history "+
+			"still)", alive+1, len(voters.UIDs), strings.Join(names, ", "))
 	}
 	for _, self := range answers {
 		if self.History == m.History && self.State > state {
-			return fmt.Errorf("agent %s holds change %d, and this one only change %d: run awa-agent recover there instead; nothing was changed (--force begins with this list still, and the changes after it go to a file there)", self.Name, self.State, state)
+			return fmt.Errorf("agent %s holds change %d, and this one only change %d: run awa-agent recover there instead; "+
+				"nothing was changed (--force begins with this list still, and the changes after it go to a file "+
+				"there)", self.Name, self.State, state)
 		}
 	}
 	return nil

@@ -64,11 +64,13 @@ func TestRecover(t *testing.T) {
 	}
 
 	// While a majority answers, or this agent would make it one.
-	if _, err := recoverAt(t, c, 2, false); err == nil || !strings.Contains(err.Error(), "2 of 3 voters answer (n0, n1)") || !strings.Contains(err.Error(), "nothing was changed") {
+	if _, err := recoverAt(t, c, 2, false); err == nil || !strings.Contains(err.Error(),
+		"2 of 3 voters answer (n0, n1)") || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Errorf("with a majority it ends with %v", err)
 	}
 	c.Kill(1)
-	if _, err := recoverAt(t, c, 2, false); err == nil || !strings.Contains(err.Error(), "with this agent 2 of 3 voters are there (n0 answer)") {
+	if _, err := recoverAt(t, c, 2, false); err == nil || !strings.Contains(err.Error(),
+		"with this agent 2 of 3 voters are there (n0 answer)") {
 		t.Errorf("with a majority that it makes it ends with %v", err)
 	}
 	c.Kill(0)
@@ -122,7 +124,8 @@ func TestRecover_LongerListElsewhere(t *testing.T) {
 		return nil
 	})
 	c.Kill(0, 1, 2)
-	if _, err := recoverAt(t, c, 4, false); err == nil || !strings.Contains(err.Error(), "agent n3 holds change") || !strings.Contains(err.Error(), "run awa-agent recover there") {
+	if _, err := recoverAt(t, c, 4, false); err == nil || !strings.Contains(err.Error(), "agent n3 holds change") ||
+		!strings.Contains(err.Error(), "run awa-agent recover there") {
 		t.Errorf("it ends with %v", err)
 	}
 	c.Forget()
@@ -196,10 +199,12 @@ func TestRecover_BothSides(t *testing.T) {
 func TestRecover_Refused(t *testing.T) {
 	c := awatest.New(t, 1)
 	nobody := func(context.Context, string) (awa.Self, error) { return awa.Self{}, errors.New("nobody") }
-	if _, err := daemon.Recover(t.Context(), c.Dir(0), nobody, true); err == nil || !strings.Contains(err.Error(), "runs: stop it first") {
+	if _, err := daemon.Recover(t.Context(), c.Dir(0), nobody, true); err == nil ||
+		!strings.Contains(err.Error(), "runs: stop it first") {
 		t.Errorf("beside a running agent it ends with %v", err)
 	}
-	if _, err := daemon.Recover(t.Context(), t.TempDir(), nobody, true); err == nil || !strings.Contains(err.Error(), "holds no node list") {
+	if _, err := daemon.Recover(t.Context(), t.TempDir(), nobody, true); err == nil ||
+		!strings.Contains(err.Error(), "holds no node list") {
 		t.Errorf("without a list it ends with %v", err)
 	}
 }

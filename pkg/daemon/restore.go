@@ -29,7 +29,8 @@ func Restore(dataDir string, set awa.ChangeSet) (h awa.History, err error) {
 		return h, err
 	}
 	if m := st.Meta(); m.Cluster != "" {
-		err := fmt.Errorf("%s holds a list already (cluster %s, state %d): move the folder away first, nothing was changed", dataDir, m.Cluster, st.State())
+		err := fmt.Errorf("%s holds a list already (cluster %s, state %d): move the folder away first, nothing was "+
+			"changed", dataDir, m.Cluster, st.State())
 		return h, errors.Join(err, st.Close())
 	}
 	set.History, set.Fork = awa.NewHistory(set.History), awa.Position{State: set.State, Digest: set.Digest}
@@ -38,7 +39,8 @@ func Restore(dataDir string, set awa.ChangeSet) (h awa.History, err error) {
 	if err != nil {
 		// The folder held no list, so nothing is lost with what the attempt has
 		// left; half of it could mislead an agent that joins from here.
-		err = errors.Join(fmt.Errorf("restore into %s: %w", dataDir, err), os.RemoveAll(raft), os.Remove(filepath.Join(dataDir, "awa.db")))
+		err = errors.Join(fmt.Errorf("restore into %s: %w", dataDir, err), os.RemoveAll(raft),
+			os.Remove(filepath.Join(dataDir, "awa.db")))
 	}
 	return set.History, err
 }

@@ -89,7 +89,8 @@ func TestRestore(t *testing.T) {
 			t.Fatalf("agent %d has set aside %v", i, files)
 		}
 		for _, file := range files {
-			if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), "lost") || strings.Contains(string(b), "kept") {
+			if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), "lost") ||
+				strings.Contains(string(b), "kept") {
 				t.Errorf("%s (%v):\n%s", file, err, b)
 			}
 			if _, err := store.ReadBackup(file); !errors.Is(err, awa.ErrBadInput) || !strings.Contains(err.Error(), "set aside") {

@@ -90,7 +90,8 @@ func clusterFamilies() []family {
 				add(float64(v.count(func(n awa.NodeStatus) bool { return n.Verdict == verdict })), string(verdict))
 			}
 		}},
-		{"awa_health", "1 for each health code that holds, by the node it is about, which is empty for the cluster: see the manual.", []string{"code", "node"}, func(v view, add add) {
+		{"awa_health", "1 for each health code that holds, by the node it is about, which is empty for the cluster: see " +
+			"the manual.", []string{"code", "node"}, func(v view, add add) {
 			for _, c := range v.Health {
 				add(1, string(c.Code), label(c.Agent))
 			}

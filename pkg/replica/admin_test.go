@@ -339,7 +339,8 @@ func reinstallAll(t *testing.T, replaced time.Duration) {
 					online++
 				}
 			}
-			if self, err := c.Ping(i); err != nil || online != 3 || !slices.ContainsFunc(s.Nodes, func(n awa.NodeStatus) bool { return n.Node.UID == self.UID }) {
+			if self, err := c.Ping(i); err != nil || online != 3 || !slices.ContainsFunc(s.Nodes,
+				func(n awa.NodeStatus) bool { return n.Node.UID == self.UID }) {
 				return fmt.Errorf("%d agents are online (%v)", online, err)
 			}
 			return nil

@@ -28,7 +28,8 @@ func TestAdopt_CrashInBetween(t *testing.T) {
 			start(t, o)
 			eventually(t, "it leads", o.isLeader)
 			for _, key := range []string{"a", "b"} {
-				if _, err := o.propose(t.Context(), awa.Edit{Action: awa.Create, Data: []byte(`{"name":"` + key + `","host":"h","port":1}`), Key: key}); err != nil {
+				if _, err := o.propose(t.Context(), awa.Edit{Action: awa.Create,
+					Data: []byte(`{"name":"` + key + `","host":"h","port":1}`), Key: key}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -60,7 +61,8 @@ func TestAdopt_ListHasMovedOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := newTestOrder(t, st, dir)
-	done, err := o.adopt(adoption{From: 2, State: 1, Cluster: "c", History: awa.History{Epoch: 2, ID: "0123456789abcdef"}, Switch: true})
+	done, err := o.adopt(adoption{From: 2, State: 1, Cluster: "c",
+		History: awa.History{Epoch: 2, ID: "0123456789abcdef"}, Switch: true})
 	if done || err != nil || st.State() != 3 || st.Meta().History != testHistory {
 		t.Errorf("%v, %v: it holds state %d of history %s", done, err, st.State(), st.Meta().History)
 	}

@@ -13,7 +13,8 @@ import (
 // askAll pings the agents with these uids at once, over new connections, and
 // returns the answers that come in time from those agents themselves, as ones of
 // this agent's history. addr finds their addresses.
-func askAll(ctx context.Context, cfg Config, addr func(uid string) (string, bool), uids []string, patience time.Duration) []awa.Self {
+func askAll(ctx context.Context, cfg Config, addr func(uid string) (string, bool), uids []string,
+	patience time.Duration) []awa.Self {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	m := cfg.List.Meta()

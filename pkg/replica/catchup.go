@@ -34,7 +34,8 @@ func (r *Replica) catchUpFirst(ctx context.Context) error {
 			return nil // this agent is the majority, and the other one follows
 		}
 		if err != nil || len(set.Changes) == 0 {
-			r.log.Warn("an agent holds more of the list than this only voter, and could not send all of it", "from", addr, "its_state", ahead.State, "state", r.list.State(), "error", err)
+			r.log.Warn("an agent holds more of the list than this only voter, and could not send all of it", "from", addr,
+				"its_state", ahead.State, "state", r.list.State(), "error", err)
 			break
 		}
 	}
@@ -42,7 +43,8 @@ func (r *Replica) catchUpFirst(ctx context.Context) error {
 	if state == before {
 		return nil
 	}
-	r.log.Error("the data folder of this only voter was older than the list that another agent holds, as after a rollback: it took over what it lacked", "from", addr, "state", before, "now", state)
+	r.log.Error("the data folder of this only voter was older than the list that another agent holds, as after a "+
+		"rollback: it took over what it lacked", "from", addr, "state", before, "now", state)
 	if err := rebootstrap(r.list, r.cfg.Dir, m.History); err != nil {
 		return fmt.Errorf("begin Raft's log: %w", err)
 	}

@@ -69,7 +69,8 @@ func (d *disk) failed(err error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.code == "" {
-		d.log.Error("the disk takes no writes: this agent follows no change of the list until it does", "health", string(code), "error", err)
+		d.log.Error("the disk takes no writes: this agent follows no change of the list until it does", "health",
+			string(code), "error", err)
 	}
 	d.code, d.err = code, err
 	return true
@@ -81,9 +82,11 @@ func (d *disk) condition() awa.Condition {
 	defer d.mu.Unlock()
 	switch d.code {
 	case awa.DiskFull:
-		return awa.Condition{Code: d.code, Text: fmt.Sprintf("the disk of this agent is full, so it can't follow the list: make room, it goes on by itself (%v)", d.err)}
+		return awa.Condition{Code: d.code, Text: fmt.Sprintf("the disk of this agent is full, so it can't follow the "+
+			"list: make room, it goes on by itself (%v)", d.err)}
 	case awa.DiskReadOnly:
-		return awa.Condition{Code: d.code, Text: fmt.Sprintf("the disk of this agent takes no writes, so it can't follow the list: look at its disk and its mounts (%v)", d.err)}
+		return awa.Condition{Code: d.code, Text: fmt.Sprintf("the disk of this agent takes no writes, so it can't follow "+
+			"the list: look at its disk and its mounts (%v)", d.err)}
 	}
 	return awa.Condition{}
 }

@@ -226,7 +226,8 @@ func (m *machine) Restore(from io.ReadCloser) error {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
 	meta := m.list.Meta()
-	if head.Version != snapshotWhole && head.Version != snapshotPosition || head.Cluster != meta.Cluster || head.History != meta.History {
+	if head.Version != snapshotWhole && head.Version != snapshotPosition || head.Cluster != meta.Cluster ||
+		head.History != meta.History {
 		return fmt.Errorf("the snapshot (version %d, cluster %s, history %s) is not of this list (cluster %s, history %s)", head.Version, head.Cluster, head.History, meta.Cluster, meta.History)
 	}
 	defer m.tellDropped(m.list.Dropped())
@@ -274,7 +275,8 @@ func (m *machine) restorePosition(head snapshotHead) error {
 	case err != nil:
 		return fmt.Errorf("read the list: %w", err)
 	case !held || digest != head.Digest:
-		return fmt.Errorf("the snapshot is of a list whose change %d has the digest %s, and this list has come to change %d", head.State, head.Digest, m.list.State())
+		return fmt.Errorf("the snapshot is of a list whose change %d has the digest %s, and this list has come to change "+
+			"%d", head.State, head.Digest, m.list.State())
 	}
 	for at := m.list.Meta().State; at < head.State; {
 		changes, err := m.list.Changes(at, int(min(page, head.State-at)))

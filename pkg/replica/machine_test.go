@@ -221,7 +221,8 @@ func TestMachine_RestorePosition(t *testing.T) {
 			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: test.held}); err != nil {
 				t.Fatal(err)
 			}
-			m := &machine{list: st, disk: testDisk(), fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {}, log: slog.New(slog.DiscardHandler)}
+			m := &machine{list: st, disk: testDisk(), fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {},
+				log: slog.New(slog.DiscardHandler)}
 			err := m.Restore(io.NopCloser(strings.NewReader(snap)))
 			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 				t.Fatalf("the restore ended with %v", err)

@@ -35,7 +35,8 @@ type order struct {
 }
 
 func newOrder(cfg Config, addr func(string) (string, bool)) *order {
-	return &order{cfg: cfg, uid: cfg.List.Meta().UID, addr: addr, log: cfg.Log, disk: newDisk(cfg.List.Room, cfg.Log), failed: make(chan error, 1)}
+	return &order{cfg: cfg, uid: cfg.List.Meta().UID, addr: addr, log: cfg.Log, disk: newDisk(cfg.List.Room, cfg.Log),
+		failed: make(chan error, 1)}
 }
 
 // fail stops the agent; only the first reason counts.

@@ -143,7 +143,8 @@ func (s *snapshotFiles) check(id string) error {
 	}
 	digest, held, err := s.list.DigestAt(head.State)
 	if err == nil && (!held || digest != head.Digest) {
-		err = fmt.Errorf("it is of a list with the digest %s at change %d, and awa.db holds an older or another one", head.Digest, head.State)
+		err = fmt.Errorf("it is of a list with the digest %s at change %d, and awa.db holds an older or another one",
+			head.Digest, head.State)
 	}
 	return err
 }

@@ -105,7 +105,8 @@ func (o *order) repair() error {
 	list := o.cfg.List
 	m := list.Meta()
 	if len(m.Voters.UIDs) == 1 && m.Voters.UIDs[0] == o.uid {
-		o.log.Error("Raft's log or snapshot is damaged or missing: this agent is the only voter, and creates it again from the list, which is whole",
+		o.log.Error("Raft's log or snapshot is damaged or missing: this agent is the only voter, and creates it again "+
+			"from the list, which is whole",
 			"folder", o.cfg.Dir, "why", why, "state", list.State())
 		return rebootstrap(list, o.cfg.Dir, m.History)
 	}

@@ -69,8 +69,10 @@ func (r *Replica) followHistory(ctx context.Context, d difference) (done bool, e
 	if err != nil || self.Cluster != m.Cluster || self.History.Epoch <= m.History.Epoch || self.Digest == (awa.Digest{}) {
 		return false, nil // it says so no more, or is of a version that can't be followed
 	}
-	r.setOwn(awa.OtherHistory, "%s follows history %s, and this agent still history %s: it is about to follow", orWord(self.Name, d.addr), self.History, m.History)
-	return r.rebase(ctx, d.addr, self, fmt.Sprintf("agent %s at %s began the later history %s", self.Name, d.addr, self.History))
+	r.setOwn(awa.OtherHistory, "%s follows history %s, and this agent still history %s: it is about to follow",
+		orWord(self.Name, d.addr), self.History, m.History)
+	return r.rebase(ctx, d.addr, self, fmt.Sprintf("agent %s at %s began the later history %s", self.Name, d.addr,
+		self.History))
 }
 
 // followLeader lets this agent follow the leader of its history where their lists
@@ -79,12 +81,14 @@ func (r *Replica) followLeader(ctx context.Context) error {
 	uid := r.Leader()
 	addr, ok := r.addr(uid)
 	if !ok {
-		r.setOwn(awa.Diverged, "the list of this agent contradicts that of another one, and no leader is known that could say which is right")
+		r.setOwn(awa.Diverged, "the list of this agent contradicts that of another one, and no leader is known that could "+
+			"say which is right")
 		return nil
 	}
 	self, err := r.ping(ctx, addr)
 	m := r.list.Meta()
-	if err != nil || self.UID != uid || self.Leader != uid || self.Cluster != m.Cluster || self.History != m.History || self.Digest == (awa.Digest{}) {
+	if err != nil || self.UID != uid || self.Leader != uid || self.Cluster != m.Cluster || self.History != m.History ||
+		self.Digest == (awa.Digest{}) {
 		return nil // the next ping tells more
 	}
 	code, known := r.compareLists(self.Cluster, self.History, self.Position())
@@ -98,7 +102,8 @@ func (r *Replica) followLeader(ctx context.Context) error {
 		r.setOwn("", "")
 		return nil
 	}
-	r.setOwn(awa.Diverged, "the list of this agent contradicts that of the leader %s: it is about to set aside what it alone holds, and to follow", self.Name)
+	r.setOwn(awa.Diverged, "the list of this agent contradicts that of the leader %s: it is about to set aside what it "+
+		"alone holds, and to follow", self.Name)
 	_, err = r.rebase(ctx, addr, self, fmt.Sprintf("the list contradicted that of the leader %s at %s", self.Name, addr))
 	return err
 }
@@ -135,7 +140,8 @@ func (r *Replica) leaveCluster(ctx context.Context, d difference) (done bool, er
 	if others == 0 && len(set.Nodes) <= 1 && self.Cluster > m.Cluster {
 		return false, nil
 	}
-	return r.rebase(ctx, d.addr, self, fmt.Sprintf("this agent had begun a cluster of its own, and agent %s at %s called it as one of cluster %s", self.Name, d.addr, self.Cluster))
+	return r.rebase(ctx, d.addr, self, fmt.Sprintf("this agent had begun a cluster of its own, and agent %s at %s "+
+		"called it as one of cluster %s", self.Name, d.addr, self.Cluster))
 }
 
 // rebase drops what this agent's list holds beyond what it shares with that of
@@ -182,7 +188,8 @@ func (r *Replica) setAside(at uint64, to awa.Self, why string) (done bool, err e
 	if state > at && !r.onlyItself() {
 		if path, err = r.list.SetAside(at, why, time.Now()); err != nil {
 			r.order.disk.failed(err)
-			r.setOwn(awa.Diverged, "the list of this agent contradicts that of %s, and what it alone holds can't be set aside: %v", to.Name, err)
+			r.setOwn(awa.Diverged, "the list of this agent contradicts that of %s, and what it alone holds can't be set "+
+				"aside: %v", to.Name, err)
 			r.log.Error("what this agent's list holds alone can't be set aside, trying again", "error", err)
 			return false, nil
 		}

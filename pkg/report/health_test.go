@@ -12,9 +12,11 @@ import (
 
 // sick is a status of three nodes that are online, with health codes.
 func sick(conditions ...awa.Condition) awa.ClusterStatus {
-	s := awa.ClusterStatus{Cluster: "c", Agent: "n1", Leader: "n1", Voters: []string{"n1"}, SweptAt: time.Unix(1, 0), Health: conditions}
+	s := awa.ClusterStatus{Cluster: "c", Agent: "n1", Leader: "n1", Voters: []string{"n1"}, SweptAt: time.Unix(1, 0),
+		Health: conditions}
 	for i, name := range []string{"n1", "n2", "n3"} {
-		s.Nodes = append(s.Nodes, awa.NodeStatus{Node: awa.Node{ID: uint64(i + 1), Name: name, Host: "h", Port: 1}, Verdict: awa.Online, RTT: time.Millisecond})
+		s.Nodes = append(s.Nodes, awa.NodeStatus{Node: awa.Node{ID: uint64(i + 1), Name: name, Host: "h", Port: 1},
+			Verdict: awa.Online, RTT: time.Millisecond})
 	}
 	return s
 }
@@ -34,15 +36,21 @@ func TestEvaluate_health(t *testing.T) {
 		state  report.State
 		text   string
 	}{
-		"a full disk":                      {sick(full), report.Selection{}, nil, report.Critical, "3 of 3 nodes online, but DISK_FULL: the disk of n2 is full"},
-		"what is shown only":               {sick(last), report.Selection{}, nil, report.OK, "3 of 3 nodes online"},
-		"the worst first":                  {sick(last, full), report.Selection{}, nil, report.Critical, "3 of 3 nodes online, but DISK_FULL: the disk of n2 is full"},
-		"as the user wants it":             {sick(full), report.Selection{}, map[awa.HealthCode]report.State{awa.DiskFull: report.OK}, report.OK, "3 of 3 nodes online"},
-		"of a later version":               {sick(newer), report.Selection{}, nil, report.Warning, "3 of 3 nodes online, but NEW_CODE: see the manual"},
-		"a host check of it":               {sick(full), named("n2"), nil, report.Critical, "n2 is online, 1 ms, but DISK_FULL: the disk of n2 is full"},
-		"a host check of another":          {sick(full, last, stranger), named("n1"), nil, report.OK, "n1 is online, 1 ms"},
-		"an agent that is not on the list": {sick(stranger), report.Selection{}, nil, report.Critical, "3 of 3 nodes online, but OTHER_CLUSTER: 10.0.0.9:1 belongs to another cluster"},
-		"under maintenance":                {maintained, report.Selection{}, nil, report.OK, "3 of 3 nodes online"},
+		"a full disk": {sick(full), report.Selection{}, nil, report.Critical,
+			"3 of 3 nodes online, but DISK_FULL: the disk of n2 is full"},
+		"what is shown only": {sick(last), report.Selection{}, nil, report.OK, "3 of 3 nodes online"},
+		"the worst first": {sick(last, full), report.Selection{}, nil, report.Critical,
+			"3 of 3 nodes online, but DISK_FULL: the disk of n2 is full"},
+		"as the user wants it": {sick(full), report.Selection{},
+			map[awa.HealthCode]report.State{awa.DiskFull: report.OK}, report.OK, "3 of 3 nodes online"},
+		"of a later version": {sick(newer), report.Selection{}, nil, report.Warning,
+			"3 of 3 nodes online, but NEW_CODE: see the manual"},
+		"a host check of it": {sick(full), named("n2"), nil, report.Critical,
+			"n2 is online, 1 ms, but DISK_FULL: the disk of n2 is full"},
+		"a host check of another": {sick(full, last, stranger), named("n1"), nil, report.OK, "n1 is online, 1 ms"},
+		"an agent that is not on the list": {sick(stranger), report.Selection{}, nil, report.Critical,
+			"3 of 3 nodes online, but OTHER_CLUSTER: 10.0.0.9:1 belongs to another cluster"},
+		"under maintenance": {maintained, report.Selection{}, nil, report.OK, "3 of 3 nodes online"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rules := report.Rules{Health: report.DefaultHealth()}
@@ -65,10 +73,15 @@ func TestHealth_formats(t *testing.T) {
 		write func(*bytes.Buffer) error
 		want  string
 	}{
-		"nagios": {func(b *bytes.Buffer) error { return report.Nagios(b, r) }, "AWA CRITICAL - 3 of 3 nodes online, but DIVERGED: the list of n2 contradicts / that of the cluster |"},
-		"table":  {func(b *bytes.Buffer) error { return report.Table(b, r, false) }, "\nDIVERGED: the list of n2 contradicts / that of the cluster\n"},
-		"influx": {func(b *bytes.Buffer) error { return report.Influx(b, r) }, "\nawa_health,agent=n1,cluster=c,code=DIVERGED,node=n2 state=2i,text=\"the list of n2 contradicts | that of the cluster\" 2000000000\n"},
-		"json":   {func(b *bytes.Buffer) error { return report.JSON(b, r) }, `"health":[{"code":"DIVERGED","agent":"n2","state":2,"text":"the list of n2 contradicts\n| that of the cluster"}]`},
+		"nagios": {func(b *bytes.Buffer) error { return report.Nagios(b, r) }, "AWA CRITICAL - 3 of 3 nodes online, but " +
+			"DIVERGED: the list of n2 contradicts / that of the cluster |"},
+		"table": {func(b *bytes.Buffer) error { return report.Table(b, r, false) },
+			"\nDIVERGED: the list of n2 contradicts / that of the cluster\n"},
+		"influx": {func(b *bytes.Buffer) error { return report.Influx(b, r) },
+			"\nawa_health,agent=n1,cluster=c,code=DIVERGED,node=n2 state=2i,text=\"the list of n2 contradicts | that of the " +
+				"cluster\" 2000000000\n"},
+		"json": {func(b *bytes.Buffer) error { return report.JSON(b, r) },
+			`"health":[{"code":"DIVERGED","agent":"n2","state":2,"text":"the list of n2 contradicts\n| that of the cluster"}]`},
 	} {
 		var b bytes.Buffer
 		if err := test.write(&b); err != nil || !strings.Contains(b.String(), test.want) {

@@ -55,7 +55,8 @@ func WriteBackup(path string, set awa.ChangeSet) error {
 // asked until all up to that state are there. So no more than what it returns
 // at once is in memory.
 func CreateBackup(path string, of awa.ChangeSet, next func() ([]awa.Change, error)) error {
-	head := backupFile{Format: backupFormat, Cluster: of.Cluster, History: of.History, State: of.State, Digest: of.Digest.String(), Changes: []backupChange{}}
+	head := backupFile{Format: backupFormat, Cluster: of.Cluster, History: of.History, State: of.State,
+		Digest: of.Digest.String(), Changes: []backupChange{}}
 	return createFile(path, head, next)
 }
 

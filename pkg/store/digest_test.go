@@ -173,7 +173,8 @@ func goodList(t testing.TB) (file []byte, digest awa.Digest) {
 	s := founded(t)
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range 40 {
-		decide(t, s, fmt.Sprintf(`CREATE k%d {"name":"n%d","host":"10.0.0.1","port":1,"note":%q}`, i, i, strings.Repeat("x", r.IntN(200))))
+		decide(t, s, fmt.Sprintf(`CREATE k%d {"name":"n%d","host":"10.0.0.1","port":1,"note":%q}`, i, i,
+			strings.Repeat("x", r.IntN(200))))
 		ok(t, s.AppendLog(uint64(i+1), [][]byte{binary.BigEndian.AppendUint64(nil, r.Uint64())}))
 		ok(t, s.SetStable("CurrentTerm", binary.BigEndian.AppendUint64(nil, uint64(i))))
 	}

@@ -155,7 +155,8 @@ func decodeChange(id uint64, value []byte) (awa.Change, awa.Digest, error) {
 	if v.Digest != (awa.Digest{}) && v.Sum != v.sum() {
 		return awa.Change{}, awa.Digest{}, damage("change %d is not what was written: its sum differs", id)
 	}
-	return awa.Change{ID: id, Action: v.Action, Data: v.Data, Index: v.Index, Term: v.Term, Key: v.Key, Asked: v.Asked}, v.Digest, nil
+	return awa.Change{ID: id, Action: v.Action, Data: v.Data, Index: v.Index, Term: v.Term, Key: v.Key,
+		Asked: v.Asked}, v.Digest, nil
 }
 
 // digestAt is the digest of the list up to a state, which must be there.
@@ -236,7 +237,8 @@ func getMeta(tx *bolt.Tx) (m awa.Meta, next uint64, highest place, err error) {
 	if (m.Cluster == "") != (m.History == awa.History{}) {
 		return awa.Meta{}, 0, place{}, fmt.Errorf("it holds a cluster or a history, and not both")
 	}
-	for key, to := range map[string]*uint64{keyIndex: &highest.index, keyTerm: &highest.term, keyNext: &next, keyEpoch: &m.Epoch} {
+	for key, to := range map[string]*uint64{keyIndex: &highest.index, keyTerm: &highest.term, keyNext: &next,
+		keyEpoch: &m.Epoch} {
 		if text := get(key); text != "" {
 			if *to, err = strconv.ParseUint(text, 10, 64); err != nil {
 				return awa.Meta{}, 0, place{}, fmt.Errorf("the value of %s is no number: %w", key, err)

@@ -128,7 +128,8 @@ func makePlain(t testing.TB, path string) {
 					ok(t, err)
 					c, _, err := decodeChange(id, value)
 					ok(t, err)
-					value, err = json.Marshal(changeValue{Action: c.Action, Data: c.Data, Index: c.Index, Term: c.Term, Key: c.Key, Asked: c.Asked})
+					value, err = json.Marshal(changeValue{Action: c.Action, Data: c.Data, Index: c.Index, Term: c.Term, Key: c.Key,
+						Asked: c.Asked})
 					ok(t, err)
 				} else {
 					value = value[sumSize:]

@@ -50,7 +50,8 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	s := &Store{path: path, db: db, list: held.list, digest: held.digest, meta: held.meta, high: held.high, moved: make(chan struct{})}
+	s := &Store{path: path, db: db, list: held.list, digest: held.digest, meta: held.meta, high: held.high,
+		moved: make(chan struct{})}
 	// Between the two locks somebody else may have had the file.
 	err = s.view(func(tx *bolt.Tx) error {
 		if tx.ID() != held.txid {
@@ -205,7 +206,9 @@ func openError(path string, err error) error {
 	var fault *awa.Fault
 	var damaged damageError
 	damagedText := func(what string) error {
-		return &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is damaged or no node list (%s): move the data folder away and start the agent again, which then joins the cluster with an empty one; if no other agent holds the list, restore a backup", path, what)}
+		return &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is damaged or no node list (%s): move the data "+
+			"folder away and start the agent again, which then joins the cluster with an empty one; if no other agent holds "+
+			"the list, restore a backup", path, what)}
 	}
 	switch {
 	case errors.As(err, &fault):

@@ -38,7 +38,9 @@ func ReadBackup(path string) (awa.ChangeSet, error) {
 		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrDamaged, Text: path + " is no backup of a node list, or a damaged one: nothing was changed"}
 	}
 	if file.After != nil {
-		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("%s is not a backup: it holds the changes after %d that an agent has set aside (%s); make the edits again that are still wanted", path, file.After.State, awa.CleanText(file.Why))}
+		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("%s is not a backup: it holds the "+
+			"changes after %d that an agent has set aside (%s); make the edits again that are still "+
+			"wanted", path, file.After.State, awa.CleanText(file.Why))}
 	}
 	set := awa.ChangeSet{Cluster: file.Cluster, History: file.History, State: file.State, Changes: r.changes}
 	l, err := awa.Replay(set.Changes)

@@ -221,7 +221,8 @@ func (s *Store) undone(id int, cause error) error {
 		return nil
 	}
 	// Not wrapped: it does not pass when the disk has room again.
-	return fmt.Errorf("write %s: %v: whether the last write is on the disk is not known; restart the agent, it then reads what is there", s.path, cause)
+	return fmt.Errorf("write %s: %v: whether the last write is on the disk is not known; restart the agent, it then "+
+		"reads what is there", s.path, cause)
 }
 
 func (s *Store) wrap(operation string, err error) error {

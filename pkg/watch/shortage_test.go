@@ -85,7 +85,8 @@ func TestWatcher_Run_shortage(t *testing.T) {
 		if !after.At.Equal(before.At) || after.Nodes[1].Verdict != awa.Online || after.Nodes[2].Verdict != awa.Offline || !after.Nodes[2].Since.Equal(before.Nodes[2].Since) {
 			t.Errorf("what was known is lost: %+v", after)
 		}
-		if now := w.Seen(); !reflect.DeepEqual(now[list[1].UID], seen[list[1].UID]) || !reflect.DeepEqual(now[list[2].UID], seen[list[2].UID]) {
+		if now := w.Seen(); !reflect.DeepEqual(now[list[1].UID], seen[list[1].UID]) ||
+			!reflect.DeepEqual(now[list[2].UID], seen[list[2].UID]) {
 			t.Error("what is remembered has changed")
 		}
 		if n := strings.Count(log.String(), "could not look at all nodes"); n != 1 {

@@ -50,7 +50,8 @@ func TestWatcher_Sweep_who_answers(t *testing.T) {
 				})
 				st := w.Sweep(t.Context())[0]
 				if c.want == "" {
-					if st.Verdict != awa.Online || st.Error != "" || st.Stage != "" || st.Self == nil || !reflect.DeepEqual(*st.Self, c.self) || heard != 1 {
+					if st.Verdict != awa.Online || st.Error != "" || st.Stage != "" || st.Self == nil ||
+						!reflect.DeepEqual(*st.Self, c.self) || heard != 1 {
 						t.Errorf("%+v, heard %d times; want online", st, heard)
 					}
 					return

@@ -43,7 +43,8 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	fmt.Printf("The chaos lasts %v; its seed is %d (%s=%d has it happen again).\n", lasts, seed, envSeed, seed)
-	c := &chaos{cluster: newCluster(t), rand: rand.New(rand.NewPCG(seed, 15)), kept: map[*agent]string{}, happens: map[string]int{}}
+	c := &chaos{cluster: newCluster(t), rand: rand.New(rand.NewPCG(seed, 15)), kept: map[*agent]string{},
+		happens: map[string]int{}}
 	for _, a := range c.agents {
 		a.log.expected = true // it says so loudly when it gives way
 	}
@@ -65,7 +66,8 @@ func TestChaos(t *testing.T) {
 	}
 	final := c.awaitSame()
 	c.account(final, acked)
-	fmt.Printf("It happened: %v. %d edits were sent, %d acknowledged; the list has %d changes. Lists contradicted each other %d times.\n",
+	fmt.Printf("It happened: %v. %d edits were sent, %d acknowledged; the list has %d changes. Lists contradicted each "+
+		"other %d times.\n",
 		c.happens, sent, len(acked), len(final), c.differ)
 	if len(acked) < int(lasts.Seconds()) {
 		t.Errorf("only %d edits were acknowledged", len(acked))
@@ -228,7 +230,8 @@ func (c *chaos) get(a *agent, path string) ([]byte, error) {
 		must(c.t, program("awa-agent"), "key", "cert", "--role", "check", "--out", certs, "--key-file", c.clusterKey())
 	}
 	in := func(name string) string { return filepath.Join(certs, name) }
-	return c.monitor.command("curl", "-sS", "--max-time", "1", "--cacert", in("ca.pem"), "--cert", in("cert.pem"), "--key", in("key.pem"),
+	return c.monitor.command("curl", "-sS", "--max-time", "1", "--cacert", in("ca.pem"), "--cert", in("cert.pem"),
+		"--key", in("key.pem"),
 		"--connect-to", "::"+a.host.addr+":"+port, "https://agent.awa.internal"+path).Output()
 }
 
@@ -283,7 +286,8 @@ func (c *chaos) awaitSame() (final []finalChange) {
 		var all []finalChange
 		for _, row := range rows {
 			var f finalChange
-			if err := errors.Join(json.Unmarshal(row[0], &f.id), json.Unmarshal(row[2], &f.data), json.Unmarshal(row[5], &f.key)); err != nil {
+			if err := errors.Join(json.Unmarshal(row[0], &f.id), json.Unmarshal(row[2], &f.data),
+				json.Unmarshal(row[5], &f.key)); err != nil {
 				c.t.Fatal(err)
 			}
 			all = append(all, f)

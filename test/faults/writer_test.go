@@ -39,7 +39,8 @@ func runWriter(name string, args []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	client := api.NewClient(api.ClientConfig{Secure: func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
+	client := api.NewClient(api.ClientConfig{Secure: func(ctx context.Context, conn net.Conn, addr,
+		uid string) (net.Conn, error) {
 		return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
 	}})
 	defer client.Close()

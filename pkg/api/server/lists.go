@@ -49,7 +49,8 @@ func (h *handler) follows(ctx *fasthttp.RequestCtx, log changeLog) error {
 	}
 	ours, held, err := h.agent.DigestAt(log.since)
 	if err == nil && held && ours != theirs {
-		err = wire.Faultf(awa.ErrDiverged, "the lists differ: up to change %d that of agent %s has the digest %s, and the caller's %s", log.since, log.of.Name, ours, theirs)
+		err = wire.Faultf(awa.ErrDiverged, "the lists differ: up to change %d that of agent %s has the digest %s, and the "+
+			"caller's %s", log.since, log.of.Name, ours, theirs)
 	}
 	return err
 }

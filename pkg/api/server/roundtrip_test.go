@@ -43,7 +43,9 @@ func TestClient_server(t *testing.T) {
 		t.Errorf("probe: %v within %s\n%+v\nwant\n%+v", err, agent.within, opinions, want)
 	}
 	set, err := c.Sync(ctx, addr, awa.Position{State: 1}, 0)
-	if want := (awa.ChangeSet{Cluster: testCluster, History: agent.self.History, State: 2, Digest: awa.DigestOf(testCluster, agent.changes), Changes: agent.changes[1:]}); err != nil || !reflect.DeepEqual(set, want) {
+	if want := (awa.ChangeSet{Cluster: testCluster, History: agent.self.History, State: 2,
+		Digest: awa.DigestOf(testCluster, agent.changes), Changes: agent.changes[1:]}); err != nil ||
+		!reflect.DeepEqual(set, want) {
 		t.Errorf("sync: %v\n%+v\nwant\n%+v", err, set, want)
 	}
 	if set, err = c.Sync(ctx, addr, awa.Position{}, 1); err != nil || len(set.Changes) != 1 || set.State != 2 {

@@ -104,7 +104,8 @@ func TestLongAnswers(t *testing.T) {
 		t.Errorf("logged: %s", log)
 	}
 	c := newClient(t)
-	if set, err := c.Sync(t.Context(), addr, awa.Position{}, 0); err != nil || len(set.Changes) != api.MaxChanges || set.State != n+2 {
+	if set, err := c.Sync(t.Context(), addr, awa.Position{}, 0); err != nil || len(set.Changes) != api.MaxChanges ||
+		set.State != n+2 {
 		t.Errorf("sync: %v, %d changes of state %d", err, len(set.Changes), set.State)
 	}
 	if set, err := c.Changes(t.Context(), addr, 3, 200); err != nil || len(set.Changes) != 200 || set.Changes[0].ID != 4 {

@@ -82,7 +82,8 @@ type NodeStatus struct {
 
 // NewStatusBody gives a status as GET /v1/status does.
 func NewStatusBody(s awa.ClusterStatus) StatusBody {
-	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.Insecure, s.Isolated, s.SweptAt, toMS(s.Took), s.Health, make([]NodeStatus, len(s.Nodes))}
+	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.Insecure, s.Isolated, s.SweptAt,
+		toMS(s.Took), s.Health, make([]NodeStatus, len(s.Nodes))}
 	if b.Voters == nil {
 		b.Voters = []string{}
 	}
