@@ -248,6 +248,10 @@ type answer struct {
 	Leader   string       `json:"leader"`
 	Voters   []string     `json:"voters"`
 	Nodes    []nodeAnswer `json:"nodes"`
+	Health   []struct {
+		Code  string `json:"code"`
+		Agent string `json:"agent"`
+	} `json:"health"`
 
 	took time.Duration // the whole program
 }
