@@ -61,3 +61,17 @@ func TestParseDigest(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkDigest_Next is what a digest costs for each change; the yardstick is
+// BenchmarkStore_Decide of pkg/store, the change on disk.
+func BenchmarkDigest_Next(b *testing.B) {
+	c := Change{
+		ID: 4711, Action: Create, Key: NewUID(),
+		Data: `{"id":4711,"name":"web1","host":"10.0.0.1","port":"25483","by":"root@web1","at":"2026-11-23T18:00:00Z"}`,
+	}
+	b.ReportAllocs()
+	d := FirstDigest("c")
+	for b.Loop() {
+		d = d.Next(c)
+	}
+}

@@ -100,3 +100,20 @@ func TestRestore(t *testing.T) {
 	}
 	c.WaitVoters(3)
 }
+
+// Nothing of a restore that fails stays in the folder, so that an agent that joins
+// from there later begins with nothing.
+func TestRestore_fails(t *testing.T) {
+	dir := t.TempDir()
+	set := awa.ChangeSet{Cluster: "c", History: awa.History{Epoch: 1, ID: "5f3a0c21b7e94d10"}, State: 2, Changes: []awa.Change{
+		{ID: 1, Action: awa.Create, Data: `{"id":1,"name":"n1","host":"h","port":"1"}`},
+		{ID: 3, Action: awa.Delete, Data: `{"id":1}`}, // found only after the first snapshot was written
+	}}
+	if _, err := daemon.Restore(dir, set); !errors.Is(err, awa.ErrGap) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("it ends with %v", err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left are %v (%v)", left, err)
+	}
+}
