@@ -78,6 +78,46 @@ func TestStore_DigestAt_replaced(t *testing.T) {
 }
 
 // What the disk alters is found when it is read, not only by the next Open.
+// Who reads while the list is cut, and made that of another cluster, meets no
+// damage.
+func TestStore_Rebase_read(t *testing.T) {
+	s := founded(t)
+	decide(t, s, createNode(1), createNode(2), createNode(3), createNode(4))
+	changes, err := s.Changes(0, 0)
+	ok(t, err)
+	done, read := make(chan struct{}), make(chan error)
+	go func() {
+		var err error
+		for reads := 0; err == nil; reads++ {
+			select {
+			case <-done:
+				if reads > 0 {
+					read <- nil
+					return
+				}
+			default:
+			}
+			if _, _, err = s.DigestAt(3); err == nil {
+				_, err = s.Changes(uint64(reads%4), 0)
+			}
+		}
+		read <- err
+	}()
+	clusters := []string{"c1", "c2"}
+	for i := range 300 {
+		cut := uint64(0)
+		if i%2 == 0 {
+			cut = 2
+		}
+		ok(t, s.Rebase(4, cut, clusters[(i+1)/2%2], testHistory, awa.Position{}))
+		equal(t, "state", s.State(), cut)
+		ok(t, s.Apply(changes))
+	}
+	close(done)
+	ok(t, <-read)
+	ok(t, s.Damaged())
+}
+
 func TestStore_altered_while_open(t *testing.T) {
 	s := founded(t)
 	decide(t, s, createNode(1), createNode(2), createNode(3))

@@ -171,6 +171,9 @@ func digestAt(tx *bolt.Tx, cluster string, state uint64) (awa.Digest, error) {
 	return d, err
 }
 
+// clusterOf is the cluster whose list the file holds; "" when it holds none.
+func clusterOf(tx *bolt.Tx) string { return string(in(tx, bucketMeta).Get([]byte(keyCluster))) }
+
 // putMeta writes what differs from what is there; next is the next node id,
 // highest the highest place in the Raft log of any change.
 func putMeta(tx *bolt.Tx, m awa.Meta, next uint64, highest place) error {

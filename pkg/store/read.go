@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+
 	"are-we-alive/pkg/awa"
 
 	bolt "go.etcd.io/bbolt"
@@ -24,29 +26,28 @@ func (s *Store) Changes(since uint64, limit int) ([]awa.Change, error) {
 // are none, or limit is 0. The transaction that it reads in has ended when it
 // returns, so that whoever passes a page on slowly holds back no write.
 func (s *Store) Page(since uint64, limit int) ([]awa.Change, error) {
-	return s.read(since, func(read, bytes int) bool { return read < limit && bytes < PageBytes })
+	return s.read(since, func(read, size int) bool { return read < limit && size < PageBytes })
 }
 
 // read returns changes as long as more, which is asked with their number and
-// bytes so far, allows another one. Each is held against its digest, so that
+// size so far, allows another one. Each is held against its digest, so that
 // nothing that the disk has altered since Open is passed on: the error is a
 // Fault with awa.ErrDamaged then.
-func (s *Store) read(since uint64, more func(read, bytes int) bool) ([]awa.Change, error) {
+func (s *Store) read(since uint64, more func(read, size int) bool) ([]awa.Change, error) {
 	var changes []awa.Change
 	if since+1 == 0 {
 		return nil, nil
 	}
-	cluster := s.Meta().Cluster
 	err := s.view(func(tx *bolt.Tx) error {
-		c, bytes := in(tx, bucketChanges).Cursor(), 0
+		c, size := in(tx, bucketChanges).Cursor(), 0
 		var at awa.Digest
-		for k, v := c.Seek(idKey(since + 1)); k != nil && more(len(changes), bytes); k, v = c.Next() {
+		for k, v := c.Seek(idKey(since + 1)); k != nil && more(len(changes), size); k, v = c.Next() {
 			id, err := parseIDKey(k)
 			if err != nil {
 				return err
 			}
 			if len(changes) == 0 {
-				if at, err = digestAt(tx, cluster, id-1); err != nil {
+				if at, err = digestAt(tx, clusterOf(tx), id-1); err != nil {
 					return err
 				}
 			}
@@ -58,7 +59,7 @@ func (s *Store) read(since uint64, more func(read, bytes int) bool) ([]awa.Chang
 				return damage("change %d is not what was written: its digest differs", id)
 			}
 			changes = append(changes, change)
-			bytes += len(change.Data) + len(change.Key) + len(change.Asked) + changeBytes
+			size += len(change.Data) + len(change.Key) + len(change.Asked) + changeBytes
 		}
 		return nil
 	})
@@ -72,16 +73,21 @@ func (s *Store) read(since uint64, more func(read, bytes int) bool) ([]awa.Chang
 // list has come that far.
 func (s *Store) DigestAt(state uint64) (d awa.Digest, held bool, err error) {
 	s.mu.Lock()
-	have, newest, cluster := s.list.State(), s.digest, s.meta.Cluster
+	have, newest := s.list.State(), s.digest
 	s.mu.Unlock()
 	if state >= have {
 		return newest, state == have, nil
 	}
-	err = s.view(func(tx *bolt.Tx) error {
-		d, err = digestAt(tx, cluster, state)
+	err = s.view(func(tx *bolt.Tx) (err error) {
+		// Rebase may have cut the list meanwhile.
+		if last, _ := in(tx, bucketChanges).Cursor().Last(); bytes.Compare(last, idKey(state)) < 0 {
+			return nil
+		}
+		d, err = digestAt(tx, clusterOf(tx), state)
+		held = err == nil
 		return err
 	})
-	return d, err == nil, err
+	return d, held, err
 }
 
 // NodeSet returns the node list with what it is a list of, from memory, all of
