@@ -100,7 +100,8 @@ func (c *Cluster) voters() ([]int, error) {
 	return voters, nil
 }
 
-// WaitVoters waits until n agents vote, all of them running.
+// WaitVoters waits until n agents vote, all of them running, and all of them know
+// of it: one that doesn't may lead next.
 func (c *Cluster) WaitVoters(n int) {
 	c.t.Helper()
 	c.Wait(fmt.Sprintf("there are %d voters", n), func() error {
@@ -115,6 +116,11 @@ func (c *Cluster) WaitVoters(n int) {
 		down := slices.DeleteFunc(slices.Clone(voters), c.Up)
 		if len(set.UIDs) != n || len(voters) != n || len(down) > 0 {
 			return fmt.Errorf("agent %d leads %v, of which %v are down", at, voters, down)
+		}
+		for _, i := range voters {
+			if self, err := c.Ping(i); err != nil || self.Voters == nil || self.Voters.Index < set.Index {
+				return fmt.Errorf("agent %d does not know of it (%v)", i, err)
+			}
 		}
 		return nil
 	})

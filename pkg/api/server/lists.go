@@ -189,10 +189,11 @@ func (l changeLog) read(at uint64) ([]awa.Change, error) {
 		return nil, err
 	}
 	if len(batch) == 0 || batch[0].ID != at+1 {
-		return nil, fmt.Errorf("change %d is missing", at+1)
+		return nil, wire.Faultf(awa.ErrConflict, "the list was cut before change %d while it was read: ask again", at+1)
 	}
 	if now := l.agent.Self(); now.Cluster != l.of.Cluster || now.History != l.of.History {
-		return nil, fmt.Errorf("the list became another one (history %s, before %s)", now.History, l.of.History)
+		return nil, wire.Faultf(awa.ErrConflict, "the list became that of history %s while it was read, and was that of "+
+			"history %s: ask again", now.History, l.of.History)
 	}
 	return batch, nil
 }
