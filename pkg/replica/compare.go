@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"are-we-alive/pkg/awa"
@@ -73,6 +74,14 @@ func (r *Replica) observe(uid, addr, cluster string, h awa.History, at awa.Posit
 		}
 		r.differences[uid] = difference{code, addr, h, time.Now()}
 	}
+}
+
+// forgetOthersAt drops what was found of the agents that were asked at an address
+// before: the agent uid answers there now.
+func (r *Replica) forgetOthersAt(addr, uid string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.differences, func(other string, d difference) bool { return d.addr == addr && other != uid })
 }
 
 // currentDifferences are the agents whose lists differ from ours as far as was heard

@@ -342,6 +342,7 @@ func (r *Replica) Answered(addr string, self awa.Self) {
 	if self.Cluster == "" || self.UID == r.uid {
 		return
 	}
+	r.forgetOthersAt(addr, self.UID)
 	r.observe(self.UID, addr, self.Cluster, self.History, self.Position())
 	if self.Cluster != m.Cluster || self.History != m.History {
 		return
