@@ -138,7 +138,9 @@ func (a *agent) status(look watch.Look) awa.ClusterStatus {
 	}
 	names := map[string]string{}
 	for _, n := range a.store.Nodes() {
-		names[n.UID] = n.Name
+		if n.UID != "" { // no agent runs there
+			names[n.UID] = n.Name
+		}
 	}
 	s.Leader = names[a.replica.Leader()]
 	for _, uid := range a.replica.Voters() {

@@ -186,3 +186,18 @@ func TestTruth_since(t *testing.T) {
 		return nil
 	})
 }
+
+// A node without an agent is not taken for the leader when there is none.
+func TestTruth_noLeader(t *testing.T) {
+	c := awatest.New(t, 3, awatest.KeepVoters())
+	c.MustEdit(0, awatest.CreateEdit("a-printer"))
+	c.WaitSame()
+	c.Kill(1, 2)
+	c.Wait("no leader is named", func() error {
+		if st := see(t, c, 0); st.Leader != "" {
+			return fmt.Errorf("the leader is %q", st.Leader)
+		}
+		return nil
+	})
+	c.Start(1, 2)
+}
