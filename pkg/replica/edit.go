@@ -56,42 +56,15 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 	}
 }
 
-// editOnce tries the leader, then whoever may know it.
+// editOnce has the leader decide an edit. Unless this agent leads, it passes the
+// edit on.
 func (r *Replica) editOnce(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
-	if r.IsLeader() {
-		r.awaitSuccessor(ctx, e)
-		out, err := r.order.propose(ctx, e)
-		return out.Change.ID, out.Node, err
+	if !r.IsLeader() {
+		return r.passOn(ctx, e, hops)
 	}
-	err := error(errNotLeader)
-	keep := func(e error) { // an unknown outcome is not lost among the refusals of the next ones
-		if !errors.Is(err, awa.ErrUnknownOutcome) {
-			err = e
-		}
-	}
-	for _, addr := range r.whoMayLead(hops) {
-		id, node, e := r.passOn(ctx, addr, e, hops+1)
-		var missing *awa.PingError
-		switch {
-		case e == nil && id > 0:
-			if id > r.list.State() {
-				r.spread.behind(addr, id)
-			}
-			return id, node, nil
-		case errors.As(e, &missing) && missing.Stage == awa.StageReply:
-			err = unknownOutcome(e) // it was sent, and nobody knows what became of it
-		case errors.Is(e, awa.ErrUnknownOutcome):
-			err = e
-		case errors.As(e, &missing), isTransient(e):
-		case isDecision(e):
-			return 0, awa.Node{}, e
-		case isRefusal(e):
-			keep(e)
-		default: // it failed over there, or answered without an id
-			err = unknownOutcome(e)
-		}
-	}
-	return 0, awa.Node{}, err
+	r.awaitSuccessor(ctx, e)
+	out, err := r.order.propose(ctx, e)
+	return out.Change.ID, out.Node, err
 }
 
 // unknownOutcome is the answer where an attempt may have been made.
@@ -124,37 +97,6 @@ func isRefusal(err error) bool {
 
 func isAny(err error, codes ...awa.Code) bool {
 	return slices.ContainsFunc(codes, func(c awa.Code) bool { return errors.Is(err, c) })
-}
-
-// passOn hands the edit to another agent, and leaves time for one more.
-func (r *Replica) passOn(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timing.Patience/3)
-	defer cancel()
-	return r.cfg.Peers.Edit(ctx, addr, e, hops)
-}
-
-// whoMayLead gives the addresses to try in turn: the leader, or, for an edit
-// that comes first-hand, the voters and the contacts from the start.
-func (r *Replica) whoMayLead(hops int) []string {
-	var addrs []string
-	add := func(uid string) {
-		if addr, ok := r.addr(uid); ok && uid != r.uid && !slices.Contains(addrs, addr) {
-			addrs = append(addrs, addr)
-		}
-	}
-	add(r.Leader())
-	if hops > 0 {
-		return addrs
-	}
-	for _, uid := range slices.Concat(r.Voters(), r.claimants()) {
-		add(uid)
-	}
-	for _, addr := range r.cfg.Contacts {
-		if !slices.Contains(addrs, addr) {
-			addrs = append(addrs, addr)
-		}
-	}
-	return addrs
 }
 
 // catchUp waits until this agent's list shows a change, so that who edits

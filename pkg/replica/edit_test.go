@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,7 @@ type reply struct {
 	id   uint64
 	node awa.Node
 	err  error
+	hang bool // it answers only when nobody waits any more
 }
 
 // others is a network in which each agent answers edits one after the other
@@ -24,21 +27,35 @@ type reply struct {
 type others struct {
 	Peers
 	replies map[string][]reply // by address
-	keys    []string           // of the edits that were passed on
-	hops    []int
+
+	mu   sync.Mutex
+	keys []string // of the edits that were passed on
+	hops []int
+	to   []string
 }
 
 // Edit implements Peers.
-func (o *others) Edit(_ context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
-	o.keys, o.hops = append(o.keys, e.Key), append(o.hops, hops)
+func (o *others) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
+	a := o.next(addr, e, hops)
+	if a.hang {
+		<-ctx.Done()
+		return 0, awa.Node{}, lost
+	}
+	return a.id, a.node, a.err
+}
+
+func (o *others) next(addr string, e awa.Edit, hops int) reply {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.keys, o.hops, o.to = append(o.keys, e.Key), append(o.hops, hops), append(o.to, addr)
 	all := o.replies[addr]
 	if len(all) == 0 {
-		return 0, awa.Node{}, refused
+		return reply{err: refused}
 	}
 	if len(all) > 1 {
 		o.replies[addr] = all[1:]
 	}
-	return all[0].id, all[0].node, all[0].err
+	return all[0]
 }
 
 // Ping implements Peers.
@@ -98,6 +115,55 @@ func TestEdit_PassedOn(t *testing.T) {
 					if net.hops[i] != test.hops+1 {
 						t.Errorf("the edit was passed on %d times before", net.hops[i]-1)
 					}
+				}
+			})
+		})
+	}
+}
+
+// An agent that hangs, or that is known to be offline, holds up no edit.
+func TestEdit_HungLeader(t *testing.T) {
+	const leader, voter = "10.0.0.1:1", "10.0.0.1:2"
+	hangs := map[string][]reply{leader: {{hang: true}}, voter: {{id: 7}}}
+	takes := map[string][]reply{leader: {{id: 7}}, voter: {{id: 8}}}
+	for name, test := range map[string]struct {
+		replies map[string][]reply
+		offline bool // so the leader was seen
+		hops    int
+		to      []string
+		takes   time.Duration
+		err     awa.Code
+	}{
+		"it hangs":              {replies: hangs, to: []string{leader, voter}, takes: hedgeAfter},
+		"it is offline":         {replies: hangs, offline: true, to: []string{voter}},
+		"it is back":            {replies: takes, to: []string{leader}},
+		"passed on, it hangs":   {replies: hangs, hops: 1, to: []string{leader}, takes: 8 * time.Second / 3, err: awa.ErrUnknownOutcome},
+		"passed on, offline":    {replies: hangs, hops: 1, offline: true, to: []string{voter}},
+		"passed on twice":       {replies: takes, hops: 2, to: []string{leader}},
+		"passed on twice, dead": {replies: hangs, hops: 2, offline: true, err: awa.ErrNoMajority},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := &others{replies: test.replies}
+				r := knowsTwoVoters(t, net)
+				if test.offline {
+					r.cfg.Seen = func() map[string]Seen { return map[string]Seen{r.Leader(): {}} }
+				}
+				began := time.Now()
+				_, _, err := r.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}, test.hops)
+				if test.err == "" && err != nil || test.err != "" && !errors.Is(err, test.err) {
+					t.Errorf("the edit gave %v", err)
+				}
+				want := test.takes
+				if err == nil {
+					want += time.Second // so long the edit waits for this list, which never shows it
+				}
+				if took := time.Since(began); took != want {
+					t.Errorf("it took %v", took)
+				}
+				synctest.Wait() // for the attempts that were given up
+				if !slices.Equal(net.to, test.to) {
+					t.Errorf("it was passed to %v", net.to)
 				}
 			})
 		})

@@ -131,9 +131,9 @@ type Config struct {
 // Timing is how patient a Replica is. Zero fields mean the default.
 type Timing struct {
 	// Heartbeat is how long a voter hears nothing from the leader before it
-	// stands for election, 2 s by default. A leader sends ten heartbeats in
-	// that time, so lower costs CPU when idle: 1 s about doubles it. A killed
-	// leader is replaced after about one to two of it.
+	// stands for election, 1 s by default. A leader sends ten heartbeats in
+	// that time, so lower costs CPU when idle: half of it about doubles that. A
+	// killed leader is replaced after about one to two and a half of it.
 	Heartbeat time.Duration
 	// Commit is how soon a voter learns that an edit was decided when no
 	// other follows, 200 ms by default. Agents learn of it by push at once;
@@ -166,7 +166,7 @@ func (t Timing) withDefaults() Timing {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&t.Heartbeat, 2 * time.Second}, {&t.Commit, 200 * time.Millisecond},
+		{&t.Heartbeat, time.Second}, {&t.Commit, 200 * time.Millisecond},
 		{&t.Settle, 10 * time.Second}, {&t.Replace, time.Minute}, {&t.Tick, time.Second},
 		{&t.Patience, 8 * time.Second}, {&t.Push, time.Second},
 		{&t.Compact, 2 * time.Minute},

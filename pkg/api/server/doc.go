@@ -39,7 +39,7 @@
 //	GET /v1/status    check   cached; a sweep, which all who ask meanwhile share
 //	GET /v1/nodes     check   nothing; the list, from memory
 //	GET /v1/changes   check   two numbers; the log, page by page
-//	POST /v1/changes  member  an edit of 16384 bytes; a decision of the voters, 10s (editTimeout), passed on 2 times (maxHops)
+//	POST /v1/changes  member  an edit of 16384 bytes; a decision of the voters, 10s (editTimeout), passed on 3 times (maxHops)
 //	POST /v1/probe    member  16384 ids (maxProbe); one ping of each that is listed, 22s (probeTimeout)
 //	GET /v1/view      check   nothing; the last sweep
 //	POST /v1/raft     member  who calls; a stream, which Raft bounds

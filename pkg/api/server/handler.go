@@ -260,9 +260,9 @@ func (h *handler) claim(bounded context.Context, ctx *fasthttp.RequestCtx, b wir
 // editTimeout is how long an edit may take before its outcome is given up.
 const editTimeout = 10 * time.Second
 
-// maxHops is how often an edit may be passed on: to the leader, and to the
-// next one when that has just changed.
-const maxHops = 2
+// maxHops is how often an edit may be passed on: over two agents to the leader,
+// where only these reach it.
+const maxHops = 3
 
 func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	var b wire.EditBody

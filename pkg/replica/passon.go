@@ -1,0 +1,137 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+const (
+	// hedgeAfter is how long an agent that was passed an edit may take before the
+	// next one is tried beside it: it may hang, or be cut off. To have an edit
+	// decided twice is safe, since it has a key.
+	hedgeAfter = 500 * time.Millisecond
+	// maxHedged is how many are tried at once.
+	maxHedged = 3
+)
+
+// attempt is what came of passing an edit on.
+type attempt struct {
+	id   uint64
+	node awa.Node
+	err  error
+}
+
+// passOn hands an edit to the agents that may lead, or know who leads, one after
+// the other until one has it decided.
+func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of the attempts that are left
+	addrs := r.whoMayLead(hops)
+	done, running := make(chan attempt), 0
+	try := func() {
+		if len(addrs) == 0 || running == maxHedged {
+			return
+		}
+		addr := addrs[0]
+		addrs = addrs[1:]
+		running++
+		go func() {
+			a := r.passTo(ctx, addr, e, hops+1)
+			select {
+			case done <- a:
+			case <-ctx.Done():
+			}
+		}()
+	}
+	hedge := time.NewTicker(hedgeAfter)
+	defer hedge.Stop()
+	err := error(errNotLeader)
+	for try(); running > 0; {
+		select {
+		case <-hedge.C:
+			try()
+		case <-ctx.Done():
+			return 0, awa.Node{}, unknownOutcome(ctx.Err())
+		case a := <-done:
+			running--
+			if a.err == nil && a.id > 0 || isDecision(a.err) {
+				return a.id, a.node, a.err
+			}
+			err = afterAttempt(err, a.err)
+			hedge.Reset(hedgeAfter)
+			try()
+		}
+	}
+	return 0, awa.Node{}, err
+}
+
+// passTo hands an edit to one agent, and leaves time for others.
+func (r *Replica) passTo(ctx context.Context, addr string, e awa.Edit, hops int) attempt {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timing.Patience/3)
+	defer cancel()
+	id, node, err := r.cfg.Peers.Edit(ctx, addr, e, hops)
+	if err == nil && id > r.list.State() {
+		r.spread.behind(addr, id)
+	}
+	return attempt{id, node, err}
+}
+
+// afterAttempt is what is known of an edit when one more attempt has failed. That
+// its outcome is unknown is not forgotten.
+func afterAttempt(before, failed error) error {
+	var missing *awa.PingError
+	switch {
+	case errors.Is(failed, awa.ErrUnknownOutcome):
+		return failed
+	case errors.As(failed, &missing) && missing.Stage == awa.StageReply:
+		return unknownOutcome(failed) // it was sent, and nobody knows what became of it
+	case errors.As(failed, &missing), isTransient(failed):
+		return before
+	case isRefusal(failed):
+		if errors.Is(before, awa.ErrUnknownOutcome) {
+			return before
+		}
+		return failed
+	}
+	return unknownOutcome(failed) // it failed over there, or was answered without an id
+}
+
+// whoMayLead gives the addresses to try in turn: the leader, the voters, the
+// contacts from the start, and at last those that were offline when this agent
+// looked. An edit that was passed on goes to the leader alone if that is online,
+// and at most twice to another one.
+func (r *Replica) whoMayLead(hops int) []string {
+	var online, offline []string
+	seen := r.cfg.Seen()
+	add := func(uid string) {
+		addr, ok := r.addr(uid)
+		if !ok || uid == r.uid || slices.Contains(online, addr) || slices.Contains(offline, addr) {
+			return
+		}
+		if look, ok := seen[uid]; ok && !look.Online {
+			offline = append(offline, addr)
+		} else {
+			online = append(online, addr)
+		}
+	}
+	add(r.Leader())
+	if hops > 1 || hops == 1 && len(online) > 0 {
+		return online
+	}
+	for _, uid := range slices.Concat(r.Voters(), r.claimants()) {
+		add(uid)
+	}
+	if hops > 0 {
+		return online
+	}
+	for _, addr := range slices.Concat(r.cfg.Contacts, offline) {
+		if !slices.Contains(online, addr) {
+			online = append(online, addr)
+		}
+	}
+	return online
+}
