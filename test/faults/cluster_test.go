@@ -125,10 +125,13 @@ func (c *cluster) newAgent(name string, h *host, at string) *agent {
 	return a
 }
 
+// data is the agent's data folder.
+func (a *agent) data() string { return filepath.Join(a.dir, "data") }
+
 // command prepares the process: awa-agent, but for an agent whose clock is
 // ahead.
 func (a *agent) command(args ...string) *exec.Cmd {
-	data := filepath.Join(a.dir, "data")
+	data := a.data()
 	if a.ahead == 0 {
 		return a.host.command(program("awa-agent"), append([]string{
 			"run", "--my-name", a.name, "--my-host", a.at, "--data-dir", data, "--key-file", a.key, "--log-format", "json"}, args...)...)

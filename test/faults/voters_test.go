@@ -124,19 +124,10 @@ func fillUp(t *testing.T, meanwhile func(*agent)) {
 	c := newSmallCluster(t, 3)
 	full := c.n(2)
 	full.log.expected = true // it says so
-	data := filepath.Join(full.dir, "data")
-	if err := errors.Join(os.Mkdir(data, 0o700), syscall.Mount("tmpfs", data, "tmpfs", 0, "size=3m,mode=0700")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		full.kill()
-		if err := syscall.Unmount(data, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	full.onTmpfs(3 << 20)
 	c.startAll()
 	c.awaitVoters(3, voterMost)
-	filler := filepath.Join(data, "filler")
+	filler := filepath.Join(full.data(), "filler")
 	fill(t, filler)
 	w := startWriter(t, c.n(1)) // the file still has free pages for a while
 	testaid.Await(t, waitMost, func() error {
@@ -164,7 +155,7 @@ func fillUp(t *testing.T, meanwhile func(*agent)) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it was level after %v", took)
 	}
-	folders, err := filepath.Glob(filepath.Join(data, "raft", "snapshots", "*"))
+	folders, err := filepath.Glob(filepath.Join(full.data(), "raft", "snapshots", "*"))
 	if err != nil || len(folders) > 1 {
 		t.Errorf("left are %v (%v)", folders, err)
 	}
@@ -176,6 +167,23 @@ func fillUp(t *testing.T, meanwhile func(*agent)) {
 	other.kill()
 	c.awaitEdit(full, "with-its-vote")
 	other.revive()
+}
+
+// onTmpfs makes an agent's data folder a disk of its own, with room for so many
+// bytes.
+func (a *agent) onTmpfs(size int) {
+	t := a.c.t
+	t.Helper()
+	options := fmt.Sprintf("size=%d,mode=0700", size)
+	if err := errors.Join(os.Mkdir(a.data(), 0o700), syscall.Mount("tmpfs", a.data(), "tmpfs", 0, options)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		a.kill()
+		if err := syscall.Unmount(a.data(), 0); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // fill writes a file until its disk is full.
