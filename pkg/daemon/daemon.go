@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -200,6 +201,7 @@ func Open(cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	debug.FreeOSMemory() // what it took to read the whole file
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}

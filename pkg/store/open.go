@@ -65,6 +65,7 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	s.release() // bbolt has looked at every page
 	return s, nil
 }
 

@@ -15,6 +15,10 @@ const PageBytes = 4 << 10
 // changeBytes is what a change has besides its texts: numbers, the digest.
 const changeBytes = 32
 
+// releaseAfter is how many changes are read before the memory that holds them is
+// given back: some 8 MB.
+const releaseAfter = 1 << 14
+
 // Changes returns the changes with an id above since, in order, at most limit
 // of them; a limit of 0 is none.
 func (s *Store) Changes(since uint64, limit int) ([]awa.Change, error) {
@@ -65,6 +69,10 @@ func (s *Store) read(since uint64, more func(read, size int) bool) ([]awa.Change
 	})
 	if err != nil {
 		return nil, err
+	}
+	if s.reads.Add(int64(len(changes))) > releaseAfter {
+		s.reads.Store(0)
+		s.release()
 	}
 	return changes, nil
 }

@@ -52,6 +52,7 @@ type Store struct {
 	failed  error // why nothing can be written any more
 
 	damaged atomic.Pointer[error] // the first damage that was met since Open
+	reads   atomic.Int64          // changes that were read since the last release
 }
 
 // Close closes the file once the calls under way have ended. A second Close

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/awatest/testaid"
 )
 
@@ -106,4 +107,49 @@ func BenchmarkFdatasync(b *testing.B) {
 		ok(b, err)
 		ok(b, syscall.Fdatasync(int(f.Fd())))
 	}
+}
+
+// What is resident of the file does not grow with the log: neither when it is
+// opened, nor when all of it is read.
+func TestStore_resident(t *testing.T) {
+	s := founded(t)
+	decide(t, s, `CREATE - {"name":"n1","host":"h","port":1}`)
+	note := strings.Repeat("x", 500)
+	for range 5 {
+		var changes []awa.Change
+		for i := range 4000 {
+			changes = append(changes, awa.Change{ID: s.State() + 1 + uint64(i), Action: awa.Update,
+				Data: `{"id":1,"name":"n1","host":"h","port":"1","note":"` + note + `"}`})
+		}
+		ok(t, s.Prove(changes, 0, 0))
+	}
+	s = reopen(t, s)
+	info, err := os.Stat(s.path)
+	ok(t, err)
+	if kb := resident(t, s.path); info.Size() < 10<<20 || kb > 1<<10 {
+		t.Errorf("of a file of %d MB, %d kB are resident once it is open", info.Size()>>20, kb)
+	}
+	for at := uint64(0); at < s.State(); {
+		page, err := s.Page(at, 1000)
+		ok(t, err)
+		at = page[len(page)-1].ID
+	}
+	if kb := resident(t, s.path); kb > 8<<10 {
+		t.Errorf("of a file of %d MB, %d kB are resident after it was read", info.Size()>>20, kb)
+	}
+}
+
+// resident is how much of a file is resident in this process, in kB.
+func resident(t *testing.T, path string) (kb int) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/smaps")
+	ok(t, err)
+	_, of, found := strings.Cut(string(b), path+"\n")
+	if !found {
+		t.Fatalf("%s is not mapped", path)
+	}
+	_, of, _ = strings.Cut(of, "\nRss:")
+	kb, err = strconv.Atoi(strings.Fields(of)[0])
+	ok(t, err)
+	return kb
 }
