@@ -100,8 +100,12 @@ func isAny(err error, codes ...awa.Code) bool {
 }
 
 // catchUp waits until this agent's list shows a change, so that who edits
-// here reads it here; the change is decided in any case.
+// here reads it here; the change is decided in any case. A voter that hears no
+// leader would wait in vain.
 func (r *Replica) catchUp(ctx context.Context, id uint64) {
+	if r.order.starved() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	r.list.Wait(ctx, id)

@@ -134,7 +134,9 @@ func TestEdit_HungLeader(t *testing.T) {
 		takes   time.Duration
 		err     awa.Code
 	}{
-		"it hangs":              {replies: hangs, to: []string{leader, voter}, takes: hedgeAfter},
+		"it hangs": {replies: hangs, to: []string{leader, voter}, takes: hedgeAfter},
+		"another is chosen": {replies: map[string][]reply{leader: {{hang: true}}, voter: {{err: fault(awa.ErrNoMajority, "no")},
+			{id: 7}}}, to: []string{leader, voter, voter}, takes: 2 * hedgeAfter},
 		"it is offline":         {replies: hangs, offline: true, to: []string{voter}},
 		"it is back":            {replies: takes, to: []string{leader}},
 		"passed on, it hangs":   {replies: hangs, hops: 1, to: []string{leader}, takes: 8 * time.Second / 3, err: awa.ErrUnknownOutcome},

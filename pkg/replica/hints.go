@@ -94,12 +94,24 @@ func (r *Replica) claimants() []string {
 // leaderAddr is where the leader can be asked, "" when it is not known or is
 // this agent.
 func (r *Replica) leaderAddr() string {
-	uid := r.Leader()
-	if uid == "" {
-		uid, _ = r.claim()
-	}
+	uid := r.leaderUID()
 	if addr, ok := r.addr(uid); ok && uid != r.uid {
 		return addr
 	}
 	return ""
+}
+
+// leaderUID is the leader, or the agent that claims to be it.
+func (r *Replica) leaderUID() string {
+	uid := r.Leader()
+	if uid == "" {
+		uid, _ = r.claim()
+	}
+	return uid
+}
+
+// leaderOffline reports whether the leader was offline when this agent looked.
+func (r *Replica) leaderOffline() bool {
+	look, ok := r.cfg.Seen()[r.leaderUID()]
+	return ok && !look.Online
 }

@@ -13,32 +13,33 @@ const (
 	// hedgeAfter is how long an agent that was passed an edit may take before the
 	// next one is tried beside it: it may hang, or be cut off. To have an edit
 	// decided twice is safe, since it has a key.
-	hedgeAfter = 500 * time.Millisecond
+	hedgeAfter = 400 * time.Millisecond
 	// maxHedged is how many are tried at once.
 	maxHedged = 3
 )
 
 // attempt is what came of passing an edit on.
 type attempt struct {
+	addr string
 	id   uint64
 	node awa.Node
 	err  error
 }
 
 // passOn hands an edit to the agents that may lead, or know who leads, one after
-// the other until one has it decided.
+// the other until one has it decided. While one that hangs is waited for, the others
+// are asked again and again: they may choose a leader meanwhile.
 func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // of the attempts that are left
-	addrs := r.whoMayLead(hops)
-	done, running := make(chan attempt), 0
+	addrs, done, running := r.whoMayLead(hops), make(chan attempt), map[string]bool{}
 	try := func() {
-		if len(addrs) == 0 || running == maxHedged {
+		addrs = slices.DeleteFunc(addrs, func(addr string) bool { return running[addr] })
+		if len(addrs) == 0 || len(running) == maxHedged {
 			return
 		}
 		addr := addrs[0]
-		addrs = addrs[1:]
-		running++
+		addrs, running[addr] = addrs[1:], true
 		go func() {
 			a := r.passTo(ctx, addr, e, hops+1)
 			select {
@@ -50,17 +51,20 @@ func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa
 	hedge := time.NewTicker(hedgeAfter)
 	defer hedge.Stop()
 	err := error(errNotLeader)
-	for try(); running > 0; {
+	for try(); len(running) > 0; {
 		select {
 		case <-hedge.C:
+			if len(addrs) == 0 && hops == 0 {
+				addrs = r.whoMayLead(hops)
+			}
 			try()
 		case <-ctx.Done():
 			return 0, awa.Node{}, unknownOutcome(ctx.Err())
 		case a := <-done:
-			running--
 			if a.err == nil && a.id > 0 || isDecision(a.err) {
 				return a.id, a.node, a.err
 			}
+			delete(running, a.addr)
 			err = afterAttempt(err, a.err)
 			hedge.Reset(hedgeAfter)
 			try()
@@ -75,9 +79,9 @@ func (r *Replica) passTo(ctx context.Context, addr string, e awa.Edit, hops int)
 	defer cancel()
 	id, node, err := r.cfg.Peers.Edit(ctx, addr, e, hops)
 	if err == nil && id > r.list.State() {
-		r.spread.behind(addr, id)
+		r.spread.had(addr, id)
 	}
-	return attempt{id, node, err}
+	return attempt{addr, id, node, err}
 }
 
 // afterAttempt is what is known of an edit when one more attempt has failed. That

@@ -275,6 +275,13 @@ func (o *order) fed() bool {
 	return false
 }
 
+// starved reports whether Raft alone brings this agent the list, and no leader is
+// heard that would.
+func (o *order) starved() bool {
+	r := o.running()
+	return r != nil && r.State() != raft.Leader && o.fed() && o.silence(r) > o.cfg.Timing.Heartbeat
+}
+
 // silence is how long no leader was heard.
 func (o *order) silence(r *raft.Raft) time.Duration {
 	at := r.LastContact()

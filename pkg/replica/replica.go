@@ -214,7 +214,8 @@ func New(cfg Config) *Replica {
 		moved: map[string]string{}, differences: map[string]difference{}, successors: map[string]successor{}, rebased: make(chan struct{}, 1), wakeManager: make(chan struct{}, 1)}
 	r.order = newOrder(cfg, r.addr)
 	r.spread = newSpread(cfg, r.uid, r.IsLeader)
-	r.spread.leader, r.spread.take, r.spread.diverged = r.leaderAddr, r.take, func() { r.mayDiverge.Store(true) }
+	r.spread.leader, r.spread.offline = r.leaderAddr, r.leaderOffline
+	r.spread.take, r.spread.diverged = r.take, func() { r.mayDiverge.Store(true) }
 	return r
 }
 

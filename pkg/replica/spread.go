@@ -22,6 +22,7 @@ type spread struct {
 	isLeader func() bool
 	seen     func() map[string]Seen
 	leader   func() string                           // the leader's address, "" when it is not known
+	offline  func() bool                             // the leader was so when this agent looked
 	take     func(changes []awa.Change) (int, error) // how many of them the list has now
 	diverged func()                                  // the list contradicts that of an agent that was asked
 	timeout  time.Duration                           // of one push
@@ -54,6 +55,7 @@ func newSpread(cfg Config, uid string, isLeader func() bool) *spread {
 		inFlight: semaphore.NewWeighted(pushesInFlight),
 		wake:     make(chan struct{}, 1), busy: map[string]bool{}, hints: map[string]uint64{}, idle: map[string]time.Time{},
 		leader:   func() string { return "" },
+		offline:  func() bool { return false },
 		take:     func(changes []awa.Change) (int, error) { return len(changes), cfg.List.Apply(changes) },
 		diverged: func() {},
 	}
@@ -76,13 +78,23 @@ func (s *spread) behind(addr string, state uint64) {
 	}
 }
 
-// sources are the agents to ask, the leader first: nobody can be ahead of it.
+// had notes that another agent has had a change decided for this one, whatever it
+// was asked in vain before.
+func (s *spread) had(addr string, id uint64) {
+	s.mu.Lock()
+	delete(s.idle, addr)
+	s.mu.Unlock()
+	s.behind(addr, id)
+}
+
+// sources are the agents to ask, the leader first: nobody can be ahead of it. It
+// comes last where it was seen offline.
 func (s *spread) sources() []string {
-	leader := s.leader()
+	leader, offline := s.leader(), s.offline()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []string
-	if leader != "" {
+	if leader != "" && !offline {
 		all = append(all, leader)
 	}
 	ahead := false
@@ -95,6 +107,9 @@ func (s *spread) sources() []string {
 		}
 	}
 	clear(s.hints)
+	if leader != "" && offline {
+		all = append(all, leader)
+	}
 	if !ahead {
 		return nil
 	}
