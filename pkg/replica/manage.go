@@ -55,6 +55,7 @@ func (r *Replica) tend(ctx context.Context) error {
 		return err
 	}
 	r.order.noteLevel()
+	r.order.pace()
 	return r.tidy()
 }
 

@@ -148,6 +148,28 @@ func raftConfig(uid string, t Timing, log *raftLogger) *raft.Config {
 	return c
 }
 
+// pace has a leader send its heartbeats at half the rate that raft derives from the
+// time after which the others stand for election: a fifth to two fifths of that
+// time apart, which costs a third less when idle.
+func (o *order) pace() {
+	r := o.running()
+	if r == nil {
+		return
+	}
+	timeout := o.cfg.Timing.Heartbeat
+	if r.State() == raft.Leader {
+		timeout *= 2
+	}
+	c := r.ReloadableConfig()
+	if c.HeartbeatTimeout == timeout {
+		return
+	}
+	c.HeartbeatTimeout, c.ElectionTimeout = timeout, timeout
+	if err := r.ReloadConfig(c); err != nil {
+		o.log.Info("the pace of the heartbeats could not be changed", "error", err)
+	}
+}
+
 // stop ends Raft. It does not wait for ever: raft's own shutdown can hang on
 // a busy state machine.
 func (o *order) stop(patience time.Duration) error {

@@ -131,9 +131,10 @@ type Config struct {
 // Timing is how patient a Replica is. Zero fields mean the default.
 type Timing struct {
 	// Heartbeat is how long a voter hears nothing from the leader before it
-	// stands for election, 1 s by default. A leader sends ten heartbeats in
-	// that time, so lower costs CPU when idle: half of it about doubles that. A
-	// killed leader is replaced after about one to two and a half of it.
+	// stands for election, 1 s by default. A leader sends three to five
+	// heartbeats in that time, so lower costs CPU when idle: half of it about
+	// doubles that. A killed leader is replaced after about one to two and a half
+	// of it.
 	Heartbeat time.Duration
 	// Commit is how soon a voter learns that an edit was decided when no
 	// other follows, 200 ms by default. Agents learn of it by push at once;
