@@ -59,9 +59,14 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 // editOnce has the leader decide an edit. Unless this agent leads, it passes the
 // edit on.
 func (r *Replica) editOnce(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
-	if !r.IsLeader() {
-		return r.passOn(ctx, e, hops)
+	if r.IsLeader() {
+		return r.decide(ctx, e)
 	}
+	return r.passOn(ctx, e, hops)
+}
+
+// decide has an edit decided by the voters, whose leader this agent is.
+func (r *Replica) decide(ctx context.Context, e awa.Edit) (uint64, awa.Node, error) {
 	r.awaitSuccessor(ctx, e)
 	out, err := r.order.propose(ctx, e)
 	return out.Change.ID, out.Node, err

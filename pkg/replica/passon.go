@@ -16,6 +16,9 @@ const (
 	hedgeAfter = 400 * time.Millisecond
 	// maxHedged is how many are tried at once.
 	maxHedged = 3
+	// leaderPoll is how often an edit that waits looks whether there is another
+	// leader by now.
+	leaderPoll = 100 * time.Millisecond
 )
 
 // attempt is what came of passing an edit on.
@@ -28,36 +31,46 @@ type attempt struct {
 
 // passOn hands an edit to the agents that may lead, or know who leads, one after
 // the other until one has it decided. While one that hangs is waited for, the others
-// are asked again and again: they may choose a leader meanwhile.
+// are asked again and again, since a leader may be chosen meanwhile; it may be this
+// agent.
 func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // of the attempts that are left
-	addrs, done, running := r.whoMayLead(hops), make(chan attempt), map[string]bool{}
-	try := func() {
+	done, running, last := make(chan attempt), map[string]bool{}, time.Now()
+	try := func(addrs []string) (rest []string) {
 		addrs = slices.DeleteFunc(addrs, func(addr string) bool { return running[addr] })
 		if len(addrs) == 0 || len(running) == maxHedged {
-			return
+			return addrs
 		}
-		addr := addrs[0]
-		addrs, running[addr] = addrs[1:], true
+		running[addrs[0]], last = true, time.Now()
 		go func() {
-			a := r.passTo(ctx, addr, e, hops+1)
+			a := r.passTo(ctx, addrs[0], e, hops+1)
 			select {
 			case done <- a:
 			case <-ctx.Done():
 			}
 		}()
+		return addrs[1:]
 	}
-	hedge := time.NewTicker(hedgeAfter)
-	defer hedge.Stop()
+	leader, poll := r.leaderAddr(), time.NewTicker(leaderPoll)
+	defer poll.Stop()
 	err := error(errNotLeader)
-	for try(); len(running) > 0; {
+	for addrs := try(r.whoMayLead(hops)); len(running) > 0; {
 		select {
-		case <-hedge.C:
-			if len(addrs) == 0 && hops == 0 {
-				addrs = r.whoMayLead(hops)
+		case <-poll.C:
+			before := leader
+			leader = r.leaderAddr()
+			switch {
+			case r.IsLeader():
+				return r.decide(ctx, e)
+			case leader != "" && leader != before:
+				try([]string{leader})
+			case time.Since(last) < hedgeAfter:
+			case len(addrs) == 0:
+				addrs = try(r.whoMayLead(hops))
+			default:
+				addrs = try(addrs)
 			}
-			try()
 		case <-ctx.Done():
 			return 0, awa.Node{}, unknownOutcome(ctx.Err())
 		case a := <-done:
@@ -66,8 +79,7 @@ func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa
 			}
 			delete(running, a.addr)
 			err = afterAttempt(err, a.err)
-			hedge.Reset(hedgeAfter)
-			try()
+			addrs = try(addrs)
 		}
 	}
 	return 0, awa.Node{}, err
