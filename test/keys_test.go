@@ -72,7 +72,7 @@ func TestKeys_rotation(t *testing.T) {
 	check := func(a *agent) result { return run(t, "check_awa", "-H", a.addr(), "-k", checks, "-c", "0") }
 	for _, a := range agents {
 		testaid.Await(t, 30*time.Second, func() error {
-			if r := check(a); !strings.HasPrefix(r.out, "AWA OK - 3 of 3 nodes online ") {
+			if r := check(a); !strings.HasPrefix(r.out, "AWA OK - 3 of 3 nodes online") {
 				return fmt.Errorf("%d %s", r.code, r.out)
 			}
 			return nil

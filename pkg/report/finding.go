@@ -60,9 +60,11 @@ func (r Result) find() []finding {
 		all = append(all, f)
 	}
 	for _, c := range r.health {
-		if c.state != OK { // else the table and the other formats have it
-			all = append(all, finding{state: c.state, head: c.text()})
+		head := c.text()
+		if c.state == OK { // the table and the other formats have the rest
+			head = clip(plain(string(c.Code)), awa.MaxWord)
 		}
+		all = append(all, finding{state: c.state, head: head})
 	}
 	slices.SortStableFunc(all, func(a, b finding) int { return worstFirst(a.state, b.state) })
 	return all
