@@ -80,6 +80,9 @@ func edits(ctx context.Context, b *bench) (err error) {
 	b.figure("1 writer", fmt.Sprintf("%.0f edits/s", median(alone)))
 	b.atLeast("64 writers", median(crowd), 3000, "%.0f edits/s")
 	b.figure("64 writers, CPU time of an edit, agents and writers", fmt.Sprintf("%.3f ms", median(cpu)))
+	if err := digestCost(ctx, b, e.leader, time.Duration(median(cpu)*float64(time.Millisecond))); err != nil {
+		return err
+	}
 	b.note("(%d edits in all; medians of %d runs of %v, syncs and edits in turns of %d)", e.acknowledged.Load(), b.runs, b.each, block)
 	return nil
 }
