@@ -7,10 +7,11 @@ import (
 	"math"
 )
 
-// bbolt trusts its pages: on a damaged one it reads outside the file, follows
-// a circle for ever or panics in a goroutine of its own, where nobody can
-// recover. So the pages are checked here, with plain reads of the file, before
-// bbolt follows any of them but the two meta pages, which carry a checksum.
+// bbolt trusts its pages: on a damaged one it reads outside the file, in a
+// goroutine of its own (Tx.Check, and Open where it looks for free pages), where
+// neither debug.SetPanicOnFault nor a recover of ours reaches: the process ends. So
+// the pages are checked here, with plain reads of the file, before bbolt follows
+// any of them but the two meta pages, which carry a checksum.
 // The rules are those of bbolt's own check, and the layout is that of its
 // internal/common (page.go, meta.go), file version 2, in the machine's own
 // byte order:
