@@ -76,27 +76,27 @@ func (a *agent) votersCondition(look watch.Look) awa.Condition {
 	names := strings.Join(missing, ", ")
 	switch {
 	case live < need:
-		return awa.Condition{Code: awa.NoMajority, Text: fmt.Sprintf("the list can't be edited: %d of %d voters are "+
-			"needed, and these are not alive: %s; bring one back, or if they are lost for good run awa-agent recover on one "+
-			"agent", need, len(voters), names)}
+		return awa.Condition{Code: awa.NoMajority, Text: fmt.Sprintf("the list can't be edited until a voter "+
+			"is back, or, if they are lost for good, awa-agent recover is run on one agent: %d of %d are needed, and these "+
+			"are not alive: %s", need, len(voters), names)}
 	case a.replica.Leader() == "":
 		return awa.Condition{Code: awa.NoLeader, Text: "the list can't be edited: the voters have no leader, which lasts " +
 			"a few seconds as a rule"}
 	case live > need || agents < 3:
 		return awa.Condition{}
 	case len(missing) > 0:
-		return awa.Condition{Code: awa.LastMajority, Text: fmt.Sprintf("one more lost voter stops edits: %d of %d voters "+
-			"are alive and needed, and these are not: %s", live, len(voters), names) + lastAdvice}
+		return awa.Condition{Code: awa.LastMajority, Text: fmt.Sprintf(lastText+"%d of %d voters are alive and needed, "+
+			"and these are not: %s", live, len(voters), names)}
 	}
 	why := "there is only one"
 	if len(voters) > 1 {
 		why = fmt.Sprintf("all %d are needed", len(voters))
 	}
-	return awa.Condition{Code: awa.LastMajority, Text: "one more lost voter stops edits: " + why + lastAdvice}
+	return awa.Condition{Code: awa.LastMajority, Text: lastText + why}
 }
 
-// lastAdvice says what to do about awa.LastMajority.
-const lastAdvice = "; wait until another agent has become a voter before you stop one"
+// lastText says what awa.LastMajority means and what to do.
+const lastText = "one more lost voter stops edits, so stop none until another agent has become a voter: "
 
 // nameOf is the name of an agent by its uid, or the uid where its node is gone.
 func (d *Daemon) nameOf(uid string) string {

@@ -60,6 +60,9 @@ func (r Result) find() []finding {
 		all = append(all, f)
 	}
 	for _, c := range r.health {
+		if c.Code == awa.NoMajority && len(r.DeadVoters) > 0 {
+			continue // it is told of with the names of the voters
+		}
 		head := c.text()
 		if c.state == OK { // the table and the other formats have the rest
 			head = clip(plain(string(c.Code)), awa.MaxWord)

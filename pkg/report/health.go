@@ -50,9 +50,6 @@ func (r Result) conditions(selected []awa.NodeStatus, all []awa.Condition) []con
 	var found []condition
 	for _, c := range all {
 		state := r.rules.healthState(c.Code)
-		if c.Code == awa.NoMajority && len(r.DeadVoters) > 0 {
-			continue // it is told of with the names of the voters
-		}
 		if c.Agent != "" {
 			i := slices.IndexFunc(selected, func(n awa.NodeStatus) bool { return n.Node.Key() == awa.NameKey(c.Agent) })
 			if i < 0 && r.isListed(c.Agent) || i >= 0 && selected[i].Node.InMaintenance(r.at) {
