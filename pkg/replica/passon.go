@@ -62,7 +62,11 @@ func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa
 			leader = r.leaderAddr()
 			switch {
 			case r.IsLeader():
-				return r.decide(ctx, e)
+				id, node, err := r.decide(ctx, e)
+				if err != nil && !isDecision(err) {
+					err = unknownOutcome(err) // what was passed on may be made yet
+				}
+				return id, node, err
 			case leader != "" && leader != before:
 				try([]string{leader})
 			case time.Since(last) < hedgeAfter:
