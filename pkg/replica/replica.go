@@ -212,7 +212,8 @@ type Replica struct {
 func New(cfg Config) *Replica {
 	cfg.Timing = cfg.Timing.withDefaults()
 	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{},
-		moved: map[string]string{}, differences: map[string]difference{}, successors: map[string]successor{}, rebased: make(chan struct{}, 1), wakeManager: make(chan struct{}, 1)}
+		moved: map[string]string{}, differences: map[string]difference{}, successors: map[string]successor{},
+		rebased: make(chan struct{}, 1), wakeManager: make(chan struct{}, 1)}
 	r.order = newOrder(cfg, r.addr)
 	r.spread = newSpread(cfg, r.uid, r.IsLeader)
 	r.spread.leader, r.spread.offline = r.leaderAddr, r.leaderOffline

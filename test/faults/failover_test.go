@@ -38,7 +38,8 @@ func TestFailover(t *testing.T) {
 		most   time.Duration
 	}{
 		{"the leader is killed", (*agent).kill, func(a *agent) { a.start() }, 2500 * time.Millisecond},
-		{"the leader hangs", func(a *agent) { a.signal(syscall.SIGSTOP) }, func(a *agent) { a.signal(syscall.SIGCONT) }, 3 * time.Second},
+		{"the leader hangs", func(a *agent) { a.signal(syscall.SIGSTOP) }, func(a *agent) { a.signal(syscall.SIGCONT) },
+			3 * time.Second},
 		{"the leader is cut off", func(a *agent) { a.host.cutOff() }, func(a *agent) { a.host.open() }, 3 * time.Second},
 	} {
 		var times []time.Duration
@@ -72,7 +73,8 @@ func TestFailover(t *testing.T) {
 	for end, times := range more {
 		report(fmt.Sprintf("at n%d of a line, led by %s", end, leader.name), times, time.Second)
 	}
-	fmt.Printf("\nEdits, min / median / max of %d, in seconds.\n%-36s %-24s %s\n%s\n", failures, "what", "until one is decided", "at most", out.String())
+	fmt.Printf("\nEdits, min / median / max of %d, in seconds.\n%-36s %-24s %s\n%s\n", failures, "what",
+		"until one is decided", "at most", out.String())
 }
 
 // awaitLeader waits until all five agents vote and follow one leader, as each says.
