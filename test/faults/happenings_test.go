@@ -151,12 +151,14 @@ func (c *chaos) recover(*agent) {
 func (c *chaos) settled() {
 	c.t.Helper()
 	testaid.Await(c.t, 2*time.Minute, func() error {
+		c.neverOKWhileDifferent()
 		got := c.ask(c.n(1), c.n(2))
 		if got.Leader == "" || len(got.Voters) < 5 {
 			return fmt.Errorf("the leader is %q, the voters are %v: %s", got.Leader, got.Voters, got.Text)
 		}
-		for a, at := range c.positions() {
-			if first := c.positions()[c.n(1)]; at.History != first.History {
+		all := c.positions()
+		for a, at := range all {
+			if first := all[c.n(1)]; at.History != first.History {
 				return fmt.Errorf("%s follows history %s, and n1 history %s", a.name, at.History, first.History)
 			}
 		}
