@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/watch"
@@ -79,9 +80,9 @@ func (a *agent) votersCondition(look watch.Look) awa.Condition {
 		return awa.Condition{Code: awa.NoMajority, Text: fmt.Sprintf("the list can't be edited until a voter "+
 			"is back, or, if they are lost for good, awa-agent recover is run on one agent: %d of %d are needed, and these "+
 			"are not alive: %s", need, len(voters), names)}
-	case a.replica.Leader() == "":
-		return awa.Condition{Code: awa.NoLeader, Text: "the list can't be edited: the voters have no leader, which lasts " +
-			"a few seconds as a rule"}
+	case a.replica.Leaderless() > electionMost:
+		return awa.Condition{Code: awa.NoLeader, Text: fmt.Sprintf("the list can't be edited: the voters have had no "+
+			"leader for %v: look at their logs", a.replica.Leaderless().Round(time.Second))}
 	case live > need || agents < 3:
 		return awa.Condition{}
 	case len(missing) > 0:
@@ -94,6 +95,10 @@ func (a *agent) votersCondition(look watch.Look) awa.Condition {
 	}
 	return awa.Condition{Code: awa.LastMajority, Text: lastText + why}
 }
+
+// electionMost is how long the voters may have no leader before that is told: an
+// election takes some two seconds.
+const electionMost = 10 * time.Second
 
 // lastText says what awa.LastMajority means and what to do.
 const lastText = "one more lost voter stops edits, so stop none until another agent has become a voter: "

@@ -172,6 +172,21 @@ func TestEdit_HungLeader(t *testing.T) {
 	}
 }
 
+// An agent says for how long it has known no leader.
+func TestLeaderless(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := knowsTwoVoters(t, &others{})
+		time.Sleep(3 * time.Second)
+		if d := r.Leaderless(); d != 0 {
+			t.Errorf("n0 leads, and no leader has been known for %v", d)
+		}
+		r.learn(awa.Self{UID: r.Leader(), Leader: ""})
+		if d := r.Leaderless(); d != 3*time.Second {
+			t.Errorf("no leader has been known for %v", d)
+		}
+	})
+}
+
 // knowsTwoVoters makes a replica that knows of two voters, n0 and n1, and has
 // heard that n0 leads. It takes no part in Raft itself.
 func knowsTwoVoters(t *testing.T, net Peers) *Replica {

@@ -27,7 +27,11 @@ func (r *Replica) manage(ctx context.Context) error {
 		if err := r.tend(ctx); err != nil && !r.order.disk.failed(err) {
 			return err
 		}
-		if now := r.Leader(); now != last {
+		now := r.Leader()
+		if now != "" {
+			r.led.Store(time.Now().UnixNano())
+		}
+		if now != last {
 			last = now
 			r.logLeader(now)
 		}

@@ -205,7 +205,8 @@ type Replica struct {
 	wakeManager chan struct{} // capacity 1: the voters are to be looked at now
 	reconciled  time.Time     // when reconcile looked last
 
-	asked time.Time // when the other voters were asked last whether this one is none any more
+	led   atomic.Int64 // when a leader was known last, or the Replica was made, in nanoseconds since 1970
+	asked time.Time    // when the other voters were asked last whether this one is none any more
 }
 
 // New makes a Replica; it starts nothing.
@@ -214,6 +215,7 @@ func New(cfg Config) *Replica {
 	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{},
 		moved: map[string]string{}, differences: map[string]difference{}, successors: map[string]successor{},
 		rebased: make(chan struct{}, 1), wakeManager: make(chan struct{}, 1)}
+	r.led.Store(time.Now().UnixNano())
 	r.order = newOrder(cfg, r.addr)
 	r.spread = newSpread(cfg, r.uid, r.IsLeader)
 	r.spread.leader, r.spread.offline = r.leaderAddr, r.leaderOffline
@@ -286,6 +288,15 @@ func (r *Replica) Leader() string {
 	}
 	uid, _ := r.claim()
 	return uid
+}
+
+// Leaderless is how long no leader has been known, to about a Timing.Tick; 0 while
+// one is.
+func (r *Replica) Leaderless() time.Duration {
+	if r.Leader() != "" {
+		return 0
+	}
+	return time.Since(time.Unix(0, r.led.Load()))
 }
 
 // Voters are the uids of the voters as far as known: those of Raft on a voter,

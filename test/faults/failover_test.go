@@ -57,6 +57,8 @@ func TestFailover(t *testing.T) {
 		report(f.name, times, f.most)
 	}
 
+	c.electionIsNoAlarm()
+
 	for i := 1; i <= 5; i++ {
 		for j := i + 2; j <= 5; j++ {
 			c.cut([]int{i}, []int{j})
@@ -75,6 +77,26 @@ func TestFailover(t *testing.T) {
 	}
 	fmt.Printf("\nEdits, min / median / max of %d, in seconds.\n%-36s %-24s %s\n%s\n", failures, "what",
 		"until one is decided", "at most", out.String())
+}
+
+// electionIsNoAlarm kills the leader, and asks for the health until there is another.
+func (c *cluster) electionIsNoAlarm() {
+	c.t.Helper()
+	old := c.awaitLeader()
+	old.kill()
+	others := slices.DeleteFunc(slices.Clone(c.agents), func(a *agent) bool { return a == old })
+	testaid.Await(c.t, waitMost, func() error {
+		got := c.ask(others...)
+		if got.says("NO_LEADER", "") || got.says("NO_LEADER", others[0].name) {
+			c.t.Errorf("check_awa says of an election: %v", got.Health)
+		}
+		if got.Leader == "" || got.Leader == old.name {
+			return fmt.Errorf("the leader is %q", got.Leader)
+		}
+		return nil
+	})
+	old.start()
+	c.awaitLeader()
 }
 
 // awaitLeader waits until all five agents vote and follow one leader, as each says.
