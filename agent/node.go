@@ -140,6 +140,9 @@ type nodeAddCmd struct {
 
 // Run adds the node.
 func (c *nodeAddCmd) Run(ctx context.Context, std streams) error {
+	if err := awa.CheckReachable(c.Host); err != nil {
+		return usageError{err}
+	}
 	fields := map[string]any{"name": c.Name, "host": c.Host, "port": c.Port}
 	if len(c.Label) > 0 {
 		fields["labels"] = c.Label
@@ -163,6 +166,9 @@ type nodeSetCmd struct {
 func (c *nodeSetCmd) Run(ctx context.Context, std streams) error {
 	if c.Name == "" && c.Host == "" && c.Port == "" && len(c.Label) == 0 {
 		return usageError{errors.New("nothing to change: give --name, --host, --port or --label")}
+	}
+	if err := awa.CheckReachable(c.Host); err != nil {
+		return usageError{err}
 	}
 	return c.editNode(ctx, std, c.Node, awa.Update, func(n awa.Node) map[string]any {
 		fields := map[string]any{"name": n.Name, "host": n.Host, "port": n.Port}

@@ -139,6 +139,28 @@ func CheckHost(host string) error {
 	return nil
 }
 
+// CheckReachable says why a host, which CheckHost allows, can't be one under which
+// others reach a node, if anything: it stands for no machine, or for many. A list may
+// hold such a host, since earlier programs took it.
+func CheckReachable(host string) error {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]
+		if _, err := strconv.ParseUint(strings.TrimSuffix(last, "."), 10, 64); err == nil {
+			return fmt.Errorf("%q is no IPv4 address, which is four numbers from 0 to 255, and no DNS name ends with a "+
+				"number: give one of these", clip(host))
+		}
+		return nil
+	}
+	switch addr = addr.Unmap(); {
+	case addr.IsUnspecified():
+		return fmt.Errorf("%s stands for every address of a machine: give the one under which others reach it", host)
+	case addr.IsMulticast(), addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return fmt.Errorf("%s stands for many machines: give the address of one", host)
+	}
+	return nil
+}
+
 // Port is a TCP port, 1 to 65535. In JSON it is read as a number or a string
 // and written as a string, as the original program does.
 type Port uint16

@@ -90,6 +90,9 @@ func (c Config) Validate() error {
 	if err := awa.CheckHost(c.Host); err != nil {
 		return bad("my_host: %v", err)
 	}
+	if err := awa.CheckReachable(c.Host); err != nil {
+		return bad("my_host: %v", err)
+	}
 	if c.DataDir == "" {
 		return bad("data_dir is empty: name the folder for the node list")
 	}
@@ -97,6 +100,10 @@ func (c Config) Validate() error {
 		if _, _, err := awa.ParseAddr(addr, awa.DefaultPort); err != nil {
 			return bad("join: %v", err)
 		}
+	}
+	if saysLoopback(c.Host) && len(c.Join) > 0 && !slices.ContainsFunc(c.Join, onLoopback) {
+		return bad("my_host: %s is this machine for each that asks, so the agents at %s could not reach it: set the DNS name "+
+			"or the address under which they do", c.Host, strings.Join(c.Join, ", "))
 	}
 	if c.Watch < 0 || c.Watch > 0 && c.Watch < 100*time.Millisecond {
 		return bad("watch: %s is too short: use 100ms or more", c.Watch)
@@ -111,6 +118,20 @@ func (c Config) Validate() error {
 		return bad("web: %v", err)
 	}
 	return nil
+}
+
+// saysLoopback reports whether a host is a loopback address, or the name of it. Other
+// names are not looked up: this machine's own name often is such an address for itself
+// alone.
+func saysLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback() || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
+}
+
+// onLoopback reports whether an address of an agent is one of this machine alone.
+func onLoopback(addr string) bool {
+	host, _, err := awa.ParseAddr(addr, awa.DefaultPort)
+	return err == nil && isLoopback(host)
 }
 
 // listenAddr is the address to listen on.

@@ -282,7 +282,12 @@ func TestOpen_ErrorsSayWhatToDo(t *testing.T) {
 		change func(*daemon.Config)
 		want   string
 	}{
-		"bad name":       {func(c *daemon.Config) { c.Name = "a b" }, `my_name: "a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"bad name": {func(c *daemon.Config) { c.Name = "a b" }, `my_name: "a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"every address": {func(c *daemon.Config) { c.Host = "0.0.0.0" }, `my_host: 0.0.0.0 stands for every address of a machine: ` +
+			`give the one under which others reach it`},
+		"nobody else's": {func(c *daemon.Config) { c.Host, c.Join = "localhost", []string{"192.0.2.1", "192.0.2.2:7"} },
+			`my_host: localhost is this machine for each that asks, so the agents at 192.0.2.1, 192.0.2.2:7 could not reach ` +
+				`it: set the DNS name or the address under which they do`},
 		"no host":        {func(c *daemon.Config) { c.Host = "" }, `my_host: the host is empty: give a DNS name or an IP address`},
 		"no data folder": {func(c *daemon.Config) { c.DataDir = "" }, `data_dir is empty: name the folder for the node list`},
 		"bad join":       {func(c *daemon.Config) { c.First, c.Join = false, []string{"a:b"} }, `join: "b" is no port: use a number from 1 to 65535`},
