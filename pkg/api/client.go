@@ -60,6 +60,7 @@ type Client struct {
 	cfg     ClientConfig
 	pool    pool
 	permits *permits
+	names   *names
 	readers sync.Pool // *bufio.Reader
 	writers sync.Pool // *bufio.Writer
 }
@@ -75,14 +76,18 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
-	c := &Client{cfg: cfg, pool: pool{most: cfg.MaxIdle, keep: cfg.KeepIdle}}
+	c := &Client{cfg: cfg, pool: pool{most: cfg.MaxIdle, keep: cfg.KeepIdle}, names: newNames()}
 	c.permits = newPermits(cfg.MaxOpen, c.pool.dropOldest)
 	c.pool.wanted = c.permits.wanted
 	return c
 }
 
-// Close closes the idle connections; those in use close after their call.
-func (c *Client) Close() { c.pool.close(true) }
+// Close closes the idle connections; those in use close after their call. Lookups
+// of names end.
+func (c *Client) Close() {
+	c.names.close()
+	c.pool.close(true)
+}
 
 // CloseIdle closes the idle connections, and those in use after their call, so
 // that the next calls open new ones.

@@ -2,12 +2,14 @@ package api
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -174,25 +176,6 @@ func (c *Client) dial(ctx context.Context, addr, uid string) (conn net.Conn, wai
 	return safe, waited, nil
 }
 
-// connect looks a name up and opens a connection.
-func (c *Client) connect(ctx context.Context, host string, port awa.Port) (net.Conn, error) {
-	if _, err := netip.ParseAddr(host); err != nil {
-		addrs, err := net.DefaultResolver.LookupHost(ctx, host)
-		if err != nil {
-			short := shortageOf(errors.Join(err, outOfFiles()), "")
-			return nil, &awa.PingError{Stage: awa.StageResolve, Err: cmp.Or(short, plain(err))}
-		}
-		if len(addrs) == 1 { // more are tried by net.Dialer, as RFC 8305 says
-			host = addrs[0]
-		}
-	}
-	conn, err := c.cfg.Dial(ctx, "tcp", awa.Addr(host, port))
-	if err != nil {
-		return nil, &awa.PingError{Stage: awa.StageConnect, Err: cmp.Or(shortageOf(err, awa.Addr(host, port)), plain(err))}
-	}
-	return conn, nil
-}
-
 // plain takes the addresses out of a network error, which its reader knows
 // already, and leaves the system's words: "connection refused".
 func plain(err error) error {
@@ -201,16 +184,37 @@ func plain(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
+	case errors.As(err, &dns) && dns.IsTimeout && dns.Server != "":
+		return fmt.Errorf("name server %s: %w", serverOf(dns.Server), errNoAnswer)
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return errNoAnswer
-	case errors.As(err, &errno):
-		return errno
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return errors.New("no such host")
+	case errors.As(err, &dns) && dns.Server != "":
+		return fmt.Errorf("name server %s: %w", serverOf(dns.Server), dnsWords(dns))
+	case errors.As(err, &errno):
+		return errno
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // in a handshake, or TLS without its closing word
 		return errClosed
 	}
 	return err
+}
+
+// serverOf is a name server's address without the usual port.
+func serverOf(addr string) string { return strings.TrimSuffix(addr, ":53") }
+
+// dnsWords are those of a name server's failure, without the ports that differ each
+// time.
+func dnsWords(err *net.DNSError) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
+	}
+	for errno := range slices.Values([]syscall.Errno{syscall.ECONNREFUSED, syscall.ENETUNREACH, syscall.EHOSTUNREACH}) {
+		if strings.HasSuffix(err.Err, errno.Error()) {
+			return errno
+		}
+	}
+	return errors.New(err.Err)
 }
 
 // errNoAnswer is a time that ran out; errors.Is finds

@@ -22,12 +22,12 @@ import (
 // others, and can fall silent.
 type nameServer struct {
 	mu     sync.Mutex
-	names  map[string]net.IP
+	names  map[string][]net.IP
 	silent bool
 }
 
 func newNameServer(on *host) *nameServer {
-	s := &nameServer{names: map[string]net.IP{}}
+	s := &nameServer{names: map[string][]net.IP{}}
 	var conn net.PacketConn
 	on.inside(func() (err error) {
 		conn, err = net.ListenPacket("udp4", dnsAddr+":53")
@@ -45,10 +45,13 @@ func newNameServer(on *host) *nameServer {
 	return s
 }
 
-func (s *nameServer) set(name, addr string) {
+func (s *nameServer) set(name string, addrs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.names[name] = net.ParseIP(addr).To4()
+	s.names[name] = nil
+	for _, addr := range addrs {
+		s.names[name] = append(s.names[name], net.ParseIP(addr).To4())
+	}
 }
 
 func (s *nameServer) forget(name string) {
@@ -78,7 +81,7 @@ func (s *nameServer) serve(conn net.PacketConn) {
 }
 
 // answer makes the message that answers one question (RFC 1035, section 4).
-// A name that is known has one address, and no other kind of record.
+// A name that is known has addresses of IPv4, and no other kind of record.
 func (s *nameServer) answer(in []byte) []byte {
 	const (
 		headerLen   = 12
@@ -103,20 +106,21 @@ func (s *nameServer) answer(in []byte) []byte {
 	if s.silent {
 		return nil
 	}
-	addr, known := s.names[strings.TrimSuffix(strings.ToLower(name), ".")]
+	addrs, known := s.names[strings.TrimSuffix(strings.ToLower(name), ".")]
 	out := make([]byte, headerLen, 512)
 	copy(out, in[:2]) // the id
-	flags, answers := uint16(flagsAnswer), uint16(0)
+	flags := uint16(flagsAnswer)
 	if !known {
 		flags |= noSuchName
-	} else if binary.BigEndian.Uint16(in[end-4:]) == typeA {
-		answers = 1
+	}
+	if binary.BigEndian.Uint16(in[end-4:]) != typeA {
+		addrs = nil
 	}
 	binary.BigEndian.PutUint16(out[2:], flags)
 	binary.BigEndian.PutUint16(out[4:], 1)
-	binary.BigEndian.PutUint16(out[6:], answers)
+	binary.BigEndian.PutUint16(out[6:], uint16(len(addrs)))
 	out = append(out, in[headerLen:end]...)
-	if answers == 1 {
+	for _, addr := range addrs {
 		out = append(out, 0xc0, headerLen, 0, typeA, 0, 1, 0, 0, 0, 0, 0, 4) // the same name; to be kept for 0 s
 		out = append(out, addr...)
 	}

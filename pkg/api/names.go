@@ -1,0 +1,149 @@
+package api
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// names looks host names up for a client, and remembers the addresses that answered:
+// an outage of the name servers is none of the nodes. A lookup goes on when nobody
+// waits for it any more, so that the next connection has its result.
+type names struct {
+	lookup func(ctx context.Context, host string) ([]string, error)
+	ctx    context.Context // ends when the client is closed
+	close  context.CancelFunc
+	slots  chan struct{} // one for each lookup under way
+
+	mu    sync.Mutex
+	hosts map[string]*hostName
+}
+
+// hostName is what is known of a name.
+type hostName struct {
+	addrs []string      // what the last lookup that succeeded gave
+	good  string        // the address to which a connection was opened last, "" for none
+	err   error         // of the last lookup, nil when it succeeded
+	done  chan struct{} // closed when the lookup under way ends; nil when there is none
+	began time.Time     // when the last lookup began
+}
+
+const (
+	// lookupMost bounds a lookup. Go's resolver asks each name server twice, for 5 s
+	// each, by default.
+	lookupMost = 20 * time.Second
+	// lookupWait is how long a connection waits for a lookup before it tries the
+	// addresses that are remembered.
+	lookupWait = 100 * time.Millisecond
+	// lookupsAtOnce bounds the sockets that lookups hold.
+	lookupsAtOnce = 64
+	// maxNames is how many names are remembered: as many as a list has nodes, and
+	// more.
+	maxNames = 20_000
+)
+
+func newNames() *names {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &names{lookup: net.DefaultResolver.LookupHost, ctx: ctx, close: cancel, slots: make(chan struct{}, lookupsAtOnce),
+		hosts: map[string]*hostName{}}
+}
+
+// begin looks a name up, unless that is under way. done is closed when it has ended.
+// remembered are the addresses that it had before, and patience is how long to wait
+// for the lookup before these are tried.
+func (n *names) begin(host string) (done <-chan struct{}, remembered []string, patience time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := n.hosts[host]
+	if h == nil {
+		if len(n.hosts) >= maxNames {
+			clear(n.hosts)
+		}
+		h = &hostName{}
+		n.hosts[host] = h
+	}
+	failed := h.err != nil
+	if h.done == nil {
+		h.done, h.began = make(chan struct{}), time.Now()
+		go n.run(host, h, h.done)
+	}
+	if !failed {
+		patience = max(0, lookupWait-time.Since(h.began))
+	}
+	return h.done, inOrder(h.addrs, h.good), patience
+}
+
+// run looks a name up.
+func (n *names) run(host string, h *hostName, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(n.ctx, lookupMost)
+	defer cancel()
+	var addrs []string
+	err := error(context.DeadlineExceeded)
+	select {
+	case n.slots <- struct{}{}:
+		addrs, err = n.lookup(ctx, host)
+		<-n.slots
+	case <-ctx.Done():
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h.err = err; err == nil {
+		h.addrs = addrs
+	}
+	h.done = nil
+	close(done)
+}
+
+// result is what the last lookup of a name gave: its addresses in the order in which
+// they are to be tried.
+func (n *names) result(host string) ([]string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := n.hosts[host]
+	if h == nil {
+		return nil, errNoAnswer
+	}
+	return inOrder(h.addrs, h.good), h.err
+}
+
+// answered notes the address of a name to which a connection was opened.
+func (n *names) answered(host, addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h := n.hosts[host]; h != nil {
+		h.good = addr
+	}
+}
+
+// inOrder gives addresses in the order of RFC 8305, section 4: the families take
+// turns. The one that answered last comes first.
+func inOrder(addrs []string, good string) []string {
+	var families [2][]string
+	for _, addr := range addrs {
+		family := 0
+		if isV6(addr) != isV6(addrs[0]) {
+			family = 1
+		}
+		families[family] = append(families[family], addr)
+	}
+	all := make([]string, 0, len(addrs))
+	if slices.Contains(addrs, good) {
+		all = append(all, good)
+	}
+	for i := range max(len(families[0]), len(families[1])) {
+		for _, family := range families {
+			if i < len(family) && family[i] != good {
+				all = append(all, family[i])
+			}
+		}
+	}
+	return all
+}
+
+func isV6(addr string) bool {
+	ip, err := netip.ParseAddr(addr)
+	return err == nil && ip.Is6()
+}
