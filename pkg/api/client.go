@@ -109,9 +109,21 @@ func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, e
 		return believe(body.Status.Check())
 	})
 	if err != nil {
-		return awa.Self{}, err
+		return awa.Self{}, pingError(err)
 	}
 	return body.Status, nil
+}
+
+// pingError makes an error that was answered to a ping one of whoever is there: an
+// agent of ours refuses no ping but for a key, and the other codes mean something
+// here, such as that this process lacks memory.
+func pingError(err error) error {
+	refusal, ok := err.(*awa.Fault)
+	if !ok || refusal.Code == awa.ErrForbidden {
+		return err
+	}
+	text := "what answers there refuses a ping: " + refusal.Text
+	return &awa.PingError{Stage: awa.StageReply, Err: &awa.Fault{Code: awa.ErrNoAgent, Text: text}}
 }
 
 // ownPing is far more than a ping's answer of ours has, in bytes.

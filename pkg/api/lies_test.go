@@ -154,6 +154,24 @@ func TestClient_lies_results(t *testing.T) {
 	}
 }
 
+// TestPing_refused has a ping answered with an error: whoever is there is none of
+// ours, and says nothing of this process.
+func TestPing_refused(t *testing.T) {
+	ping := func(ctx context.Context, c *Client) error {
+		_, err := c.Ping(ctx, "127.0.0.1:1", false)
+		return err
+	}
+	for _, code := range []awa.Code{awa.ErrShortage, awa.ErrStopping, awa.ErrBadInput, "of_the_future"} {
+		_, err := answered(ping, said(503, "", `{"error":"so it is","code":"`+string(code)+`"}`))
+		if !errors.Is(err, awa.ErrNoAgent) || errors.Is(err, code) || err.Error() != "reply: what answers there refuses a ping: so it is" {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+	if _, err := answered(ping, said(403, "", `{"error":"no","code":"forbidden"}`)); !errors.Is(err, awa.ErrForbidden) {
+		t.Errorf("forbidden: %v", err)
+	}
+}
+
 // TestClient_sentences has agents say what speaks to a terminal, or never ends.
 func TestClient_sentences(t *testing.T) {
 	bad := `\u001b]0;x\u0007\u009b31m|\n` + strings.Repeat("x", 5000)
