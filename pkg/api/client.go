@@ -35,8 +35,10 @@ type ClientConfig struct {
 	// KeepIdle is how long an unused connection is kept, 2 minutes when 0. It
 	// must be shorter than the server's idle time (3 minutes).
 	KeepIdle time.Duration
-	// Dial opens a connection; nil is net.Dialer's. It is handed an IP
-	// address wherever the name has just one.
+	// Names is what remembers the addresses of names, which several clients may
+	// share; nil has the client remember its own.
+	Names *Names
+	// Dial opens a connection to an IP address; nil is net.Dialer's.
 	Dial Dial
 	// Secure makes a connection safe after each dial, such as a TLS
 	// handshake; nil leaves it as it is. addr is the host:port that is
@@ -60,7 +62,7 @@ type Client struct {
 	cfg     ClientConfig
 	pool    pool
 	permits *permits
-	names   *names
+	names   *Names
 	readers sync.Pool // *bufio.Reader
 	writers sync.Pool // *bufio.Writer
 }
@@ -76,16 +78,20 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
-	c := &Client{cfg: cfg, pool: pool{most: cfg.MaxIdle, keep: cfg.KeepIdle}, names: newNames()}
+	c := &Client{cfg: cfg, pool: pool{most: cfg.MaxIdle, keep: cfg.KeepIdle}, names: cfg.Names}
+	if c.names == nil {
+		c.names = NewNames()
+	}
 	c.permits = newPermits(cfg.MaxOpen, c.pool.dropOldest)
 	c.pool.wanted = c.permits.wanted
 	return c
 }
 
-// Close closes the idle connections; those in use close after their call. Lookups
-// of names end.
+// Close closes the idle connections; those in use close after their call.
 func (c *Client) Close() {
-	c.names.close()
+	if c.cfg.Names == nil {
+		c.names.Close()
+	}
 	c.pool.close(true)
 }
 

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// names looks host names up for a client, and remembers the addresses that answered:
+// Names looks host names up for clients, and remembers the addresses that answered:
 // an outage of the name servers is none of the nodes. A lookup goes on when nobody
-// waits for it any more, so that the next connection has its result.
-type names struct {
+// waits for it any more, so that the next connection has its result. It is safe for
+// concurrent use.
+type Names struct {
 	lookup func(ctx context.Context, host string) ([]string, error)
-	ctx    context.Context // ends when the client is closed
+	ctx    context.Context // ends when it is closed
 	close  context.CancelFunc
 	slots  chan struct{} // one for each lookup under way
 
@@ -45,16 +46,20 @@ const (
 	maxNames = 20_000
 )
 
-func newNames() *names {
+// NewNames makes one that remembers nothing yet.
+func NewNames() *Names {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &names{lookup: net.DefaultResolver.LookupHost, ctx: ctx, close: cancel, slots: make(chan struct{}, lookupsAtOnce),
+	return &Names{lookup: net.DefaultResolver.LookupHost, ctx: ctx, close: cancel, slots: make(chan struct{}, lookupsAtOnce),
 		hosts: map[string]*hostName{}}
 }
+
+// Close ends the lookups that are under way, and all later ones.
+func (n *Names) Close() { n.close() }
 
 // begin looks a name up, unless that is under way. done is closed when it has ended.
 // remembered are the addresses that it had before, and patience is how long to wait
 // for the lookup before these are tried.
-func (n *names) begin(host string) (done <-chan struct{}, remembered []string, patience time.Duration) {
+func (n *Names) begin(host string) (done <-chan struct{}, remembered []string, patience time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h := n.hosts[host]
@@ -77,7 +82,7 @@ func (n *names) begin(host string) (done <-chan struct{}, remembered []string, p
 }
 
 // run looks a name up.
-func (n *names) run(host string, h *hostName, done chan struct{}) {
+func (n *Names) run(host string, h *hostName, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(n.ctx, lookupMost)
 	defer cancel()
 	var addrs []string
@@ -99,7 +104,7 @@ func (n *names) run(host string, h *hostName, done chan struct{}) {
 
 // result is what the last lookup of a name gave: its addresses in the order in which
 // they are to be tried.
-func (n *names) result(host string) ([]string, error) {
+func (n *Names) result(host string) ([]string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h := n.hosts[host]
@@ -110,7 +115,7 @@ func (n *names) result(host string) ([]string, error) {
 }
 
 // answered notes the address of a name to which a connection was opened.
-func (n *names) answered(host, addr string) {
+func (n *Names) answered(host, addr string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if h := n.hosts[host]; h != nil {

@@ -195,6 +195,7 @@ type Daemon struct {
 	ln      net.Listener
 	keys    *trust.Keyring // nil without a key
 	files   descriptors
+	names   *api.Names
 	client  *api.Client
 	pings   *api.Client // the same, unless descriptors are scarce
 	server  *server.Server
@@ -254,6 +255,7 @@ func Open(cfg Config) (*Daemon, error) {
 	}
 	d.wire()
 	d.close = sync.OnceValue(func() error {
+		d.names.Close()
 		d.client.Close()
 		d.pings.Close()
 		d.ln.Close()
@@ -288,9 +290,10 @@ const keptConnections = 2000
 
 // wire makes the parts and tells them of each other.
 func (d *Daemon) wire() {
+	d.names = api.NewNames()
 	asks := api.ClientConfig{
 		Caller: func() awa.Caller { return replica.Caller(d.store, d.Node().Addr()) }, Dial: d.cfg.Dial,
-		MaxIdle: d.files.kept, MaxOpen: d.files.calls,
+		MaxIdle: d.files.kept, MaxOpen: d.files.calls, Names: d.names,
 	}
 	if d.keys != nil {
 		asks.Secure = d.secure
