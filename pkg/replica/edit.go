@@ -29,7 +29,7 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 	defer cancel()
 	var unknown error // an attempt that may have succeeded
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		id, node, err := r.editOnce(ctx, e, hops)
+		id, node, err := r.editOnce(ctx, patience, e, hops)
 		switch {
 		case err == nil:
 			r.catchUp(ctx, id)
@@ -57,12 +57,17 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 }
 
 // editOnce has the leader decide an edit. Unless this agent leads, it passes the
-// edit on.
-func (r *Replica) editOnce(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
+// edit on, which ends with patience.
+func (r *Replica) editOnce(ctx, patience context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	if r.IsLeader() {
 		return r.decide(ctx, e)
 	}
-	return r.passOn(ctx, e, hops)
+	if hops > 0 { // for no longer than it is waited for
+		var cancel context.CancelFunc
+		patience, cancel = context.WithTimeout(patience, r.cfg.Timing.Patience/3)
+		defer cancel()
+	}
+	return r.passOn(patience, e, hops)
 }
 
 // decide has an edit decided by the voters, whose leader this agent is.

@@ -29,6 +29,9 @@ type attempt struct {
 	err  error
 }
 
+// final reports whether it is the answer to the edit.
+func (a attempt) final() bool { return a.err == nil && a.id > 0 || isDecision(a.err) }
+
 // passOn hands an edit to the agents that may lead, or know who leads, one after
 // the other until one has it decided. While one that hangs is waited for, the others
 // are asked again and again, since a leader may be chosen meanwhile; it may be this
@@ -36,20 +39,14 @@ type attempt struct {
 func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // of the attempts that are left
-	done, running, last := make(chan attempt), map[string]bool{}, time.Now()
+	done, running, last := make(chan attempt, maxHedged), map[string]bool{}, time.Now()
 	try := func(addrs []string) (rest []string) {
 		addrs = slices.DeleteFunc(addrs, func(addr string) bool { return running[addr] })
 		if len(addrs) == 0 || len(running) == maxHedged {
 			return addrs
 		}
 		running[addrs[0]], last = true, time.Now()
-		go func() {
-			a := r.passTo(ctx, addrs[0], e, hops+1)
-			select {
-			case done <- a:
-			case <-ctx.Done():
-			}
-		}()
+		go func() { done <- r.passTo(ctx, addrs[0], e, hops+1) }()
 		return addrs[1:]
 	}
 	leader, poll := r.leaderAddr(), time.NewTicker(leaderPoll)
@@ -75,10 +72,17 @@ func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa
 			default:
 				addrs = try(addrs)
 			}
-		case <-ctx.Done():
-			return 0, awa.Node{}, unknownOutcome(ctx.Err())
+		case <-ctx.Done(): // and so the attempts end
+			for range running {
+				a := <-done
+				if a.final() {
+					return a.id, a.node, a.err
+				}
+				err = afterAttempt(err, a.err)
+			}
+			return 0, awa.Node{}, err
 		case a := <-done:
-			if a.err == nil && a.id > 0 || isDecision(a.err) {
+			if a.final() {
 				return a.id, a.node, a.err
 			}
 			delete(running, a.addr)
