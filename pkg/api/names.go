@@ -56,6 +56,27 @@ func NewNames() *Names {
 // Close ends the lookups that are under way, and all later ones.
 func (n *Names) Close() { n.close() }
 
+// Answered is the address of a name to which a connection was opened last, "" for
+// none.
+func (n *Names) Answered(host string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h := n.hosts[host]; h != nil {
+		return h.good
+	}
+	return ""
+}
+
+// Remember has it remember an address of a name, at which it answered in an earlier
+// life of this agent.
+func (n *Names) Remember(host, addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.hosts[host] == nil {
+		n.hosts[host] = &hostName{addrs: []string{addr}, good: addr}
+	}
+}
+
 // begin looks a name up, unless that is under way. done is closed when it has ended.
 // remembered are the addresses that it had before, and patience is how long to wait
 // for the lookup before these are tried.

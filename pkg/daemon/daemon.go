@@ -381,6 +381,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return err
 		})
 	}
+	d.recallNames()
+	group.Go(func() error { return d.keepNames(parts) })
 	serve(d.server, d.ln)
 	d.log.Info("listening", "addr", d.Addr(), "name", d.cfg.Name, "version", awa.Version, "keys", d.keyIDs())
 	if d.web != nil {

@@ -215,6 +215,17 @@ func resolving() []row {
 		within: inAll,
 		mend:   func(c *cluster) { c.names.silence(false) },
 	}, {
+		name: "the same, and the agent that is asked was restarted",
+		breaks: func(c *cluster) {
+			c.names.silence(true)
+			again(c)
+			c.n(2).stop()
+			c.n(2).start()
+		},
+		expect: []expect{asked(2, 0), asked(1, 0)}, quiet: []int{1, 2, 3, 5},
+		within: inAll,
+		mend:   func(c *cluster) { c.names.silence(false) },
+	}, {
 		name: "name with two addresses, the first silent",
 		breaks: func(c *cluster) {
 			c.names.set(c.n(4).at, "198.51.100.250", c.n(4).host.addr)
