@@ -55,6 +55,7 @@ func TestChaos(t *testing.T) {
 		c.happen()
 	}
 	c.heal()
+	healed := time.Now()
 	acked, sent := map[string]bool{}, 0
 	for _, w := range writers {
 		said := w.end(t)
@@ -64,9 +65,11 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	final := c.awaitSame()
+	same := time.Since(healed)
 	c.account(final, acked)
 	fmt.Printf("It happened: %v. %d edits were sent, %d acknowledged; the list has %d changes. %d lists were seen; lists "+
-		"contradicted each other %d times.\n", c.happens, sent, len(acked), len(final.Changes), len(c.seen), c.differ)
+		"contradicted each other %d times. All were the same %.1f s after all was well.\n", c.happens, sent, len(acked),
+		len(final.Changes), len(c.seen), c.differ, same.Seconds())
 	if len(acked) < int(lasts.Seconds()) {
 		t.Errorf("only %d edits were acknowledged", len(acked))
 	}
