@@ -80,7 +80,7 @@ func NewClient(cfg ClientConfig) *Client {
 	}
 	c := &Client{cfg: cfg, pool: pool{most: cfg.MaxIdle, keep: cfg.KeepIdle}, names: cfg.Names}
 	if c.names == nil {
-		c.names = NewNames()
+		c.names = NewNames(nil)
 	}
 	c.permits = newPermits(cfg.MaxOpen, c.pool.dropOldest)
 	c.pool.wanted = c.permits.wanted

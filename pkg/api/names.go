@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -18,9 +20,12 @@ type Names struct {
 	ctx    context.Context // ends when it is closed
 	close  context.CancelFunc
 	slots  chan struct{} // one for each lookup under way
+	log    *slog.Logger
 
-	mu    sync.Mutex
-	hosts map[string]*hostName
+	mu     sync.Mutex
+	hosts  map[string]*hostName
+	outage bool      // lookups have failed, and it was logged
+	warned time.Time // when
 }
 
 // hostName is what is known of a name.
@@ -30,6 +35,7 @@ type hostName struct {
 	err   error         // of the last lookup, nil when it succeeded
 	done  chan struct{} // closed when the lookup under way ends; nil when there is none
 	began time.Time     // when the last lookup began
+	gone  bool          // there is no such name any more, and it was logged
 }
 
 const (
@@ -41,16 +47,22 @@ const (
 	lookupWait = 100 * time.Millisecond
 	// lookupsAtOnce bounds the sockets that lookups hold.
 	lookupsAtOnce = 64
+	// warnEvery is how seldom an outage is logged, if it comes and goes.
+	warnEvery = 10 * time.Minute
 	// maxNames is how many names are remembered: as many as a list has nodes, and
 	// more.
 	maxNames = 20_000
 )
 
-// NewNames makes one that remembers nothing yet.
-func NewNames() *Names {
+// NewNames makes one that remembers nothing yet. It logs when earlier addresses are
+// used; log may be nil.
+func NewNames(log *slog.Logger) *Names {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Names{lookup: net.DefaultResolver.LookupHost, ctx: ctx, close: cancel, slots: make(chan struct{}, lookupsAtOnce),
-		hosts: map[string]*hostName{}}
+		hosts: map[string]*hostName{}, log: log}
 }
 
 // Close ends the lookups that are under way, and all later ones.
@@ -119,8 +131,33 @@ func (n *Names) run(host string, h *hostName, done chan struct{}) {
 	if h.err = err; err == nil {
 		h.addrs = addrs
 	}
+	if n.ctx.Err() == nil && len(h.addrs) > 0 {
+		n.tell(host, h)
+	}
 	h.done = nil
 	close(done)
+}
+
+// tell logs that earlier addresses of a name are used, and when that is over: once
+// for an outage of the name servers, and once for a name that is gone.
+func (n *Names) tell(host string, h *hostName) {
+	dns, ok := errors.AsType[*net.DNSError](h.err)
+	switch {
+	case h.err == nil:
+		h.gone = false
+		if n.outage {
+			n.outage = false
+			n.log.Info("names can be looked up again")
+		}
+	case ok && dns.IsNotFound:
+		if !h.gone {
+			h.gone = true
+			n.log.Warn("there is no such name any more: its earlier address is used", "name", host, "addr", h.good)
+		}
+	case !n.outage && time.Since(n.warned) > warnEvery:
+		n.outage, n.warned = true, time.Now()
+		n.log.Warn("names can't be looked up: their earlier addresses are used", "name", host, "error", plain(h.err))
+	}
 }
 
 // result is what the last lookup of a name gave: its addresses in the order in which

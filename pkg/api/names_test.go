@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -180,6 +182,48 @@ func TestConnect_lookupGoesOn(t *testing.T) {
 		}
 		if _, took, err := w.open(t, c); err != nil || took != 0 { // the same lookup is still under way
 			t.Errorf("within %v: %v", took, err)
+		}
+	})
+}
+
+// An outage is one line in the log, however many names it is met with, and so is its
+// end.
+func TestNames_log(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		n := NewNames(slog.New(slog.NewTextHandler(&log, nil)))
+		defer n.Close()
+		silent := &net.DNSError{Err: "i/o timeout", Server: "10.0.0.53:53", IsTimeout: true}
+		answers := error(nil)
+		n.lookup = func(context.Context, string) ([]string, error) { return []string{"10.0.0.1"}, answers }
+		look := func(hosts ...string) {
+			for _, host := range hosts {
+				done, _, _ := n.begin(host)
+				<-done
+				n.answered(host, "10.0.0.1")
+			}
+		}
+		look("web1", "web2", "web3")
+		answers = silent
+		look("web1", "web2", "web1", "web4")
+		answers = nil
+		look("web2", "web1")
+		answers = silent
+		look("web2") // a moment later: not again
+		answers = &net.DNSError{Err: "no such host", IsNotFound: true}
+		look("web3", "web3", "web5")
+		var said []string
+		for line := range strings.Lines(log.String()) {
+			_, text, _ := strings.Cut(strings.TrimSpace(line), "level=")
+			said = append(said, text)
+		}
+		want := []string{
+			`WARN msg="names can't be looked up: their earlier addresses are used" name=web1 error="name server 10.0.0.53: no answer in time"`,
+			`INFO msg="names can be looked up again"`,
+			`WARN msg="there is no such name any more: its earlier address is used" name=web3 addr=10.0.0.1`,
+		}
+		if !slices.Equal(said, want) {
+			t.Errorf("logged:\n%s", strings.Join(said, "\n"))
 		}
 	})
 }

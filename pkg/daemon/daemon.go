@@ -290,7 +290,7 @@ const keptConnections = 2000
 
 // wire makes the parts and tells them of each other.
 func (d *Daemon) wire() {
-	d.names = api.NewNames()
+	d.names = api.NewNames(d.log)
 	asks := api.ClientConfig{
 		Caller: func() awa.Caller { return replica.Caller(d.store, d.Node().Addr()) }, Dial: d.cfg.Dial,
 		MaxIdle: d.files.kept, MaxOpen: d.files.calls, Names: d.names,
