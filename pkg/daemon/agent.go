@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -129,15 +130,18 @@ func (a *agent) hasList() error {
 	return &awa.Fault{Code: awa.ErrNotJoined, Text: "agent " + a.cfg.Name + " holds no list yet: ask another one, or wait until it has joined"}
 }
 
-// status is what a sweep saw, with what this agent knows besides.
+// status is what a sweep saw, with what this agent knows besides. What has left the
+// list since is left out.
 func (a *agent) status(look watch.Look) awa.ClusterStatus {
 	m := a.store.Meta()
+	list := a.store.Nodes()
+	look.Nodes = stillListed(look.Nodes, list)
 	s := awa.ClusterStatus{
 		Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID), State: a.store.State(), Insecure: a.cfg.insecure(),
 		Isolated: look.Isolated, SweptAt: look.At, Took: look.Took, Health: a.conditions(look), Nodes: look.Nodes,
 	}
 	names := map[string]string{}
-	for _, n := range a.store.Nodes() {
+	for _, n := range list {
 		if n.UID != "" { // no agent runs there
 			names[n.UID] = n.Name
 		}
@@ -149,6 +153,28 @@ func (a *agent) status(look watch.Look) awa.ClusterStatus {
 		}
 	}
 	return s
+}
+
+// stillListed are the nodes of a sweep that are on the list, both in the order of
+// their ids.
+func stillListed(seen []awa.NodeStatus, list []awa.Node) []awa.NodeStatus {
+	listed := func(n awa.NodeStatus) bool {
+		for len(list) > 0 && list[0].ID < n.Node.ID {
+			list = list[1:]
+		}
+		return len(list) > 0 && list[0].ID == n.Node.ID
+	}
+	i := slices.IndexFunc(seen, func(n awa.NodeStatus) bool { return !listed(n) })
+	if i < 0 {
+		return seen
+	}
+	kept := slices.Clone(seen[:i]) // what a sweep saw is shared
+	for _, n := range seen[i+1:] {
+		if listed(n) {
+			kept = append(kept, n)
+		}
+	}
+	return kept
 }
 
 // Changes implements server.Agent.

@@ -59,6 +59,7 @@ func (d *Daemon) Summary() string {
 		return "no node list yet, joining " + strings.Join(d.cfg.Join, ", ")
 	}
 	look := d.watch.Last()
+	look.Nodes = stillListed(look.Nodes, d.store.Nodes())
 	if len(look.Nodes) == 0 {
 		return nodes(len(d.store.Nodes())) + " on the list, not pinged yet"
 	}

@@ -201,3 +201,32 @@ func TestTruth_noLeader(t *testing.T) {
 	})
 	c.Start(1, 2)
 }
+
+// A node that has left the list is not told of any more, though the last sweep saw it.
+func TestTruth_removed(t *testing.T) {
+	c := awatest.New(t, 1, awatest.Configure(func(_ int, cfg *daemon.Config) { cfg.Watch = time.Hour }))
+	_, gone := c.MustEdit(0, awatest.CreateEdit("gone"))
+	c.MustEdit(0, awatest.CreateEdit("stays"))
+	c.Stop(0)
+	c.Start(0) // it sweeps at once, and not again
+	names := func() (all []string) {
+		st, err := c.Client().ClusterStatus(t.Context(), c.Addr(0), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range st.Nodes {
+			all = append(all, n.Node.Name)
+		}
+		return all
+	}
+	c.Wait("the first sweep is over", func() error {
+		if all := names(); !slices.Equal(all, []string{"n0", "gone", "stays"}) {
+			return fmt.Errorf("it shows %v", all)
+		}
+		return nil
+	})
+	c.MustEdit(0, awa.Edit{Action: awa.Delete, Data: fmt.Appendf(nil, `{"id":%d}`, gone.ID)})
+	if all := names(); !slices.Equal(all, []string{"n0", "stays"}) {
+		t.Errorf("it shows %v", all)
+	}
+}
