@@ -124,10 +124,13 @@ func (r Result) measures() []measure {
 	}
 	skew := measure{
 		limits: r.rules.Skew,
-		of:     func(n awa.NodeStatus) (float64, bool) { return inSeconds(n.Skew.Abs()), n.SkewError > 0 },
-		tell:   func(n awa.NodeStatus) string { return skewText(n) + " " + agent },
-		one:    [2]string{"the clock of ", " is "},
-		many:   " clocks differ: ",
+		of: func(n awa.NodeStatus) (float64, bool) {
+			d, known := certainSkew(n)
+			return inSeconds(d), known
+		},
+		tell: func(n awa.NodeStatus) string { return skewText(n) + " " + agent },
+		one:  [2]string{"the clock of ", " is "},
+		many: " clocks differ: ",
 	}
 	rtt := measure{
 		limits: r.rules.RTT,

@@ -102,3 +102,29 @@ func TestHealthCodes(t *testing.T) {
 		}
 	}
 }
+
+// A clock is judged by what is certain of its skew: a slow answer leaves it open by
+// half its time.
+func TestEvaluate_skew(t *testing.T) {
+	warning, err := report.ParseThreshold("0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		skew, most time.Duration
+		state      report.State
+	}{
+		{151 * time.Millisecond, 151 * time.Millisecond, report.OK},
+		{-151 * time.Millisecond, 60 * time.Millisecond, report.OK},
+		{-151 * time.Millisecond, 50 * time.Millisecond, report.Warning},
+		{300 * time.Millisecond, 151 * time.Millisecond, report.Warning},
+		{10 * time.Second, 0, report.OK}, // it is not known
+	} {
+		st := awa.ClusterStatus{Agent: "n1", Nodes: []awa.NodeStatus{{Node: awa.Node{ID: 1, Name: "n1"}, Verdict: awa.Online,
+			Skew: test.skew, SkewError: test.most}}}
+		r := report.Evaluate(st, report.Selection{}, report.Rules{Skew: report.Limits{Warning: warning}}, time.Unix(2, 0))
+		if r.State != test.state {
+			t.Errorf("%v, give or take %v: %v: %s", test.skew, test.most, r.State, r.Text())
+		}
+	}
+}

@@ -48,7 +48,8 @@ func (r Result) lead() string { return "AWA " + r.State.String() + " - " }
 //	mismatch nodes at whose address something else answered
 //	behind   the largest number of changes that an online node lacks
 //	rtt_max  longest round trip to an online node, in seconds
-//	skew_max largest clock skew of an online node, in seconds, ahead or behind
+//	skew_max largest clock skew of an online node, in seconds, ahead or behind,
+//	         less what a slow answer leaves open
 //	time     duration of the whole check, in seconds
 //	state    the plugin's state, 0 to 3
 //

@@ -131,7 +131,7 @@ func (c Counts) Dead() int { return c.Offline + c.Mismatch }
 // under maintenance; nil where there is none.
 type Maxima struct {
 	Behind *uint64        // changes
-	Skew   *time.Duration // absolute; of the nodes whose skew is known
+	Skew   *time.Duration // absolute, what is certain of it; of the nodes whose skew is known
 	RTT    *time.Duration
 }
 
@@ -256,9 +256,15 @@ func (m *Maxima) add(n awa.NodeStatus) {
 	if m.Behind == nil || n.Behind > *m.Behind {
 		m.Behind = &n.Behind
 	}
-	if skew := n.Skew.Abs(); n.SkewError > 0 && (m.Skew == nil || skew > *m.Skew) {
+	if skew, known := certainSkew(n); known && (m.Skew == nil || skew > *m.Skew) {
 		m.Skew = &skew
 	}
+}
+
+// certainSkew is how far a node's clock differs from that of the agent asked at
+// least, and whether that is known: a slow answer leaves it open by half its time.
+func certainSkew(n awa.NodeStatus) (d time.Duration, known bool) {
+	return max(0, n.Skew.Abs()-n.SkewError), n.SkewError > 0
 }
 
 // NoAnswer is the result when none of the agents that were asked gave a

@@ -170,7 +170,7 @@ func TestEvaluate_maxima(t *testing.T) {
 	maintain(st, 2)
 	st.Nodes[3].Verdict = awa.Unreachable
 	m := report.Evaluate(st, all, report.Rules{}, now).Maxima
-	if *m.RTT != 2*time.Second || *m.Behind != 2 || *m.Skew != time.Hour {
+	if *m.RTT != 2*time.Second || *m.Behind != 2 || *m.Skew != time.Hour-st.Nodes[0].SkewError {
 		t.Errorf("they are %v, %v and %v", *m.RTT, *m.Behind, *m.Skew)
 	}
 	if m := report.Evaluate(st, report.Selection{Names: []string{"n4"}}, report.Rules{}, now).Maxima; m != (report.Maxima{}) {
