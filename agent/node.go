@@ -202,8 +202,27 @@ type nodeRemoveCmd struct {
 
 // Run removes the node.
 func (c *nodeRemoveCmd) Run(ctx context.Context, std streams) error {
-	return c.editNode(ctx, std, c.Node, awa.Delete, func(awa.Node) map[string]any { return map[string]any{} })
+	var removed awa.Node
+	err := c.editNode(ctx, std, c.Node, awa.Delete, func(n awa.Node) map[string]any {
+		removed = n
+		return map[string]any{}
+	})
+	if err != nil || removed.UID == "" {
+		return err
+	}
+	return c.call(ctx, trust.Member, func(ctx context.Context, client *api.Client, _ string) error {
+		ctx, cancel := context.WithTimeout(ctx, aliveWait)
+		defer cancel()
+		if self, err := client.Ping(ctx, removed.Addr(), true); err == nil && self.UID == removed.UID {
+			fmt.Fprintf(std.err, "%s still answers at %s: stop its agent, which else registers again when it is started.\n",
+				printable(removed.Name), printable(removed.Addr()))
+		}
+		return nil
+	})
 }
+
+// aliveWait is how long a node that was removed may take to show that it is alive.
+const aliveWait = time.Second
 
 // editNode edits a node by its name, on what the list says of it now. When
 // somebody else was faster, it reads again, so that no edit is undone unseen.

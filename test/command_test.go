@@ -102,6 +102,17 @@ func TestNode(t *testing.T) {
 	t.Run("changes", func(t *testing.T) { testChanges(t, a) })
 }
 
+// TestNode_removeAlive removes a node whose agent runs, which is told.
+func TestNode_removeAlive(t *testing.T) {
+	t.Parallel()
+	a := alone(t)
+	r := run(t, "awa-agent", "node", "remove", "n1", "--agent", a.addr())
+	want := "n1 still answers at " + a.addr() + ": stop its agent, which else registers again when it is started.\n"
+	if r.code != 0 || r.out != "Removed (change 2).\n" || r.errors != want {
+		t.Errorf("exit code %d, %s%s", r.code, r.out, r.errors)
+	}
+}
+
 // TestNode_maintain has a dead node under maintenance be no problem, until it
 // ends, by command or by itself.
 func TestNode_maintain(t *testing.T) {
