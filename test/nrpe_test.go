@@ -26,11 +26,11 @@ func TestNRPE(t *testing.T) {
 	startNRPE(t, s)
 
 	const offline = `db1 \(connect: connection refused, 1 other does not see it either\)`
-	awaitNRPE(t, s, 0, `AWA OK - 3 of 3 nodes online`)
+	awaitNRPE(t, s, 0, `AWA OK - 3 of 3 nodes online`+lastMajority)
 	s.agents["db1"].kill()
-	awaitNRPE(t, s, 2, `AWA CRITICAL - 1 of 3 nodes offline: `+offline)
+	awaitNRPE(t, s, 2, `AWA CRITICAL - 1 of 3 nodes offline: `+offline+lastMajority)
 	s.agents["db1"].start()
-	awaitNRPE(t, s, 0, `AWA OK - 3 of 3 nodes online`)
+	awaitNRPE(t, s, 0, `AWA OK - 3 of 3 nodes online`+lastMajority)
 
 	// So many nodes that die that their names would not go into one packet.
 	for i := range 40 {

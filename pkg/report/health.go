@@ -45,7 +45,7 @@ func (r Rules) healthState(code awa.HealthCode) State {
 
 // conditions are the health codes that hold, the worst first. With a selection
 // those count that are about a selected node; of the cluster as a whole nothing is
-// said in a host check. An agent under maintenance never is a problem.
+// said in a host check, and of a part of it only what counts. An agent under maintenance never is a problem.
 func (r Result) conditions(selected []awa.NodeStatus, all []awa.Condition) []condition {
 	var found []condition
 	for _, c := range all {
@@ -55,7 +55,7 @@ func (r Result) conditions(selected []awa.NodeStatus, all []awa.Condition) []con
 			if i < 0 && r.isListed(c.Agent) || i >= 0 && selected[i].Node.InMaintenance(r.at) {
 				continue
 			}
-		} else if r.named {
+		} else if r.named || state == OK && len(selected) < len(r.listed) {
 			continue
 		}
 		found = append(found, condition{c, state})

@@ -40,6 +40,8 @@ func TestEvaluate_health(t *testing.T) {
 			"3 of 3 nodes online, but DISK_FULL: the disk of n2 is full"},
 		"what is shown only": {sick(last), report.Selection{}, nil, report.OK,
 			"3 of 3 nodes online, but LAST_MAJORITY"},
+		"of a part of the cluster": {sick(last), report.Selection{Exclude: globs(t, "n3")}, nil, report.OK,
+			"2 of 2 nodes online"},
 		"the worst first": {sick(last, full), report.Selection{}, nil, report.Critical,
 			"3 of 3 nodes online, but DISK_FULL: the disk of n2 is full, and LAST_MAJORITY"},
 		"as the user wants it": {sick(full), report.Selection{},
