@@ -148,7 +148,7 @@ func meantPerfdata(st awa.ClusterStatus, rules report.Rules, result report.Resul
 			rtt, behind = max(rtt, n.RTT), max(behind, n.Behind)
 			if n.SkewError > 0 {
 				skewed = true
-				skew = max(skew, n.Skew, -n.Skew)
+				skew = max(skew, max(n.Skew, -n.Skew)-n.SkewError)
 			}
 		}
 	}
