@@ -27,7 +27,8 @@ func TestCheck(t *testing.T) {
 		}
 		return r.out
 	}
-	const perfdata = lastMajority + ` \| online=\d;;;0;3 offline=\d;;0;0;3 unreachable=\d;0;;0;3 mismatch=\d;;0;0;3 behind=0;;;0 rtt_max=\d\.\d+s;;;0 skew_max=\d\.\d+s;5;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
+	const perfdata = lastMajority + ` \| online=\d;;;0;3 offline=\d;;0;0;3 unreachable=\d;0;;0;3 mismatch=\d;;0;0;3 ` +
+		`behind=0;;;0 rtt_max=\d\.\d+s;;;0 skew_max=\d\.\d+s;5;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
 	row := func(a *agent, status string) string {
 		return fmt.Sprintf(`%s +127\.0\.0\.1 +%s +%s`, a.name, a.port(), status) + "\n"
 	}

@@ -47,7 +47,8 @@ func TestIcinga(t *testing.T) {
 		return icingaWant{"hosts", name, 0, `AWA OK - ` + name + ` is online.*`, "", icingaValues("1", "0", "null", "0", "1")}
 	}
 	well := []icingaWant{
-		{"services", "web-cluster!awa", 0, `AWA OK - 3 of 3 nodes online` + lastMajority, icingaTable("Online"), icingaValues("3", "0", "null", "0", "3")},
+		{"services", "web-cluster!awa", 0, `AWA OK - 3 of 3 nodes online` + lastMajority,
+			icingaTable("Online"), icingaValues("3", "0", "null", "0", "3")},
 		{"services", "web-cluster!awa databases", 0, `AWA OK - 1 of 1 node online`, icingaTable("Online"), icingaValues("1", "0", "0", "0.5", "1")},
 		up("web1"), up("web2"), up("db1"),
 		{"hosts", "web-cluster", 0, `a cluster is as its service says`, "", nil},

@@ -49,7 +49,8 @@ func TestNagios(t *testing.T) {
 	n.await(well)
 	s.agents["web2"].kill()
 	n.await([]nagiosWant{
-		{"web-cluster", "Nodes", "2", `AWA CRITICAL - 1 of 3 nodes offline: ` + offline + lastMajority, [3]string{"Online", `Offline \(.*\)`, "Online"}},
+		{"web-cluster", "Nodes", "2", `AWA CRITICAL - 1 of 3 nodes offline: ` + offline + lastMajority,
+			[3]string{"Online", `Offline \(.*\)`, "Online"}},
 		{"web-cluster", "Web servers", "1", `AWA WARNING - 1 of 2 nodes offline: ` + offline, [3]string{}},
 		{"web1", "", "0", `AWA OK - .*web1.*`, [3]string{}},
 		{"web2", "", "1", `AWA CRITICAL - web2 is offline: connect: connection refused, 1 other does not see it either`, [3]string{}},

@@ -36,7 +36,7 @@ type ClientConfig struct {
 	// must be shorter than the server's idle time (3 minutes).
 	KeepIdle time.Duration
 	// Names is what remembers the addresses of names, which several clients may
-	// share; nil has the client remember its own.
+	// share; with nil the client has its own.
 	Names *Names
 	// Dial opens a connection to an IP address; nil is net.Dialer's.
 	Dial Dial
@@ -120,9 +120,9 @@ func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, e
 	return body.Status, nil
 }
 
-// pingError makes an error that was answered to a ping one of whoever is there: an
-// agent of ours refuses no ping but for a key, and the other codes mean something
-// here, such as that this process lacks memory.
+// pingError turns the refusal of a ping into an error about whoever answers there.
+// Our agents refuse a ping only because of its key. Any other code must not be taken
+// for a condition of this process, such as awa.ErrShortage.
 func pingError(err error) error {
 	refusal, ok := err.(*awa.Fault)
 	if !ok || refusal.Code == awa.ErrForbidden {

@@ -118,8 +118,8 @@ func (a *attempts) add(addrs []string) {
 	}
 }
 
-// try tries the next address. It gives up the oldest attempt where too many are
-// under way.
+// try tries the next address. If too many attempts are under way, it cancels the
+// oldest one.
 func (a *attempts) try() {
 	if len(a.queue) == 0 {
 		return

@@ -154,8 +154,8 @@ func TestClient_lies_results(t *testing.T) {
 	}
 }
 
-// TestPing_refused has a ping answered with an error: whoever is there is none of
-// ours, and says nothing of this process.
+// TestPing_refused answers a ping with an error: it is not from an agent, and its
+// code is not a condition of this process.
 func TestPing_refused(t *testing.T) {
 	ping := func(ctx context.Context, c *Client) error {
 		_, err := c.Ping(ctx, "127.0.0.1:1", false)
@@ -163,7 +163,8 @@ func TestPing_refused(t *testing.T) {
 	}
 	for _, code := range []awa.Code{awa.ErrShortage, awa.ErrStopping, awa.ErrBadInput, "of_the_future"} {
 		_, err := answered(ping, said(503, "", `{"error":"so it is","code":"`+string(code)+`"}`))
-		if !errors.Is(err, awa.ErrNoAgent) || errors.Is(err, code) || err.Error() != "reply: what answers there refuses a ping: so it is" {
+		const text = "reply: what answers there refuses a ping: so it is"
+		if !errors.Is(err, awa.ErrNoAgent) || errors.Is(err, code) || err.Error() != text {
 			t.Errorf("%s: %v", code, err)
 		}
 	}

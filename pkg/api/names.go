@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Names looks host names up for clients, and remembers the addresses that answered:
-// an outage of the name servers is none of the nodes. A lookup goes on when nobody
-// waits for it any more, so that the next connection has its result. It is safe for
+// Names looks host names up for clients, and remembers the addresses that answered,
+// so that nodes stay reachable while the name servers fail. A lookup continues when
+// its caller has given up, and the next connection uses its result. Names is safe for
 // concurrent use.
 type Names struct {
 	lookup func(ctx context.Context, host string) ([]string, error)
@@ -35,7 +35,7 @@ type hostName struct {
 	err   error         // of the last lookup, nil when it succeeded
 	done  chan struct{} // closed when the lookup under way ends; nil when there is none
 	began time.Time     // when the last lookup began
-	gone  bool          // there is no such name any more, and it was logged
+	gone  bool          // the name no longer exists, and that was logged
 }
 
 const (
@@ -79,8 +79,7 @@ func (n *Names) Answered(host string) string {
 	return ""
 }
 
-// Remember has it remember an address of a name, at which it answered in an earlier
-// life of this agent.
+// Remember adds an address at which a name answered before this agent was restarted.
 func (n *Names) Remember(host, addr string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -152,7 +151,7 @@ func (n *Names) tell(host string, h *hostName) {
 	case ok && dns.IsNotFound:
 		if !h.gone {
 			h.gone = true
-			n.log.Warn("there is no such name any more: its earlier address is used", "name", host, "addr", h.good)
+			n.log.Warn("the name no longer exists: its last address is used", "name", host, "addr", h.good)
 		}
 	case !n.outage && time.Since(n.warned) > warnEvery:
 		n.outage, n.warned = true, time.Now()
@@ -181,8 +180,8 @@ func (n *Names) answered(host, addr string) {
 	}
 }
 
-// inOrder gives addresses in the order of RFC 8305, section 4: the families take
-// turns. The one that answered last comes first.
+// inOrder sorts addresses as RFC 8305, section 4, says: the address families alternate.
+// The address that answered last comes first.
 func inOrder(addrs []string, good string) []string {
 	var families [2][]string
 	for _, addr := range addrs {

@@ -81,8 +81,8 @@ func unknown(context.Context) ([]string, error) {
 	return nil, &net.DNSError{Err: "no such host", Name: "web1", IsNotFound: true}
 }
 
-// open opens a connection to web1 within the time of a ping, and gives what was
-// dialed for it and how long it took.
+// open opens a connection to web1 within the time of a ping, and returns which
+// addresses were dialed for it and how long it took.
 func (w *world) open(t *testing.T, c *Client) (dialed []string, took time.Duration, err error) {
 	t.Helper()
 	w.mu.Lock()
@@ -113,13 +113,16 @@ func TestConnect_names(t *testing.T) {
 		takes time.Duration
 		err   string
 	}{
-		"its address answers":         {then: &world{lookup: says(a)}, dials: []string{a}},
-		"the first address is silent": {then: &world{lookup: says(a, b), silent: []string{a}}, dials: []string{a, b}, takes: nextAddress},
-		"the first address refuses":   {then: &world{lookup: says(a, b), refuses: []string{a}}, dials: []string{a, b}},
+		"its address answers": {then: &world{lookup: says(a)}, dials: []string{a}},
+		"the first address is silent": {then: &world{lookup: says(a, b), silent: []string{a}}, dials: []string{a, b},
+			takes: nextAddress},
+		"the first address refuses": {then: &world{lookup: says(a, b), refuses: []string{a}}, dials: []string{a, b}},
 		"three are silent": {then: &world{lookup: says(a, b, c, d), silent: []string{a, b, c}}, dials: []string{a, b, c, d},
 			takes: 3 * nextAddress},
-		"all are silent":                    {then: &world{lookup: says(a, b), silent: []string{a, b}}, dials: []string{a, b}, takes: time.Second, err: "connect: no answer in time"},
-		"all refuse":                        {then: &world{lookup: says(a, b), refuses: []string{a, b}}, dials: []string{a, b}, err: "connect: connection refused"},
+		"all are silent": {then: &world{lookup: says(a, b), silent: []string{a, b}},
+			dials: []string{a, b}, takes: time.Second, err: "connect: no answer in time"},
+		"all refuse": {then: &world{lookup: says(a, b), refuses: []string{a, b}},
+			dials: []string{a, b}, err: "connect: connection refused"},
 		"it has no address":                 {then: &world{lookup: unknown}, err: "resolve: no such host"},
 		"nobody knows":                      {then: &world{lookup: never}, takes: time.Second, err: "resolve: no answer in time"},
 		"the server is slow":                {then: &world{lookup: after(300*ms, says(a))}, dials: []string{a}, takes: 300 * ms},
@@ -129,8 +132,8 @@ func TestConnect_names(t *testing.T) {
 		"it is unknown by now":              {first: says(a), then: &world{lookup: unknown}, dials: []string{a}},
 		"it has moved, and the server is slow": {first: says(a), then: &world{lookup: after(300*ms, says(b)), silent: []string{a}},
 			dials: []string{a, b}, takes: 500 * ms},
-		"it is dead, and the server is silent": {first: says(a), then: &world{lookup: never, refuses: []string{a}}, dials: []string{a},
-			takes: time.Second, err: "connect: connection refused"},
+		"it is dead, and the server is silent": {first: says(a), then: &world{lookup: never, refuses: []string{a}},
+			dials: []string{a}, takes: time.Second, err: "connect: connection refused"},
 		"it is dead, and unknown": {first: says(a), then: &world{lookup: unknown, refuses: []string{a}}, dials: []string{a},
 			err: "connect: connection refused"},
 	} {
@@ -172,8 +175,8 @@ func TestConnect_lookupGoesOn(t *testing.T) {
 				t.Errorf("within %v: %v", took, err)
 			}
 		}
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		done, _, _ := c.names.begin("web1") // the one that is under way
+		<-done
 		if w.lookedUp != 1 {
 			t.Errorf("there were %d lookups", w.lookedUp)
 		}
@@ -218,9 +221,10 @@ func TestNames_log(t *testing.T) {
 			said = append(said, text)
 		}
 		want := []string{
-			`WARN msg="names can't be looked up: their earlier addresses are used" name=web1 error="name server 10.0.0.53: no answer in time"`,
+			`WARN msg="names can't be looked up: their earlier addresses are used" name=web1 ` +
+				`error="name server 10.0.0.53: no answer in time"`,
 			`INFO msg="names can be looked up again"`,
-			`WARN msg="there is no such name any more: its earlier address is used" name=web3 addr=10.0.0.1`,
+			`WARN msg="the name no longer exists: its last address is used" name=web3 addr=10.0.0.1`,
 		}
 		if !slices.Equal(said, want) {
 			t.Errorf("logged:\n%s", strings.Join(said, "\n"))
@@ -249,8 +253,8 @@ func TestPlain_nameServer(t *testing.T) {
 		"no such host": &net.DNSError{Err: "no such host", Server: "10.0.0.53:53", IsNotFound: true},
 		"name server 10.0.0.53: no answer in time":  &net.DNSError{Err: "i/o timeout", Server: "10.0.0.53:53", IsTimeout: true},
 		"name server 10.0.0.53: server misbehaving": &net.DNSError{Err: "server misbehaving", Server: "10.0.0.53:53"},
-		"name server 127.0.0.1: connection refused": &net.DNSError{Err: "read udp 127.0.0.1:51996->127.0.0.1:53: read: connection refused",
-			Server: "127.0.0.1:53"},
+		"name server 127.0.0.1: connection refused": &net.DNSError{
+			Err: "read udp 127.0.0.1:51996->127.0.0.1:53: read: connection refused", Server: "127.0.0.1:53"},
 		"name server 10.0.0.53:5353: no route to host": &net.DNSError{Err: "dial udp 10.0.0.53:5353: connect: no route to host",
 			Server: "10.0.0.53:5353"},
 		"no answer in time": &net.DNSError{Err: "i/o timeout", IsTimeout: true},

@@ -147,16 +147,16 @@ func CheckReachable(host string) error {
 	if err != nil {
 		last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]
 		if _, err := strconv.ParseUint(strings.TrimSuffix(last, "."), 10, 64); err == nil {
-			return fmt.Errorf("%q is no IPv4 address, which is four numbers from 0 to 255, and no DNS name ends with a "+
-				"number: give one of these", clip(host))
+			return fmt.Errorf("%q is not an IPv4 address, which has four numbers from 0 to 255, and a DNS name can't "+
+				"end with a number: use one of these", clip(host))
 		}
 		return nil
 	}
 	switch addr = addr.Unmap(); {
 	case addr.IsUnspecified():
-		return fmt.Errorf("%s stands for every address of a machine: give the one under which others reach it", host)
+		return fmt.Errorf("%s stands for every address of a machine: use the one under which others reach it", host)
 	case addr.IsMulticast(), addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return fmt.Errorf("%s stands for many machines: give the address of one", host)
+		return fmt.Errorf("%s stands for many machines: use the address of one", host)
 	}
 	return nil
 }

@@ -35,15 +35,16 @@ func TestCheckHost(t *testing.T) {
 }
 
 func TestCheckReachable(t *testing.T) {
-	for _, host := range []string{"localhost", "a.example.org", "a.example.org.", "10.0.0.1", "127.0.0.1", "::1", "fe80::1%eth0",
-		"2001:db8::1", "10.0.0.1a", "1a", "web-1"} {
+	for _, host := range []string{"localhost", "a.example.org", "a.example.org.", "10.0.0.1", "127.0.0.1", "::1",
+		"fe80::1%eth0", "2001:db8::1", "10.0.0.1a", "1a", "web-1"} {
 		if err := CheckReachable(host); err != nil {
 			t.Errorf("%q: %v", host, err)
 		}
 	}
 	for host, text := range map[string]string{
-		"10.80.0.300": "is no IPv4 address", "10.0.0": "is no IPv4 address", "10.0.0.1.": "is no IPv4 address", "7": "is no IPv4 address",
-		"010.0.0.1": "is no IPv4 address", "0.0.0.0": "every address of a machine", "::": "every address of a machine",
+		"10.80.0.300": "is not an IPv4 address", "10.0.0": "is not an IPv4 address",
+		"10.0.0.1.": "is not an IPv4 address", "7": "is not an IPv4 address",
+		"010.0.0.1": "is not an IPv4 address", "0.0.0.0": "every address of a machine", "::": "every address of a machine",
 		"::ffff:0.0.0.0": "every address of a machine", "224.0.0.1": "many machines", "ff02::1": "many machines",
 		"255.255.255.255": "many machines",
 	} {

@@ -70,7 +70,7 @@ func (r *Replica) editOnce(ctx, patience context.Context, e awa.Edit, hops int) 
 	return r.passOn(patience, e, hops)
 }
 
-// decide has an edit decided by the voters, whose leader this agent is.
+// decide proposes an edit to the voters. This agent must be their leader.
 func (r *Replica) decide(ctx context.Context, e awa.Edit) (uint64, awa.Node, error) {
 	r.awaitSuccessor(ctx, e)
 	out, err := r.order.propose(ctx, e)

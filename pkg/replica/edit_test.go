@@ -137,9 +137,10 @@ func TestEdit_HungLeader(t *testing.T) {
 		"it hangs": {replies: hangs, to: []string{leader, voter}, takes: hedgeAfter},
 		"another is chosen": {replies: map[string][]reply{leader: {{hang: true}}, voter: {{err: fault(awa.ErrNoMajority, "no")},
 			{id: 7}}}, to: []string{leader, voter, voter}, takes: 2 * hedgeAfter},
-		"it is offline":         {replies: hangs, offline: true, to: []string{voter}},
-		"it is back":            {replies: takes, to: []string{leader}},
-		"passed on, it hangs":   {replies: hangs, hops: 1, to: []string{leader}, takes: 8 * time.Second / 3, err: awa.ErrUnknownOutcome},
+		"it is offline": {replies: hangs, offline: true, to: []string{voter}},
+		"it is back":    {replies: takes, to: []string{leader}},
+		"passed on, it hangs": {replies: hangs, hops: 1, to: []string{leader}, takes: 8 * time.Second / 3,
+			err: awa.ErrUnknownOutcome},
 		"passed on, offline":    {replies: hangs, hops: 1, offline: true, to: []string{voter}},
 		"passed on twice":       {replies: takes, hops: 2, to: []string{leader}},
 		"passed on twice, dead": {replies: hangs, hops: 2, offline: true, err: awa.ErrNoMajority},
@@ -176,7 +177,7 @@ func TestEdit_HungLeader(t *testing.T) {
 func TestLeaderless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := knowsTwoVoters(t, &others{})
-		time.Sleep(3 * time.Second)
+		r.led.Store(time.Now().Add(-3 * time.Second).UnixNano())
 		if d := r.Leaderless(); d != 0 {
 			t.Errorf("n0 leads, and no leader has been known for %v", d)
 		}

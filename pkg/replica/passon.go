@@ -32,10 +32,9 @@ type attempt struct {
 // final reports whether it is the answer to the edit.
 func (a attempt) final() bool { return a.err == nil && a.id > 0 || isDecision(a.err) }
 
-// passOn hands an edit to the agents that may lead, or know who leads, one after
-// the other until one has it decided. While one that hangs is waited for, the others
-// are asked again and again, since a leader may be chosen meanwhile; it may be this
-// agent.
+// passOn sends an edit to the agents that may lead, or may know the leader, one after
+// the other until one returns a decision. While one of them hangs, it asks the others
+// again and again, since they may elect a leader meanwhile. That may be this agent.
 func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // of the attempts that are left
@@ -124,7 +123,7 @@ func afterAttempt(before, failed error) error {
 	return unknownOutcome(failed) // it failed over there, or was answered without an id
 }
 
-// whoMayLead gives the addresses to try in turn: the leader, the voters, the
+// whoMayLead returns the addresses to try in turn: the leader, the voters, the
 // contacts from the start, and at last those that were offline when this agent
 // looked. An edit that was passed on goes to the leader alone if that is online,
 // and at most twice to another one.

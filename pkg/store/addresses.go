@@ -11,8 +11,8 @@ import (
 // there is one to keep.
 const bucketAddresses = "addresses"
 
-// Addresses gives what KeepAddresses kept, by name. What can't be read is left out:
-// it is worth less than an agent that starts.
+// Addresses returns what KeepAddresses kept, by name. It leaves out what it can't read,
+// since the agent can start without it.
 func (s *Store) Addresses() (map[string]string, error) {
 	all := map[string]string{}
 	err := s.view(func(tx *bolt.Tx) error {

@@ -9,8 +9,8 @@ import (
 
 // bbolt trusts its pages: on a damaged one it reads outside the file, in a
 // goroutine of its own (Tx.Check, and Open where it looks for free pages), where
-// neither debug.SetPanicOnFault nor a recover of ours reaches: the process ends. So
-// the pages are checked here, with plain reads of the file, before bbolt follows
+// neither debug.SetPanicOnFault nor recover helps: the process ends. So the pages are
+// checked here, with plain reads of the file, before bbolt follows
 // any of them but the two meta pages, which carry a checksum.
 // The rules are those of bbolt's own check, and the layout is that of its
 // internal/common (page.go, meta.go), file version 2, in the machine's own

@@ -17,10 +17,10 @@ import (
 // failures is of how many failures of the leader TestFailover takes the median.
 const failures = 10
 
-// TestFailover measures how long edits stand still when the leader fails, from the
-// failure until another agent has one decided; and how much longer than at the
-// leader one takes at the ends of a line of five, where each agent reaches its
-// neighbours alone.
+// TestFailover measures how long edits are blocked when the leader fails: from the
+// failure until an edit at another agent succeeds. It also measures how much longer an
+// edit takes at the ends of a line of five agents, each of which reaches only its
+// neighbors, than at the leader.
 func TestFailover(t *testing.T) {
 	c := newSmallCluster(t, 5)
 	c.startAll()
