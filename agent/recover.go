@@ -21,7 +21,9 @@ type recoverCmd struct {
 
 // Help is shown below the flags' head.
 func (c *recoverCmd) Help() string {
-	return `For a cluster that has lost the majority of its voters for good, so that its list can't be edited any more. Stop the agent that holds the longest list, run this there, start it again: it is then the only voter of a new history, and all agents that reach it follow. It asks the others first, and refuses where it would do harm.`
+	return "For a cluster that has lost the majority of its voters for good, so that its list can't be edited any more. " +
+		"Stop the agent that holds the longest list, run this there, start it again: it is then the only voter of a new " +
+		"history, and all agents that reach it follow. It asks the others first, and refuses where it would do harm."
 }
 
 // Run makes this agent the only voter.
@@ -49,9 +51,8 @@ func (c *recoverCmd) Run(ctx context.Context, std streams) error {
 	if len(done.Silent) > 0 && len(done.Answered) > 0 {
 		others += " These don't: " + printable(strings.Join(done.Silent, ", ")) + "."
 	}
-	_, err = fmt.Fprintf(std.out, `This agent is now the only voter of history %s, with its list at state %d.
-%s
-Next: start it (systemctl start are-we-alive). What an old voter holds beyond this list it sets aside in a file when it returns.
-`, done.History, done.State, others)
+	_, err = fmt.Fprintf(std.out, "This agent is now the only voter of history %s, with its list at state %d.\n%s\n"+
+		"Next: start it (systemctl start are-we-alive). What an old voter holds beyond this list it sets aside in a file "+
+		"when it returns.\n", done.History, done.State, others)
 	return err
 }

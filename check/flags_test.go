@@ -116,8 +116,9 @@ func TestParse_health(t *testing.T) {
 		t.Errorf("%v, %+v", err, cfg.rules)
 	}
 	for text, want := range map[string]string{
-		"DISK_FULL":      `bad --health: "DISK_FULL" has no state: give CODE=STATE, such as LAST_MAJORITY=warning`,
-		"DISK=ok":        `bad --health: "DISK" is not a health code: use one of OTHER_CLUSTER, OTHER_HISTORY, DIVERGED, DATA_DAMAGED, DISK_FULL, DISK_READONLY, NO_MAJORITY, NO_LEADER, LAST_MAJORITY`,
+		"DISK_FULL": `bad --health: "DISK_FULL" has no state: give CODE=STATE, such as LAST_MAJORITY=warning`,
+		"DISK=ok": `bad --health: "DISK" is not a health code: use one of OTHER_CLUSTER, OTHER_HISTORY, ` +
+			`DIVERGED, DATA_DAMAGED, DISK_FULL, DISK_READONLY, NO_MAJORITY, NO_LEADER, LAST_MAJORITY`,
 		"DISK_FULL=fine": `bad --health: "fine" is not a state: use ok, warning, critical or unknown`,
 		"":               `bad --health: "" has no state: give CODE=STATE, such as LAST_MAJORITY=warning`,
 	} {

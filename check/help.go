@@ -34,17 +34,19 @@ func explain(program *kong.Application) {
 		"rtt-warning":          {"RANGE", "WARNING for the longest round trip to an online node, in seconds. Default: none"},
 		"rtt-critical":         {"RANGE", "CRITICAL for the same time. Default: none"},
 		"no-majority-state":    {"STATE", "State when fewer than a majority of the voters are alive, so that nobody can edit the list: ok, warning, critical or unknown. Not judged with --node. Default: warning"},
-		"health":               {"CODE=STATE", "State when a health code holds, such as LAST_MAJORITY=warning; may be given several times. The manual lists the codes and their defaults."},
-		"no-answer-state":      {"STATE", "State when no agent answers: ok, warning, critical or unknown. Default: critical"},
-		"timeout-state":        {"STATE", "State when no agent answers and the time was over for one of them. Default: unknown"},
-		"node":                 {"NAME", "Only this node, as a host check does it; may be given several times."},
-		"label":                {"KEY=VALUE", "Only nodes with this label; may be given several times, then all must be there."},
-		"exclude":              {"GLOB", "No nodes whose name matches, such as test*; may be given several times."},
-		"output":               {"FORMAT", "nagios, table, influx or json. Default: nagios"},
-		"perfdata":             {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. Default: cluster"},
-		"verbose":              {"", "Add the table of all nodes to the plugin's line; twice: and the health codes that don't count."},
-		"version":              {"", "Print the version."},
-		"help":                 {"", "Print this."},
+		"health": {"CODE=STATE", "State when a health code holds, such as LAST_MAJORITY=warning; " +
+			"may be given several times. The manual lists the codes and their defaults."},
+		"no-answer-state": {"STATE", "State when no agent answers: ok, warning, critical or unknown. Default: critical"},
+		"timeout-state":   {"STATE", "State when no agent answers and the time was over for one of them. Default: unknown"},
+		"node":            {"NAME", "Only this node, as a host check does it; may be given several times."},
+		"label":           {"KEY=VALUE", "Only nodes with this label; may be given several times, then all must be there."},
+		"exclude":         {"GLOB", "No nodes whose name matches, such as test*; may be given several times."},
+		"output":          {"FORMAT", "nagios, table, influx or json. Default: nagios"},
+		"perfdata":        {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. Default: cluster"},
+		"verbose": {"", "Add the table of all nodes to the plugin's line; twice: and the health codes that " +
+			"don't count."},
+		"version": {"", "Print the version."},
+		"help":    {"", "Print this."},
 	}
 	for _, f := range program.Flags {
 		f.PlaceHolder, f.Help = help[f.Name].takes, help[f.Name].means

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"fmt"
 	"testing"
 
 	"are-we-alive/pkg/awa"
@@ -35,7 +36,8 @@ func TestAdopt_CrashInBetween(t *testing.T) {
 			}
 			stop(t, o)
 			a := adoption{From: 2, State: 1, Cluster: st.Meta().Cluster, History: later, Switch: true}
-			if err := st.SetStable(adoptingKey, []byte(`{"from":2,"state":1,"cluster":"`+a.Cluster+`","history":"`+later.String()+`","switch":true}`)); err != nil {
+			record := fmt.Appendf(nil, `{"from":2,"state":1,"cluster":%q,"history":%q,"switch":true}`, a.Cluster, later)
+			if err := st.SetStable(adoptingKey, record); err != nil {
 				t.Fatal(err)
 			}
 			crash(t, st, a)

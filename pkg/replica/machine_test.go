@@ -29,7 +29,8 @@ func newTestMachine(t *testing.T, held []awa.Change) (*machine, *store.Store) {
 		}
 	}
 	return &machine{
-		list: st, disk: testDisk(), fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {}, log: slog.New(slog.DiscardHandler),
+		list: st, disk: testDisk(), fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {},
+		log: slog.New(slog.DiscardHandler),
 	}, st
 }
 

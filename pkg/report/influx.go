@@ -15,17 +15,18 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// Influx writes the result as Influx line protocol: a line awa_cluster, then a
-// line awa_health for each health code that holds, and awa_node for each node, with the time of the check in nanoseconds. That is
-// the clock of this program: an agent whose clock is wrong, or that lies, must not
-// put its lines where nobody looks, nor outside what the format can hold.
+// Influx writes the result as Influx line protocol: a line awa_cluster, then a line
+// awa_health for each health code that holds, and a line awa_node for each node, with
+// the time of the check in nanoseconds. That is the clock of this program: an agent
+// whose clock is wrong, or that lies, must not put its lines where nobody looks, nor
+// outside what the format can hold.
 //
 //	awa_cluster  tags agent, cluster
 //	  state        int     0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
 //	  nodes, online, offline, mismatch, unreachable, maintenance   int   as in Counts
 //	  behind_max   int     changes; as the next two left out when it is not known, see Maxima
 //	  rtt_max      float   seconds
-//	  skew_max     float   seconds, absolute
+//	  skew_max     float   seconds, absolute, less the error of the measurement
 //	  took         float   seconds that the sweep took
 //	  list_state   int     id of the newest change of the agent's list
 //	  voters       int     as far as known

@@ -212,7 +212,8 @@ func badEdits() []BadRequest {
 	} {
 		all = append(all, BadRequest{"edit, " + h.header, message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, h.header), 400, "bad_input", h.text})
 	}
-	all = append(all, BadRequest{"edit, passed on in a circle", message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, "Awa-Hops: 4"), 503, "no_majority",
+	circle := message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, "Awa-Hops: 4")
+	all = append(all, BadRequest{"edit, passed on in a circle", circle, 503, "no_majority",
 		"the edit was passed on 4 times and found no leader: try again"})
 	return all
 }

@@ -162,7 +162,12 @@ func TestLongAnswers_meanwhile(t *testing.T) {
 				return err
 			}, true, ""},
 			"it can't be read": {func(*fakeAgent) error { return errors.New("input/output error") }, false, "input/output error"},
-			"a change is gone": {func(f *fakeAgent) error { f.mu.Lock(); f.changes = f.changes[:200]; f.mu.Unlock(); return nil }, false, "ask again"},
+			"a change is gone": {func(f *fakeAgent) error {
+				f.mu.Lock()
+				f.changes = f.changes[:200]
+				f.mu.Unlock()
+				return nil
+			}, false, "ask again"},
 			"it is another list": {func(f *fakeAgent) error {
 				f.mu.Lock()
 				f.self.History = awa.NewHistory(f.self.History)
