@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
 	"are-we-alive/pkg/awa"
@@ -31,12 +33,22 @@ type runCmd struct {
 	DataDir     string        `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Folder of the node list (${default})."`
 	First       bool          `env:"AWA_FIRST" help:"Begin a new cluster with this node, unless the data folder holds a list."`
 	Join        []string      `placeholder:"HOST[:PORT],…" env:"AWA_JOIN" help:"Agents of the cluster to join; one that answers is enough."`
+	TakeOver    bool          `help:"Register at once even if another agent holds this node's name, or its entry is at another address: the other one then has to go."`
 	Insecure    bool          `env:"AWA_INSECURE" help:"Without a key, allow listening on other addresses than loopback: everybody who reaches the port may then edit the list. With one, allow a key file that others can read."`
 	Watch       time.Duration `placeholder:"TIME" default:"5s" env:"AWA_WATCH" help:"Time between sweeps in the background (${default})."`
 	PingTimeout time.Duration `placeholder:"TIME" default:"1s" env:"AWA_PING_TIMEOUT" help:"How long a node may take to answer (${default})."`
 	Web         string        `placeholder:"ADDR[:PORT]" env:"AWA_WEB" help:"Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever reaches it can read: 127.0.0.1, or :25484 for every address; port 25484 by default. None unless given."`
 	LogFormat   string        `enum:"text,json" default:"text" env:"AWA_LOG_FORMAT" help:"Format of the log on stderr: text or json (${default})."`
+	rejoin      bool          // --join stands on the command line, by hand
 	LogLevel    string        `enum:"debug,info,warn,error" default:"info" env:"AWA_LOG_LEVEL" help:"What is logged: debug, info, warn or error (${default})."`
+}
+
+// AfterApply notes whether --join was given by hand, and not in the configuration.
+func (c *runCmd) AfterApply(ctx *kong.Context) error {
+	c.rejoin = slices.ContainsFunc(ctx.Path, func(p *kong.Path) bool {
+		return p.Flag != nil && p.Flag.Name == "join" && !p.Resolved
+	})
+	return nil
 }
 
 // Run runs the agent until ctx ends.
@@ -91,7 +103,7 @@ func (c *runCmd) logHandler(journal bool) func(io.Writer) slog.Handler {
 func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 	cfg := daemon.Config{
 		Name: c.MyName, Host: c.MyHost, Listen: c.Listen, DataDir: c.DataDir,
-		First: c.First, Join: c.Join, KeyFile: c.path(), Insecure: c.Insecure,
+		First: c.First, Join: c.Join, Rejoin: c.rejoin, TakeOver: c.TakeOver, KeyFile: c.path(), Insecure: c.Insecure,
 		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, Log: log,
 	}
 	host, err := os.Hostname()

@@ -88,7 +88,7 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 		select {
 		case <-next.C:
 			if asked < len(cfg.agents) {
-				go fetch(callCtx, agents, cfg.agents[asked], asked, answers)
+				go fetch(callCtx, agents, cfg, asked, answers)
 				asked++
 				next.Reset(turn)
 			}
@@ -147,15 +147,23 @@ func poorView(s awa.ClusterStatus, agents int) bool {
 		})
 }
 
+// maxAsked is how many nodes an agent is asked for by their names: with more of them it
+// is asked for all nodes, since the names would not fit into a request.
+const maxAsked = 50
+
 // fetch asks one agent. A panic is handed on, so that it ends the check as
 // one of its own does.
-func fetch(ctx context.Context, agents fetcher, addr string, i int, to chan<- answer) {
+func fetch(ctx context.Context, agents fetcher, cfg config, i int, to chan<- answer) {
 	a := answer{agent: i}
 	defer func() {
 		a.panicked = recover()
 		to <- a
 	}()
-	a.status, a.err = agents.ClusterStatus(ctx, addr, false)
+	names := cfg.selection.Names
+	if len(names) > maxAsked {
+		names = nil
+	}
+	a.status, a.err = agents.ClusterStatus(ctx, cfg.agents[i], false, names...)
 }
 
 // failures names the agents that failed and why. A time that was over is told

@@ -22,7 +22,7 @@ type fake struct {
 	start time.Time
 }
 
-func (f *fake) ClusterStatus(ctx context.Context, addr string, cached bool) (awa.ClusterStatus, error) {
+func (f *fake) ClusterStatus(ctx context.Context, addr string, cached bool, nodes ...string) (awa.ClusterStatus, error) {
 	f.mu.Lock()
 	if f.start.IsZero() {
 		f.start = time.Now()

@@ -90,7 +90,9 @@ type served struct {
 	err error
 }
 
-func (s served) Status(context.Context, bool) (awa.ClusterStatus, error) { return s.st, s.err }
+func (s served) Status(context.Context, bool, ...string) (awa.ClusterStatus, error) {
+	return s.st, s.err
+}
 
 // serve starts a real server with that agent behind it.
 func serve(t *testing.T, agent served) string {

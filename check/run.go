@@ -19,7 +19,7 @@ import (
 
 // fetcher asks one agent for its view of the cluster.
 type fetcher interface {
-	ClusterStatus(ctx context.Context, addr string, cached bool) (awa.ClusterStatus, error)
+	ClusterStatus(ctx context.Context, addr string, cached bool, nodes ...string) (awa.ClusterStatus, error)
 	Close()
 }
 

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // alone starts an agent n1, the first and only of its cluster, and waits
@@ -102,14 +105,36 @@ func TestNode(t *testing.T) {
 	t.Run("changes", func(t *testing.T) { testChanges(t, a) })
 }
 
-// TestNode_removeAlive removes a node whose agent runs, which is told.
+// TestNode_removeAlive removes a node whose agent runs, which is told. The agent
+// comes back only when it is told to join by hand.
 func TestNode_removeAlive(t *testing.T) {
 	t.Parallel()
 	a := alone(t)
 	r := run(t, "awa-agent", "node", "remove", "n1", "--agent", a.addr())
-	want := "n1 still answers at " + a.addr() + ": stop its agent, which else registers again when it is started.\n"
+	want := "n1 still answers at " + a.addr() + ": stop its agent. Until it is started with --join, it stays off the list " +
+		"and says so.\n"
 	if r.code != 0 || r.out != "Removed (change 2).\n" || r.errors != want {
 		t.Errorf("exit code %d, %s%s", r.code, r.out, r.errors)
+	}
+	waits := func() {
+		t.Helper()
+		testaid.Await(t, 20*time.Second, func() error {
+			if !strings.Contains(a.log.String(), "this agent was removed from the list by "+editorHere(t)+" at 20") {
+				return errors.New("the agent does not say who removed it")
+			}
+			return nil
+		})
+	}
+	waits()
+	a.kill()
+	a.start() // with a new log
+	waits()
+	a.kill()
+	a.args = []string{"--join", "127.0.0.1:1"}
+	a.start()
+	a.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "registered" }, a.ended)
+	if r := run(t, "awa-agent", "node", "list", "--agent", a.addr()); !strings.Contains(r.out, "n1") {
+		t.Errorf("the list is\n%s%s", r.out, r.errors)
 	}
 }
 
@@ -147,8 +172,9 @@ func TestNode_maintain(t *testing.T) {
 	}
 }
 
-// testChanges reads the log of what TestNode did.
-func testChanges(t *testing.T, a *agent) {
+// editorHere is who edits when a command of this machine does.
+func editorHere(t *testing.T) string {
+	t.Helper()
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +183,11 @@ func testChanges(t *testing.T, a *agent) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return me.Username + "@" + host
+}
+
+// testChanges reads the log of what TestNode did.
+func testChanges(t *testing.T, a *agent) {
 	at := regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 	for args, want := range map[string]string{
 		"--since 3": `     4  AT  UPDATE  node 2: db3 at db3.invalid:80  (WHO)
@@ -172,7 +203,7 @@ func testChanges(t *testing.T, a *agent) {
 		"--since 999": "",
 	} {
 		r := run(t, "awa-agent", append(append([]string{"changes"}, strings.Fields(args)...), "--agent", a.addr())...)
-		out := strings.ReplaceAll(at.ReplaceAllString(r.out, "AT"), me.Username+"@"+host, "WHO")
+		out := strings.ReplaceAll(at.ReplaceAllString(r.out, "AT"), editorHere(t), "WHO")
 		if r.code != 0 || out != want || r.errors != "" {
 			t.Errorf("changes %s: exit code %d with\n%s%swant\n%s", args, r.code, out, r.errors, want)
 		}

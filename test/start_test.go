@@ -174,11 +174,16 @@ func TestStart_inUse(t *testing.T) {
 	t.Run("the name", func(t *testing.T) {
 		b := newAgent(t, "N1", "--join", a.addr())
 		b.start()
-		code := b.wait(30 * time.Second)
-		want := fmt.Sprintf("awa-agent: the name n1 is held by the agent at %s, which answers: choose another --my-name, or stop that agent first\n", a.addr())
-		if code != 1 || !strings.HasSuffix(b.log.String(), "\n"+want) {
-			t.Errorf("exit code %d with\n%swant\n%s", code, b.log, want)
+		want := fmt.Sprintf(`"code":"DUPLICATE","why":"n1 is the agent at %s, which answers, and this agent, at %s, has the same `+
+			`name: stop one of them, start this one with another my_name, or have it take the place of the other with `+
+			`--take-over"`, a.addr(), b.addr())
+		b.log.wait(t, 30*time.Second, func(l logLine) bool {
+			return l.Msg == "this agent does not stand on the list as it should"
+		}, b.ended)
+		if !strings.Contains(b.log.String(), want) {
+			t.Errorf("the log is\n%s, and does not hold\n%s", b.log, want)
 		}
+		b.kill()
 	})
 	t.Run("another cluster", func(t *testing.T) {
 		b := newAgent(t, "n2", "--first")

@@ -76,7 +76,7 @@ _awa_agent() {
     if [[ $cur == -* ]]; then
         case $path in
             '') words='-h --help -V --version' ;;
-            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --listen --data-dir --first --join --insecure --watch --ping-timeout --web --log-format --log-level' ;;
+            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --listen --data-dir --first --join --take-over --insecure --watch --ping-timeout --web --log-format --log-level' ;;
             'key') words='-h --help -V --version' ;;
             'key new') words='-h --help -V --version' ;;
             'key check') words='-h --help -V --version --key-file' ;;

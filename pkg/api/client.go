@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -172,13 +173,17 @@ func believe(wrong error) error {
 }
 
 // ClusterStatus asks an agent what it sees of the whole cluster; cached asks
-// for its last background sweep instead of a live one.
-func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool) (awa.ClusterStatus, error) {
-	req := request{path: wire.PathStatus1}
+// for its last background sweep instead of a live one. With names of nodes, only
+// those are pinged and in the answer, as far as the agent's list has them.
+func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool, nodes ...string) (awa.ClusterStatus, error) {
+	query := url.Values{}
 	if cached {
-		req.query = "cached=1"
+		query.Set("cached", "1")
 	}
-	return c.status(ctx, addr, req)
+	if len(nodes) > 0 {
+		query["node"] = nodes
+	}
+	return c.status(ctx, addr, request{path: wire.PathStatus1, query: query.Encode()})
 }
 
 // View asks an agent what it last saw of the nodes that are not online, which
@@ -526,7 +531,7 @@ func (c *Client) fill(host string, req request) (headers []wire.Header, body []b
 	if c.cfg.Caller != nil {
 		caller := c.cfg.Caller()
 		if req.newcomer {
-			caller = awa.Caller{UID: caller.UID, Addr: caller.Addr}
+			caller = awa.Caller{UID: caller.UID, Instance: caller.Instance, Addr: caller.Addr}
 		}
 		headers = wire.AppendCaller(headers, caller)
 	}

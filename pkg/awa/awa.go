@@ -76,13 +76,17 @@ func (h *History) UnmarshalText(b []byte) error {
 // Caller is what a request or a stream says of the agent it comes from. A
 // monitoring client says nothing: the zero Caller.
 type Caller struct {
-	UID     string
-	Cluster string
-	History History
-	State   uint64
-	Digest  Digest // of its list; zero when it does not say
+	UID string
+	// Instance is the one of Self; "" when it does not say.
+	Instance string
+	Cluster  string
+	History  History
+	State    uint64
+	Digest   Digest // of its list; zero when it does not say
 	// Addr is where it can be reached, as it says; "" when it does not say.
 	Addr string
+	// IP is the address that its connection came from, which it does not say itself.
+	IP string
 }
 
 // clip shortens what somebody sent before it goes into a message.

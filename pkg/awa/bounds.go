@@ -33,6 +33,8 @@ const (
 	MaxVoters = 16
 	// MaxSeenBy is how many agents may be named that gave a second opinion.
 	MaxSeenBy = 64
+	// MaxSees is how many nodes a ping may name that its sender does not see.
+	MaxSees = 64
 	// MaxRTT is the longest round trip, and the longest time of a sweep. No
 	// call lasts as long.
 	MaxRTT = time.Hour
@@ -139,11 +141,18 @@ func (s Self) Check() error {
 		return fmt.Errorf("time_ms is %d: it must be from 0 to %d", s.TimeMS, int64(MaxUnix*1000+999))
 	case len(s.Health) > MaxConditions:
 		return fmt.Errorf("health has %d codes: at most %d are allowed", len(s.Health), MaxConditions)
+	case len(s.Sees) > MaxSees:
+		return fmt.Errorf("sees has %d ids: at most %d are allowed", len(s.Sees), MaxSees)
 	case s.Fork != nil && checkNumber("fork", s.Fork.State) != nil:
 		return checkNumber("fork", s.Fork.State)
 	}
 	for _, code := range s.Health {
 		if err := checkWord("a code of health", string(code), false); err != nil {
+			return err
+		}
+	}
+	for _, id := range s.Sees {
+		if err := checkNumber("an id in sees", id); err != nil {
 			return err
 		}
 	}

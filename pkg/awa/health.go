@@ -29,6 +29,12 @@ const (
 	OtherHistory HealthCode = "OTHER_HISTORY"
 	// OtherCluster: an agent with our key belongs to another cluster.
 	OtherCluster HealthCode = "OTHER_CLUSTER"
+	// Duplicate: two agents claim one node.
+	Duplicate HealthCode = "DUPLICATE"
+	// Unlisted: an agent with our key is not on the list.
+	Unlisted HealthCode = "UNLISTED"
+	// NotReached: others can't reach an agent at the address that it registered.
+	NotReached HealthCode = "NOT_REACHED"
 )
 
 // Severity is how bad a condition is unless a user says otherwise: "ok",
@@ -57,11 +63,15 @@ var healthCodes = []healthCode{
 		"that is wrong, and have it join"},
 	{Diverged, SeverityCritical, "the list of %s contradicts that of the cluster: its log says what becomes of it"},
 	{DataDamaged, SeverityCritical, "a file of %s is damaged: empty its data folder, and have it join"},
+	{Duplicate, SeverityCritical, "%s says that another agent claims its node: stop the one that is wrong"},
 	{DiskFull, SeverityCritical, "the disk of %s is full, so it can't follow the list: make room, it goes on by itself"},
 	{DiskReadOnly, SeverityCritical, "the disk of %s takes no writes, so it can't follow the list: look at its disk, " +
 		"and restart it"},
 	{NoMajority, SeverityWarning, "%s reaches no majority of the voters: the list can't be edited"},
 	{NoLeader, SeverityWarning, "%s knows no leader: the list can't be edited"},
+	{NotReached, SeverityWarning, "%s says that others can't reach it at the address on the list: correct its my_host or " +
+		"my_port, or the firewall"},
+	{Unlisted, SeverityWarning, "%s says that it is not on the list: stop it, or start it with --join"},
 	{LastMajority, SeverityOK, "%s says that one more lost voter stops edits"},
 }
 

@@ -69,6 +69,9 @@ type Self struct {
 	Voters *VoterSet `json:"voters,omitempty"`
 	// Health are the conditions that it finds of itself.
 	Health []HealthCode `json:"health,omitempty"`
+	// Sees are the ids of the nodes that were not online when it looked last, at
+	// most MaxSees; nil when it has not looked yet.
+	Sees []uint64 `json:"sees"`
 }
 
 // Position is where a list is or was: its state, and its digest there.
@@ -92,11 +95,13 @@ type VoterSet struct {
 type NodeStatus struct {
 	Node    Node
 	Verdict Verdict
-	Stage   Stage         // where the ping failed; StageNone when online
-	Error   string        // why, in the system's own words; "" when online
-	RTT     time.Duration // of the answer; 0 when there was none
-	Since   time.Time     // when the verdict was first seen; zero when unknown
-	Self    *Self         // its answer; nil when there was none
+	Stage   Stage // where the ping failed; StageNone when online
+	// Error is why, in the system's own words. An online node has a Stage and an
+	// Error only where it is the agent asked, which can't reach its own address.
+	Error string
+	RTT   time.Duration // of the answer; 0 when there was none
+	Since time.Time     // when the verdict was first seen; zero when unknown
+	Self  *Self         // the answer there, of a mismatch another agent's; nil when there was none
 
 	// Of a node that is not online: how many other agents gave a second
 	// opinion, and the names of those that it answered.

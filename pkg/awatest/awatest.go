@@ -34,7 +34,7 @@ const Patience = 60 * time.Second
 // enough for a machine that is busy with other things.
 var Timing = replica.Timing{
 	Heartbeat: time.Second, Commit: 50 * time.Millisecond,
-	Settle: 200 * time.Millisecond, Replace: 2 * time.Second,
+	Settle: 200 * time.Millisecond, Replace: 2 * time.Second, Move: 500 * time.Millisecond, Vacate: 3 * time.Second,
 	Tick: 50 * time.Millisecond, Patience: 5 * time.Second,
 }
 
@@ -195,6 +195,14 @@ func (c *Cluster) WebAddr(i int) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.agents[i].daemon.WebAddr()
+}
+
+// Summary is what an agent that runs says of itself to systemd.
+func (c *Cluster) Summary(i int) string {
+	c.mu.Lock()
+	d := c.agents[i].daemon
+	c.mu.Unlock()
+	return d.Summary()
 }
 
 // Dir is the data folder of an agent.

@@ -20,14 +20,13 @@ var _ server.Agent = (*agent)(nil)
 // agent answers the HTTP interface out of the daemon's parts.
 type agent struct {
 	*Daemon
-	instance  string
 	macAddr   string
 	mu        sync.Mutex
 	strangers map[string]time.Time // agents of other clusters, when last logged
 }
 
 func newAgent(d *Daemon) *agent {
-	return &agent{Daemon: d, instance: awa.NewUID()[:16], macAddr: macAddr(), strangers: map[string]time.Time{}}
+	return &agent{Daemon: d, macAddr: macAddr(), strangers: map[string]time.Time{}}
 }
 
 // macAddr is the hardware address of the first network interface that has one.
@@ -49,7 +48,10 @@ func (a *agent) Self() awa.Self {
 		Instance: a.instance, Version: awa.Version,
 	}
 	a.replica.Describe(&self)
-	self.Name = a.name(self.UID)
+	self.Name, self.Sees = a.name(self.UID), a.watch.Sees()
+	if a.watch.NotReached().Of > 0 && !slices.Contains(self.Health, awa.NotReached) {
+		self.Health = append(self.Health, awa.NotReached)
+	}
 	return self
 }
 
@@ -104,7 +106,7 @@ func (a *agent) stranger(from awa.Caller, own string) {
 }
 
 // Status implements server.Agent.
-func (a *agent) Status(_ context.Context, cached bool) (awa.ClusterStatus, error) {
+func (a *agent) Status(_ context.Context, cached bool, nodes ...string) (awa.ClusterStatus, error) {
 	if err := a.hasList(); err != nil {
 		return awa.ClusterStatus{}, err
 	}
@@ -113,13 +115,24 @@ func (a *agent) Status(_ context.Context, cached bool) (awa.ClusterStatus, error
 		look = a.watch.Last()
 		look.Short = a.watch.Shortage()
 	}
-	if look.At.IsZero() && look.Short == nil {
+	switch {
+	case !look.At.IsZero() || look.Short != nil:
+	case len(nodes) > 0: // what is said of the cluster besides takes all nodes
+		look = a.watch.Some(a.store.State(), nodes)
+		look.Nodes = watch.Merge(a.watch.Last().Nodes, look.Nodes)
+	default:
 		look = a.watch.Shared(a.store.State())
 	}
 	if look.Short != nil {
 		return awa.ClusterStatus{}, &awa.Fault{Code: awa.ErrShortage, Text: "agent " + a.cfg.Name + " could not look at all nodes, so it says nothing of them: " + look.Short.Error()}
 	}
-	return a.status(look), nil
+	s := a.status(look)
+	if len(nodes) > 0 {
+		s.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n awa.NodeStatus) bool {
+			return !slices.ContainsFunc(nodes, func(name string) bool { return awa.NameKey(name) == n.Node.Key() })
+		})
+	}
+	return s, nil
 }
 
 // hasList says that this agent has none yet.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -14,17 +15,22 @@ import (
 // of agents that are not on its list, what the lists of those on it have to do
 // with its own, what they say of themselves, and how the voters are.
 func (a *agent) conditions(look watch.Look) []awa.Condition {
-	all := a.replica.Conditions()
+	var all []awa.Condition
 	own := a.store.Meta().UID
-	told := map[awa.Condition]bool{} // without their texts
-	for _, c := range all {
-		told[awa.Condition{Code: c.Code, Agent: c.Agent}] = true
-	}
+	told := map[awa.Condition]bool{} // those about an agent without their texts
 	add := func(c awa.Condition) {
-		key := awa.Condition{Code: c.Code, Agent: c.Agent}
+		key := c
+		if c.Agent != "" {
+			key.Text = ""
+		}
 		if !told[key] && len(all) < awa.MaxConditions {
 			told[key] = true
 			all = append(all, c)
+		}
+	}
+	for _, c := range append(a.replica.Conditions(), a.notReached()) {
+		if c.Code != "" {
+			add(c)
 		}
 	}
 	for _, n := range look.Nodes {
@@ -47,6 +53,41 @@ func (a *agent) conditions(look watch.Look) []awa.Condition {
 			y.Code)
 	})
 	return all
+}
+
+// notReached says that others can't reach this agent at the address of its entry, and
+// what to set.
+func (d *Daemon) notReached() awa.Condition {
+	n := d.watch.NotReached()
+	if n.Of == 0 {
+		return awa.Condition{}
+	}
+	host, _, _ := net.SplitHostPort(n.Addr)
+	advice := "something else answers them there, so set my_host and my_port to where this agent is"
+	switch {
+	case saysLoopback(host):
+		advice = "that is the machine of each that asks, so set my_host to the name or the address of this one"
+	case n.Stage == awa.StageResolve:
+		advice = "set my_host to a name that their name servers know, or to an address"
+	case n.Stage == awa.StageConnect:
+		advice = "open that port in the firewall, or set my_host and my_port to where they reach this agent"
+	}
+	by := strings.Join(n.By[:min(len(n.By), namedMost)], ", ")
+	if more := len(n.By) - namedMost; more > 0 {
+		by += fmt.Sprintf(" and %d more", more)
+	}
+	return awa.Condition{Code: awa.NotReached, Agent: d.name(d.store.Meta().UID), Text: fmt.Sprintf("%s of %s can't reach this "+
+		"agent at %s (%s: %s): %s", by, countOf(n.Of, "agent"), n.Addr, n.Stage, n.Error, advice)}
+}
+
+// namedMost is how many agents a sentence names.
+const namedMost = 3
+
+// ownConditions are those that this agent finds of itself.
+func (d *Daemon) ownConditions() []awa.Condition {
+	own := d.name(d.store.Meta().UID)
+	all := append(d.replica.Conditions(), d.notReached())
+	return slices.DeleteFunc(all, func(c awa.Condition) bool { return c.Code == "" || c.Agent != own })
 }
 
 // votersCondition reports whether the list can be edited, and whether it still could

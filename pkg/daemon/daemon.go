@@ -47,6 +47,9 @@ type Config struct {
 	// Join is also asked when the nodes of the list have moved.
 	First bool
 	Join  []string
+	// Rejoin has an agent register again that was removed from the list. TakeOver has
+	// it register whoever holds its entry.
+	Rejoin, TakeOver bool
 	// KeyFile is the file of the cluster's keys, which Reload reads again. ""
 	// is no key: whoever reaches the port may read and edit the list, and only
 	// loopback addresses are listened on.
@@ -189,24 +192,25 @@ var (
 
 // Daemon is one agent.
 type Daemon struct {
-	cfg     Config
-	log     *slog.Logger
-	store   *store.Store
-	ln      net.Listener
-	keys    *trust.Keyring // nil without a key
-	files   descriptors
-	names   *api.Names
-	client  *api.Client
-	pings   *api.Client // the same, unless descriptors are scarce
-	server  *server.Server
-	replica *replica.Replica
-	watch   *watch.Watcher
-	agent   *agent
-	web     *web // nil without one
-	unfitMu sync.Mutex
-	unfit   map[string]time.Time // since when an agent says that it can't keep a log, by uid
-	listed  chan struct{}        // closed once this agent holds the list and stands on it
-	close   func() error
+	cfg      Config
+	log      *slog.Logger
+	instance string // made anew at each start, see awa.Self
+	store    *store.Store
+	ln       net.Listener
+	keys     *trust.Keyring // nil without a key
+	files    descriptors
+	names    *api.Names
+	client   *api.Client
+	pings    *api.Client // the same, unless descriptors are scarce
+	server   *server.Server
+	replica  *replica.Replica
+	watch    *watch.Watcher
+	agent    *agent
+	web      *web // nil without one
+	unfitMu  sync.Mutex
+	unfit    map[string]time.Time // since when an agent says that it can't keep a log, by uid
+	listed   chan struct{}        // closed once this agent holds the list and stands on it
+	close    func() error
 }
 
 // Open opens the data folder and the port; nothing runs yet. The errors that
@@ -227,7 +231,7 @@ func Open(cfg Config) (*Daemon, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Log, store: st, listed: make(chan struct{}), unfit: map[string]time.Time{}}
+	d := &Daemon{cfg: cfg, log: cfg.Log, instance: awa.NewUID()[:16], store: st, listed: make(chan struct{}), unfit: map[string]time.Time{}}
 	if err = d.shareDescriptors(); err == nil {
 		err = d.openKeys()
 	}
@@ -292,7 +296,7 @@ const keptConnections = 2000
 func (d *Daemon) wire() {
 	d.names = api.NewNames(d.log)
 	asks := api.ClientConfig{
-		Caller: func() awa.Caller { return replica.Caller(d.store, d.Node().Addr()) }, Dial: d.cfg.Dial,
+		Caller: func() awa.Caller { return replica.Caller(d.store, d.Node().Addr(), d.instance) }, Dial: d.cfg.Dial,
 		MaxIdle: d.files.kept, MaxOpen: d.files.calls, Names: d.names,
 	}
 	if d.keys != nil {
@@ -324,8 +328,8 @@ func (d *Daemon) replicaConfig() replica.Config {
 		contacts[i] = awa.Addr(host, port)
 	}
 	return replica.Config{
-		List: d.store, Peers: d.client, Dir: filepath.Join(d.cfg.DataDir, "raft"), Instance: d.agent.instance,
-		Seen: d.seen, Contacts: contacts, Timing: d.cfg.Timing, Log: d.log,
+		List: d.store, Peers: d.client, Dir: filepath.Join(d.cfg.DataDir, "raft"), Instance: d.instance,
+		Seen: d.seen, Contacts: contacts, Rejoin: d.cfg.Rejoin, TakeOver: d.cfg.TakeOver, Timing: d.cfg.Timing, Log: d.log,
 	}
 }
 

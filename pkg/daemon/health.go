@@ -81,12 +81,17 @@ func (d *Daemon) Summary() string {
 	} else if n, ok := d.store.Agent(uid); ok {
 		text += ", leader " + n.Name
 	}
+	for _, c := range d.ownConditions() {
+		text += "; " + string(c.Code) + ": " + c.Text
+	}
 	return text
 }
 
-func nodes(n int) string {
+func nodes(n int) string { return countOf(n, "node") }
+
+func countOf(n int, thing string) string {
 	if n == 1 {
-		return "1 node"
+		return "1 " + thing
 	}
-	return fmt.Sprintf("%d nodes", n)
+	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,82 +138,6 @@ func checkRefused(t *testing.T, c *awatest.Cluster, i int, who awa.Caller, want 
 	}
 }
 
-func TestRegister_ChangedAddress(t *testing.T) {
-	c := awatest.New(t, 3)
-	n := c.Nodes(0)["n2"]
-	n.Labels = map[string]string{"rack": "7"}
-	c.MustEdit(0, awatest.UpdateEdit(n))
-	c.Stop(2)
-	c.Move(2)
-	c.Start(2)
-	c.Wait("the list has the new address", func() error {
-		now := c.Nodes(0)["n2"]
-		if now.Addr() != c.Addr(2) {
-			return fmt.Errorf("it has %s", now.Addr())
-		}
-		if now.ID != n.ID || now.UID != n.UID || now.Labels["rack"] != "7" {
-			t.Errorf("the node became %+v", now)
-		}
-		return nil
-	})
-}
-
-func TestRegister_TakesOverADeadName(t *testing.T) {
-	c := awatest.New(t, 3)
-	old := c.Nodes(0)["n2"]
-	c.Kill(2)
-	c.Wipe(2)
-	c.Start(2)
-	c.Wait("the new agent has the name", func() error {
-		now := c.Nodes(0)["n2"]
-		if now.UID == old.UID || now.UID != c.UID(2) {
-			return fmt.Errorf("it belongs to %s", now.UID)
-		}
-		if now.ID != old.ID {
-			t.Errorf("the node has become %d and was %d", now.ID, old.ID)
-		}
-		return nil
-	})
-	c.WaitVoters(3) // the old one's vote is gone, and the new one has got one
-}
-
-func TestRegister_NameOfALivingAgent(t *testing.T) {
-	c := awatest.New(t, 3, awatest.Configure(func(i int, cfg *daemon.Config) {
-		if i == 3 {
-			cfg.Name = "N1"
-		}
-	}))
-	i := c.Add()
-	c.Start(i)
-	err := c.Ended(i)
-	if !errors.Is(err, awa.ErrNameTaken) || !strings.Contains(err.Error(), "n1") || !strings.Contains(err.Error(), c.Addr(1)) {
-		t.Errorf("the agent ended with %v", err)
-	}
-	if n := c.Nodes(0)["n1"]; n.UID != c.UID(1) || n.Addr() != c.Addr(1) {
-		t.Errorf("the name belongs to %+v", n)
-	}
-}
-
-func TestRegister_CopyOfADataFolder(t *testing.T) {
-	c := awatest.New(t, 3, awatest.Configure(func(i int, cfg *daemon.Config) {
-		if i == 3 {
-			cfg.Name = "n2"
-		}
-	}))
-	i := c.Add()
-	c.Stop(2)
-	if err := os.CopyFS(c.Dir(i), os.DirFS(c.Dir(2))); err != nil {
-		t.Fatal(err)
-	}
-	c.Start(2)
-	waitJoined(t, c, 2)
-	c.Start(i)
-	err := c.Ended(i)
-	if !errors.Is(err, awa.ErrUIDTaken) || !strings.Contains(err.Error(), c.Addr(2)) {
-		t.Errorf("the copy ended with %v", err)
-	}
-}
-
 func TestRegister_NodeAddedByHand(t *testing.T) {
 	c := awatest.New(t, 1)
 	i := c.Add()
@@ -248,30 +170,6 @@ func TestRegister_NewNameHolds(t *testing.T) {
 	if nodes := c.Nodes(0); nodes["renamed"].UID != c.UID(1) || nodes["n1"].ID != 0 {
 		t.Errorf("the list is %v", nodes)
 	}
-}
-
-func TestRegister_AfterRemoval(t *testing.T) {
-	c := awatest.New(t, 3)
-	leader := c.Leader()
-	old := c.Nodes(0)[c.Name(leader)]
-	c.MustEdit(leader, awatest.DeleteEdit(old.ID))
-	c.Wait("another agent leads", func() error {
-		if l := c.Leader(); l == leader {
-			return errors.New("the removed one leads")
-		}
-		if v := c.Voters(); slices.Contains(v, leader) {
-			return fmt.Errorf("the voters are %v", v)
-		}
-		return nil
-	})
-	c.MustEdit(leader, awatest.CreateEdit("x")) // it passes edits on as any other
-	c.Stop(leader)
-	c.Start(leader)
-	c.WaitAll(3)
-	if now := c.Nodes(0)[c.Name(leader)]; now.ID <= old.ID || now.UID != old.UID {
-		t.Errorf("the node was %+v and is %+v", old, now)
-	}
-	c.WaitVoters(3)
 }
 
 func TestOpen_ErrorsSayWhatToDo(t *testing.T) {

@@ -103,7 +103,7 @@ func (r *Replica) currentDifferences() map[string]difference {
 // Conditions are what this agent finds of its own list, and of agents that are
 // not on it: those that are, Compare is for.
 func (r *Replica) Conditions() []awa.Condition {
-	all := r.ownConditions()
+	all := append(r.ownConditions(), r.callers.conditions()...)
 	for uid, d := range r.currentDifferences() {
 		if _, listed := r.list.Agent(uid); listed {
 			continue
@@ -126,14 +126,17 @@ func (r *Replica) Conditions() []awa.Condition {
 // ownConditions are those of this agent itself.
 func (r *Replica) ownConditions() []awa.Condition {
 	r.mu.Lock()
-	own := r.own
+	own, standing := r.own, r.standing
 	r.mu.Unlock()
 	var all []awa.Condition
+	if entry, ok := r.list.Agent(r.uid); ok && r.order.held.Load() && standing.Code != awa.Duplicate {
+		standing = awa.Condition{Code: awa.Duplicate, Text: copies(entry.Name, entry.Addr(), "another address, which is this one")}
+	}
 	damaged := awa.Condition{}
 	if err := r.list.Damaged(); err != nil {
 		damaged = awa.Condition{Code: awa.DataDamaged, Text: err.Error()}
 	}
-	for _, c := range []awa.Condition{own, damaged, r.order.disk.condition()} {
+	for _, c := range []awa.Condition{own, standing, damaged, r.order.disk.condition()} {
 		if c.Code != "" {
 			c.Agent = r.name(r.uid)
 			all = append(all, c)

@@ -92,6 +92,16 @@ func (m *mover) Ping(_ context.Context, addr string, _ bool) (awa.Self, error) {
 	return m.self, nil
 }
 
+// ClusterStatus implements Peers: nobody has answered at the new address for long.
+func (m *mover) ClusterStatus(context.Context, string, bool, ...string) (awa.ClusterStatus, error) {
+	now := time.Now()
+	set := m.set
+	moved, _, _, err := set.Changes[2].Node()
+	return awa.ClusterStatus{Cluster: "c", History: testHistory, Agent: "n2", SweptAt: now, Nodes: []awa.NodeStatus{{
+		Node: moved, Verdict: awa.Offline, Since: now.Add(-time.Minute),
+	}}}, err
+}
+
 // Edit implements Peers.
 func (m *mover) Edit(_ context.Context, _ string, e awa.Edit, _ int) (uint64, awa.Node, error) {
 	m.mu.Lock()
@@ -130,7 +140,12 @@ func TestRegister_Behind(t *testing.T) {
 		r := newTestReplica(t, st, net, net.addr)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		if err := r.Register(ctx, awa.Node{Name: "n1", Host: "10.0.0.1", Port: 1}); err != nil {
+		registered := make(chan error)
+		staying, stop := context.WithCancel(ctx)
+		go func() { registered <- r.StayRegistered(staying, awa.Node{Name: "n1", Host: "10.0.0.1", Port: 1}) }()
+		synctest.Wait()
+		stop()
+		if err := <-registered; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		if len(net.edits) != 1 || net.edits[0].Action != awa.Update || net.edits[0].IfChanged != 3 {

@@ -58,6 +58,9 @@ func (r *Replica) tend(ctx context.Context) error {
 	if err := r.reconcile(ctx); err != nil {
 		return err
 	}
+	if err := r.holdOrRelease(); err != nil {
+		return err
+	}
 	r.order.noteLevel()
 	r.order.pace()
 	return r.tidy()

@@ -32,6 +32,7 @@ type order struct {
 	started time.Time
 
 	repaired atomic.Bool // examine has brought the applied index back
+	held     atomic.Bool // start does nothing: another agent has this one's uid
 }
 
 func newOrder(cfg Config, addr func(string) (string, bool)) *order {
@@ -50,7 +51,7 @@ func (o *order) fail(err error) {
 func (o *order) start() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.finish(); err != nil {
+	if err := o.finish(); err != nil || o.held.Load() {
 		return err
 	}
 	if err := o.repair(); err != nil {

@@ -90,6 +90,8 @@ type Log interface {
 // *awa.PingError when nobody was reached and *awa.Fault when refused.
 type Peers interface {
 	Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error)
+	// ClusterStatus returns what an agent sees now of the nodes of some names.
+	ClusterStatus(ctx context.Context, addr string, cached bool, nodes ...string) (awa.ClusterStatus, error)
 	// Sync fails with awa.ErrDiverged when the list there has another digest at
 	// that state.
 	Sync(ctx context.Context, addr string, since awa.Position, limit int) (awa.ChangeSet, error)
@@ -124,8 +126,11 @@ type Config struct {
 	Seen func() map[string]Seen
 	// Contacts are addresses of agents that may know the cluster.
 	Contacts []string
-	Timing   Timing
-	Log      *slog.Logger
+	// Rejoin has this agent register again though it was removed from the list, and
+	// TakeOver though another agent holds its entry; both once.
+	Rejoin, TakeOver bool
+	Timing           Timing
+	Log              *slog.Logger
 }
 
 // Timing is how patient a Replica is. Zero fields mean the default.
@@ -144,6 +149,12 @@ type Timing struct {
 	Settle time.Duration
 	// Replace is how long a voter must be away to be replaced, 60 s.
 	Replace time.Duration
+	// Move is how long the address of this agent's entry must have been silent before
+	// it registers at another one, 30 s.
+	Move time.Duration
+	// Vacate is how long an agent must have been away before one with its name and
+	// another uid takes over its entry, 5 min.
+	Vacate time.Duration
 	// Tick is how often the leader looks at its voters, 1 s.
 	Tick time.Duration
 	// Patience is how long an edit waits for a leader before it is refused,
@@ -168,7 +179,8 @@ func (t Timing) withDefaults() Timing {
 		value time.Duration
 	}{
 		{&t.Heartbeat, time.Second}, {&t.Commit, 200 * time.Millisecond},
-		{&t.Settle, 10 * time.Second}, {&t.Replace, time.Minute}, {&t.Tick, time.Second},
+		{&t.Settle, 10 * time.Second}, {&t.Replace, time.Minute},
+		{&t.Move, 30 * time.Second}, {&t.Vacate, 5 * time.Minute}, {&t.Tick, time.Second},
 		{&t.Patience, 8 * time.Second}, {&t.Push, time.Second},
 		{&t.Compact, 2 * time.Minute},
 	} {
@@ -199,11 +211,16 @@ type Replica struct {
 	differences map[string]difference
 	successors  map[string]successor // by uid
 	own         awa.Condition        // of this agent's own list; zero when it is well
+	standing    awa.Condition        // why this agent does not stand on the list as it should; zero when it does
+	silentAddr  string               // an address of this agent's entry at which nobody answered it
+	silentSince time.Time            // since when
+	callers     callers
 
 	mayDiverge  atomic.Bool   // the list may contradict the leader's
 	rebased     chan struct{} // capacity 1: the list has become another one
 	wakeManager chan struct{} // capacity 1: the voters are to be looked at now
 	reconciled  time.Time     // when reconcile looked last
+	copied      atomic.Bool   // another agent has this one's uid, and holds its entry
 
 	led   atomic.Int64 // when a leader was known last, or the Replica was made, in nanoseconds since 1970
 	asked time.Time    // when the other voters were asked last whether this one is none any more
@@ -214,7 +231,7 @@ func New(cfg Config) *Replica {
 	cfg.Timing = cfg.Timing.withDefaults()
 	r := &Replica{cfg: cfg, list: cfg.List, log: cfg.Log, uid: cfg.List.Meta().UID, views: map[string]view{},
 		moved: map[string]string{}, differences: map[string]difference{}, successors: map[string]successor{},
-		rebased: make(chan struct{}, 1), wakeManager: make(chan struct{}, 1)}
+		rebased: make(chan struct{}, 1), wakeManager: make(chan struct{}, 1), callers: newCallers()}
 	r.led.Store(time.Now().UnixNano())
 	r.order = newOrder(cfg, r.addr)
 	r.spread = newSpread(cfg, r.uid, r.IsLeader)
@@ -241,6 +258,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return r.spread.run(inner) })
 	group.Go(func() error { return r.manage(inner) })
+	group.Go(func() error { return r.watchCallers(inner) })
 	err := group.Wait()
 	r.order.disk.close()
 	slow := r.order.stop(700 * time.Millisecond)
@@ -259,6 +277,9 @@ func (r *Replica) start(ctx context.Context) error {
 			return err
 		}
 		if err := r.catchUpFirst(ctx); err != nil {
+			return err
+		}
+		if err := r.holdIfCopy(ctx); err != nil {
 			return err
 		}
 		return r.order.start()
@@ -339,9 +360,9 @@ func (r *Replica) Describe(self *awa.Self) {
 }
 
 // Caller is what an agent at an address says of itself in its requests.
-func Caller(l List, addr string) awa.Caller {
+func Caller(l List, addr, instance string) awa.Caller {
 	m := l.Meta()
-	c := awa.Caller{UID: m.UID, Cluster: m.Cluster, History: m.History, Addr: addr}
+	c := awa.Caller{UID: m.UID, Instance: instance, Cluster: m.Cluster, History: m.History, Addr: addr}
 	if c.Cluster != "" {
 		at := l.Position()
 		c.State, c.Digest = at.State, at.Digest
@@ -356,6 +377,7 @@ func (r *Replica) Answered(addr string, self awa.Self) {
 	if self.Cluster == "" || self.UID == r.uid {
 		return
 	}
+	r.callers.answered(self)
 	r.forgetOthersAt(addr, self.UID)
 	r.observe(self.UID, addr, self.Cluster, self.History, self.Position())
 	if self.Cluster != m.Cluster || self.History != m.History {
@@ -372,7 +394,11 @@ func (r *Replica) Answered(addr string, self awa.Self) {
 // or be ahead.
 func (r *Replica) Heard(from awa.Caller) {
 	m := r.list.Meta()
-	if from.Cluster == "" || from.UID == r.uid {
+	if from.Cluster == "" {
+		return
+	}
+	r.noteCaller(from, m)
+	if from.UID == r.uid {
 		return
 	}
 	addr := from.Addr

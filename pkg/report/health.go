@@ -52,7 +52,7 @@ func (r Result) conditions(selected []awa.NodeStatus, all []awa.Condition) []con
 		state := r.rules.healthState(c.Code)
 		if c.Agent != "" {
 			i := slices.IndexFunc(selected, func(n awa.NodeStatus) bool { return n.Node.Key() == awa.NameKey(c.Agent) })
-			if i < 0 && r.isListed(c.Agent) || i >= 0 && selected[i].Node.InMaintenance(r.at) {
+			if i < 0 && (r.named || r.isListed(c.Agent)) || i >= 0 && selected[i].Node.InMaintenance(r.at) {
 				continue
 			}
 		} else if r.named || state == OK && len(selected) < len(r.listed) {

@@ -99,7 +99,9 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	addFloat(e, "took", st.Took.Seconds())
 	e.AddField("list_state", countValue(st.State))
 	addInt(e, "voters", len(st.Voters))
-	addBool(e, "no_majority", len(r.DeadVoters) > 0)
+	addBool(e, "no_majority", len(r.DeadVoters) > 0 || slices.ContainsFunc(st.Health, func(c awa.Condition) bool {
+		return c.Code == awa.NoMajority
+	}))
 	if st.Leader != "" {
 		e.AddField("leader", stringValue(st.Leader))
 	}

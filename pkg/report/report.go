@@ -149,8 +149,8 @@ type Result struct {
 	Counts Counts
 	Maxima Maxima
 	// DeadVoters are the names of the voters that are not alive, when the
-	// others are no majority: then nobody can edit the list. It is found out
-	// over all nodes, whichever are selected.
+	// others are not a majority: then nobody can edit the list. It is found out over
+	// all nodes, whichever are selected, and not when they are selected by name.
 	DeadVoters []string
 	// Failures are the agents that gave no status, also when another one did.
 	Failures []Failure
@@ -183,9 +183,8 @@ var ErrDoubtful = errors.New("is alone on its list or has another list than the 
 // list. The voters are not judged when nodes are selected by name.
 func Evaluate(st awa.ClusterStatus, sel Selection, rules Rules, now time.Time) Result {
 	r := Result{at: now, rules: rules, named: len(sel.Names) > 0}
-	r.countVoters(st)
-	if r.named {
-		r.rules.NoMajority = OK
+	if !r.named { // else the status may be of those nodes alone
+		r.countVoters(st)
 	}
 	r.listed = make(map[string]bool, len(st.Nodes))
 	for _, n := range st.Nodes {

@@ -57,7 +57,7 @@ func (g Glob) matches(name string) bool {
 // is nothing to judge.
 func (s Selection) of(st awa.ClusterStatus) ([]awa.NodeStatus, string) {
 	agent := orWord(clip(plain(st.Agent), maxShort), "the agent asked")
-	if len(st.Nodes) == 0 {
+	if len(st.Nodes) == 0 && len(s.Names) == 0 {
 		return nil, "the node list of " + agent + " is empty, so there is nothing to judge: add nodes with awa-agent node add"
 	}
 	wanted := make(map[string]bool, len(s.Names)) // by key; true once it was found

@@ -28,15 +28,15 @@ func skewOf(self awa.Self, at time.Time, rtt time.Duration) (skew, most time.Dur
 // that far ahead.
 const maxLead = 4 << 20
 
-// setBehind fills in how many changes each online node lacks of the newest
-// list that can be believed in. Lists of another history have other changes,
+// setBehind fills in how many changes each online node lacks of the newest list of
+// all nodes that can be believed in. Lists of another history have other changes,
 // so nothing can be said of those.
-func setBehind(nodes []awa.NodeStatus, ours awa.Self) {
+func setBehind(nodes, all []awa.NodeStatus, ours awa.Self) {
 	level := func(st awa.NodeStatus) bool {
 		return st.Verdict == awa.Online && st.Self.Cluster == ours.Cluster && st.Self.History == ours.History
 	}
 	states := map[string]uint64{} // by uid: an agent that is listed twice has one voice
-	for _, st := range nodes {
+	for _, st := range all {
 		if level(st) && st.Self.UID != ours.UID {
 			states[st.Self.UID] = st.Self.State
 		}
@@ -70,7 +70,7 @@ func newestState(ours uint64, others []uint64) uint64 {
 func isolated(nodes []awa.NodeStatus, ours awa.Self) bool {
 	others := false
 	for _, st := range nodes {
-		if st.Node.UID == ours.UID || st.Self != nil && st.Self.UID == ours.UID {
+		if st.Node.UID == ours.UID || st.Verdict == awa.Online && st.Self.UID == ours.UID {
 			continue
 		}
 		if others = true; st.Verdict == awa.Online {

@@ -145,7 +145,7 @@ func TestWatcher_isolated(t *testing.T) {
 			for _, i := range c.dead {
 				net.set(list[i], refuses)
 			}
-			if got := newWatcher(net, list).Shared(1).Isolated; got != c.want {
+			if got := newWatcher(net, list, first(list)).Shared(1).Isolated; got != c.want {
 				t.Errorf("isolated: %v, want %v", got, c.want)
 			}
 		})

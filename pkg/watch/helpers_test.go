@@ -152,12 +152,20 @@ func (n *network) underWay(t *testing.T) {
 	}
 }
 
-// newWatcher makes a Watcher of the first node on its list.
+// observer is an agent that is on no list of these tests.
+var observer = awa.Node{Name: "observer", UID: "ffffffffffffffffffffffffffffffff"}
+
+// first has the Watcher be that of the first node.
+func first(list []awa.Node) func(*watch.Config) {
+	return func(cfg *watch.Config) { cfg.Self = func() awa.Self { return selfOf(list[0]) } }
+}
+
+// newWatcher makes a Watcher of the observer.
 func newWatcher(net *network, list []awa.Node, change ...func(*watch.Config)) *watch.Watcher {
 	cfg := watch.Config{
 		Pinger: net,
 		Nodes:  func() []awa.Node { return list },
-		Self:   func() awa.Self { return selfOf(list[0]) },
+		Self:   func() awa.Self { return selfOf(observer) },
 		Busy:   func() bool { return false },
 	}
 	for _, c := range change {

@@ -63,7 +63,7 @@ func (w *Watcher) Probe(ctx context.Context, ids []uint64, within time.Duration)
 	}
 	s := newSweep(ctx, w)
 	s.ends = ends
-	s.only(ids)
+	s.only(idsOf(s.nodes, ids))
 	s.run()
 	all := make([]awa.Opinion, 0, len(s.out))
 	for _, st := range s.out {
@@ -74,10 +74,11 @@ func (w *Watcher) Probe(ctx context.Context, ids []uint64, within time.Duration)
 	return all
 }
 
-// only leaves the nodes of some ids to the sweep.
-func (s *sweep) only(ids []uint64) {
-	wanted := make(map[uint64]bool, min(len(ids), len(s.nodes)))
-	for _, n := range s.nodes { // a caller may name more ids than there are
+// idsOf returns a function that reports whether a node has one of some ids. A caller
+// may name more ids than there are nodes.
+func idsOf(nodes []awa.Node, ids []uint64) func(awa.Node) bool {
+	wanted := make(map[uint64]bool, min(len(ids), len(nodes)))
+	for _, n := range nodes {
 		wanted[n.ID] = false
 	}
 	for _, id := range ids {
@@ -85,29 +86,25 @@ func (s *sweep) only(ids []uint64) {
 			wanted[id] = true
 		}
 	}
-	some := make([]awa.Node, 0, min(len(ids), len(s.nodes)))
-	for _, n := range s.nodes {
-		if wanted[n.ID] {
-			some = append(some, n)
-		}
-	}
-	s.take(some)
+	return func(n awa.Node) bool { return wanted[n.ID] }
 }
 
 // askOthers gets second opinions of the nodes that failed, and makes them part
-// of the sweep's verdicts. known gives what need not be asked again.
-func (s *sweep) askOthers(known func(awa.Node) (opinion, bool)) {
+// of the sweep's verdicts.
+func (s *sweep) askOthers() {
 	var ids []uint64 // to ask for
 	opinions := map[uint64]opinion{}
 	for _, st := range s.out {
 		if st.Verdict == awa.Online || st.Since.IsZero() {
 			continue
 		}
-		if o, ok := known(st.Node); ok {
-			opinions[st.Node.ID] = o
-		} else {
-			ids = append(ids, st.Node.ID)
+		if s.of.known != nil {
+			if o, ok := s.of.known(st.Node); ok {
+				opinions[st.Node.ID] = o
+				continue
+			}
 		}
+		ids = append(ids, st.Node.ID)
 	}
 	s.gather(ids, opinions)
 	for i := range s.out {
@@ -191,7 +188,7 @@ func (s *sweep) others() []awa.Node {
 		return nil
 	}
 	var all []awa.Node
-	for _, st := range s.out {
+	for _, st := range s.everyone() {
 		if st.Verdict == awa.Online && st.Self.UID != s.ours.UID && st.Self.Cluster == s.ours.Cluster && st.Self.History == s.ours.History {
 			all = append(all, st.Node)
 		}

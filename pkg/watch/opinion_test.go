@@ -93,7 +93,7 @@ func TestWatcher_Sweep_second_opinion(t *testing.T) {
 				net := newNetwork(list)
 				net.set(list[3], c.own)
 				p := &prober{sees: c.sees, mute: c.mute}
-				st := newWatcher(net, list, with(p)).Sweep(t.Context())[3]
+				st := newWatcher(net, list, first(list), with(p)).Sweep(t.Context())[3]
 				if st.Verdict != c.want || st.Asked != c.asked || !slices.Equal(st.SeenBy, c.seenBy) {
 					t.Errorf("%s, %d asked, seen by %v; want %s, %d, %v", st.Verdict, st.Asked, st.SeenBy, c.want, c.asked, c.seenBy)
 				}
@@ -125,7 +125,7 @@ func TestWatcher_Sweep_whom_it_asks(t *testing.T) {
 		other.History = awa.History{Epoch: 2, ID: "aa"}
 		net.answerAs(list[10], other)
 		p := &prober{}
-		w := newWatcher(net, list, with(p))
+		w := newWatcher(net, list, first(list), with(p))
 		counts := map[string]int{}
 		for range 100 {
 			p.calls = nil
@@ -184,7 +184,7 @@ func TestWatcher_Run_asks_now_and_then(t *testing.T) {
 		net := newNetwork(list)
 		net.set(list[2], refuses)
 		p := &prober{sees: map[string][]uint64{list[1].Addr(): {3}}}
-		w := newWatcher(net, list, with(p))
+		w := newWatcher(net, list, first(list), with(p))
 		ctx, cancel := context.WithTimeout(t.Context(), 119*time.Second)
 		defer cancel()
 		go w.Run(ctx)

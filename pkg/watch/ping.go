@@ -19,6 +19,7 @@ type sweep struct {
 	began time.Time // before the list was read
 	ends  time.Time // when not zero, no ping lasts longer
 	ours  awa.Self
+	of    scope
 	nodes []awa.Node
 
 	short atomic.Pointer[error] // why some nodes could not be looked at
@@ -300,7 +301,8 @@ func (p *ping) conclude(a attempt) {
 // answered fills in the status of a node at whose address an agent answered.
 func (p *ping) answered(st *awa.NodeStatus, a attempt) {
 	if st.Error = stranger(&st.Node, &a.self, p.s.ours.Cluster); st.Error != "" {
-		st.Verdict, st.Stage = awa.Mismatch, awa.StageReply
+		st.Verdict, st.Stage, st.Self = awa.Mismatch, awa.StageReply, &p.s.selfs[p.i]
+		p.s.selfs[p.i] = a.self
 		return
 	}
 	p.s.selfs[p.i] = a.self

@@ -23,6 +23,8 @@ func TestWatcher_Sweep_stood_still(t *testing.T) {
 	}{
 		"it runs all the time":        {0, 500 * ms, answers, 1, awa.Offline},
 		"late by little":              {180 * ms, 500 * ms, answers, 1, awa.Offline},
+		"just not late":               {200*ms - 1, 500 * ms, answers, 1, awa.Offline},
+		"just late":                   {200 * ms, 500 * ms, answers, 2, awa.Online},
 		"stopped for 10 s":            {10 * time.Second, 500 * ms, answers, 2, awa.Online},
 		"stopped, the node is dead":   {10 * time.Second, 500 * ms, refuses, 2, awa.Offline},
 		"stopped while it asks":       {10 * time.Second, 1500 * ms, answers, 2, awa.Online},

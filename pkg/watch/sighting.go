@@ -70,7 +70,7 @@ type change struct {
 // gone from the list, and logs what changed.
 func (w *Watcher) note(s *sweep) {
 	var changes []change
-	whole := true
+	whole := s.of.names == nil
 	w.mu.Lock()
 	for i := range s.out {
 		st := &s.out[i]

@@ -56,7 +56,7 @@ func TestWatcher_Sweep_who_answers(t *testing.T) {
 					}
 					return
 				}
-				if st.Verdict != awa.Mismatch || st.Stage != awa.StageReply || st.Error != c.want || st.Self != nil || heard != 0 {
+				if st.Verdict != awa.Mismatch || st.Stage != awa.StageReply || st.Error != c.want || !reflect.DeepEqual(*st.Self, c.self) || heard != 0 {
 					t.Errorf("%+v, heard %d times; want %q", st, heard, c.want)
 				}
 				if n := len(net.attempts[node.Addr()]); n != 1 {

@@ -135,6 +135,8 @@ type Watcher struct {
 	sightings map[uint64]*sighting // by node id
 	unkept    unkept
 	last      Look
+	sees      []uint64 // see Sees
+	unreached NotReached
 	short     error     // of the last background sweep, see Look.Short
 	due       time.Time // when a background sweep will be over; zero while none is meant to run
 }
@@ -198,37 +200,37 @@ type Look struct {
 // process came to a standstill meanwhile and had to begin anew. When ctx ends
 // early, so does the sweep: the nodes that it has learned nothing of are then
 // offline with a zero Since, and don't count as seen.
-func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus { return w.look(ctx, nothingKnown).Nodes }
+func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus { return w.look(ctx, scope{}).Nodes }
 
-// nothingKnown has every opinion asked for anew.
-func nothingKnown(awa.Node) (opinion, bool) { return opinion{}, false }
-
-// look is one sweep with all that belongs to it; for known see askOthers.
-func (w *Watcher) look(ctx context.Context, known func(awa.Node) (opinion, bool)) Look {
+// look is one sweep with all that belongs to it.
+func (w *Watcher) look(ctx context.Context, of scope) Look {
 	at := w.cfg.Now()
 	began := time.Now()
-	s, late := w.round(ctx, known)
+	s, late := w.round(ctx, of)
 	if late > 0 {
 		w.cfg.Logger.Info("this agent stood still in the middle of a sweep, and sweeps again before it blames anybody", "late", late.Round(time.Millisecond))
-		s, _ = w.round(ctx, known)
+		s, _ = w.round(ctx, of)
 	}
-	setBehind(s.out, s.ours)
+	all := s.everyone()
+	setBehind(s.out, all, s.ours)
 	w.note(s)
-	return Look{At: at, Took: time.Since(began), Nodes: s.out, Isolated: isolated(s.out, s.ours), Short: s.shortage()}
+	return Look{At: at, Took: time.Since(began), Nodes: s.out, Isolated: isolated(all, s.ours), Short: s.shortage()}
 }
 
 // round makes a sweep. late is not 0 when nodes failed and the process itself
 // may be to blame; nobody else was asked then.
-func (w *Watcher) round(ctx context.Context, known func(awa.Node) (opinion, bool)) (s *sweep, late time.Duration) {
+func (w *Watcher) round(ctx context.Context, of scope) (s *sweep, late time.Duration) {
 	s = newSweep(ctx, w)
+	s.limit(of)
 	p := w.startPulse()
 	defer p.stop()
 	s.run()
+	s.excuseSelf()
 	if s.wellAnswered() {
 		return s, 0
 	}
 	if late = p.lateness(); late < w.tooLate() {
-		s.askOthers(known)
+		s.askOthers()
 		late = p.lateness()
 	}
 	if late < w.tooLate() || ctx.Err() != nil {
@@ -250,7 +252,7 @@ func (w *Watcher) Shared(state uint64) Look {
 	v, _, _ := w.shared.Do(strconv.FormatUint(state, 10), func() (any, error) {
 		// Not one caller's context, whose end would cut short the others'. A
 		// sweep ends soon by itself.
-		return w.look(context.Background(), nothingKnown), nil
+		return w.look(context.Background(), scope{}), nil
 	})
 	return v.(Look)
 }
@@ -266,11 +268,12 @@ func (w *Watcher) Run(ctx context.Context) error {
 	for {
 		began := time.Now()
 		w.expect(began)
-		l := w.look(ctx, w.knownOpinion)
+		l := w.look(ctx, scope{known: w.knownOpinion})
 		if ctx.Err() != nil {
 			return nil
 		}
 		w.looked(l)
+		w.checkReached(ctx, l)
 
 		next := began.Add(interval(w.cfg.Every, len(l.Nodes), w.cfg.Kept, rand.Float64()))
 		w.expect(next)
@@ -288,7 +291,7 @@ func (w *Watcher) looked(l Look) {
 	w.mu.Lock()
 	before := w.short
 	if w.short = l.Short; l.Short == nil {
-		w.last = l
+		w.last, w.sees = l, seesNot(l.Nodes)
 	}
 	w.mu.Unlock()
 	switch {

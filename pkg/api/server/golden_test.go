@@ -14,7 +14,8 @@ import (
 // selfJSON is what the fake agent says of itself.
 const selfJSON = `{"macaddr":"1a:d6:6e:ce:b5:5f","db_state":2,"time":1795423597,"time_ms":1795423597123,"name":"n1",` +
 	`"uid":"` + testUID + `","instance":"faf9379e73b13049","cluster":"` + testCluster + `","history":"` + testHistory + `",` +
-	`"leader":"` + testUID + `","version":"0.1.0","log_index":4,"digest":"` + testDigest + `"}`
+	`"leader":"` + testUID + `","version":"0.1.0","log_index":4,"digest":"` + testDigest + `",` +
+	`"sees":[2]}`
 
 // TestHandler_wire fixes what the calls answer to the letter: clients of the
 // original program read the first four.

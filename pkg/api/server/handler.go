@@ -26,8 +26,9 @@ type Agent interface {
 	Self() awa.Self
 	// Heard is told of each request that another agent sent.
 	Heard(from awa.Caller)
-	// Status sweeps, or gives the last background sweep when cached.
-	Status(ctx context.Context, cached bool) (awa.ClusterStatus, error)
+	// Status sweeps, or returns the last background sweep when cached; with names
+	// of nodes only those, as far as the list has them.
+	Status(ctx context.Context, cached bool, nodes ...string) (awa.ClusterStatus, error)
 	// Changes returns the first changes after a state, in order: at most limit
 	// of them, and fewer when they are large, but at least one if there is one.
 	// It holds nothing of the list any more when it returns.
@@ -101,7 +102,7 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 	}
 	if err == nil {
 		err = r.serve(h, ctx, from)
-		if from.UID != "" { // only now: a push may just have brought what the caller is ahead by
+		if from.IP = ctx.RemoteIP().String(); from.UID != "" { // only now: a push may just have brought what the caller is ahead by
 			h.agent.Heard(from)
 		}
 	}

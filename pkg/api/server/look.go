@@ -14,14 +14,14 @@ import (
 // statusTimeout bounds a sweep for a client that may have gone away.
 const statusTimeout = 30 * time.Second
 
-func (h *handler) sweep(ctx *fasthttp.RequestCtx, cached bool) (awa.ClusterStatus, error) {
+func (h *handler) sweep(cached bool, nodes ...string) (awa.ClusterStatus, error) {
 	bounded, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
-	return h.agent.Status(bounded, cached)
+	return h.agent.Status(bounded, cached, nodes...)
 }
 
 func (h *handler) oldStatus(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	s, err := h.sweep(ctx, false)
+	s, err := h.sweep(false)
 	if err != nil {
 		return err
 	}
@@ -41,11 +41,27 @@ func (h *handler) status(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 			return wire.Faultf(awa.ErrBadInput, "cached=%s is not understood: use cached=1 or leave it out", clip(string(v)))
 		}
 	}
-	s, err := h.sweep(ctx, cached)
+	nodes, err := nodeArgs(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := h.sweep(cached, nodes...)
 	if err != nil {
 		return err
 	}
 	return h.answerStatus(ctx, s, nil)
+}
+
+// nodeArgs reads the names of nodes that a request is about.
+func nodeArgs(ctx *fasthttp.RequestCtx) ([]string, error) {
+	var names []string
+	for _, name := range ctx.QueryArgs().PeekMulti("node") {
+		if err := awa.CheckName(string(name)); err != nil {
+			return nil, wire.Faultf(awa.ErrBadInput, "node: %v", err)
+		}
+		names = append(names, string(name))
+	}
+	return names, nil
 }
 
 // answerStatus answers with a status, and those of its nodes that keep accepts
@@ -64,7 +80,7 @@ func (h *handler) answerStatus(ctx *fasthttp.RequestCtx, s awa.ClusterStatus, ke
 
 // view answers with what was last seen of the nodes that are not online.
 func (h *handler) view(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	s, err := h.sweep(ctx, true)
+	s, err := h.sweep(true)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ const (
 	HeaderState   = "Awa-State"
 	HeaderDigest  = "Awa-Digest" // of the list at that state; may be missing
 	HeaderAddr    = "Awa-Addr"   // host:port of the agent that asks; may be missing
+	// HeaderInstance is the instance of the agent that asks; may be missing.
+	HeaderInstance = "Awa-Instance"
 	// HeaderTo is the uid of the agent that a Raft stream is meant for.
 	HeaderTo = "Awa-To"
 	// HeaderHops counts how often an edit was passed on.
@@ -81,19 +83,23 @@ func AppendCaller(h []Header, c awa.Caller) []Header {
 	if c.Addr != "" {
 		h = append(h, Header{HeaderAddr, c.Addr})
 	}
+	if c.Instance != "" {
+		h = append(h, Header{HeaderInstance, c.Instance})
+	}
 	return h
 }
 
 // CallerOf reads who asks; get gives a header's value, or "". It fails with
 // awa.ErrBadInput when the headers can't be what AppendCaller gave.
 func CallerOf(get func(name string) string) (awa.Caller, error) {
-	c := awa.Caller{UID: get(HeaderUID), Cluster: get(HeaderCluster), Addr: get(HeaderAddr)}
+	c := awa.Caller{UID: get(HeaderUID), Instance: get(HeaderInstance), Cluster: get(HeaderCluster), Addr: get(HeaderAddr)}
 	if c.UID == "" {
 		return awa.Caller{}, nil
 	}
 	var err error
-	if len(c.UID) > 64 || len(c.Cluster) > 64 {
-		return awa.Caller{}, Faultf(awa.ErrBadInput, "the headers %s and %s must be at most 64 characters", HeaderUID, HeaderCluster)
+	if len(c.UID) > 64 || len(c.Cluster) > 64 || len(c.Instance) > 64 {
+		return awa.Caller{}, Faultf(awa.ErrBadInput, "the headers %s, %s and %s must be at most 64 characters",
+			HeaderUID, HeaderCluster, HeaderInstance)
 	}
 	if c.History, err = awa.ParseHistory(get(HeaderHistory)); err != nil {
 		return awa.Caller{}, Faultf(awa.ErrBadInput, "the header %s: %v", HeaderHistory, err)

@@ -1,0 +1,289 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"are-we-alive/pkg/awa"
+)
+
+const (
+	// registerPause is the first pause before this agent tries again to register, and
+	// maxRegisterPause the longest.
+	registerPause    = 200 * time.Millisecond
+	maxRegisterPause = 10 * time.Second
+)
+
+// StayRegistered sees to it that this agent stands on the list as want says (host and
+// port, and the name unless the list has one for it), until ctx ends. It tries again
+// while no majority can be reached, and waits while another agent holds the entry, or
+// since this agent was removed: see holder.go. Once it stands there it only watches,
+// and registers again when the list has become another one.
+func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
+	for pause := registerPause; ; pause = min(2*pause, maxRegisterPause) {
+		edit, why, err := r.registration(ctx, want)
+		switch {
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case why.Code != "":
+			r.setStanding(why)
+		case edit.Action != "":
+			if err := r.register(ctx, want, edit); err != nil {
+				return err
+			}
+		case !r.upToDate(ctx):
+			continue
+		default:
+			if err := r.stand(ctx, want); err != nil {
+				return err
+			}
+			pause = registerPause
+			continue
+		}
+		if err := r.awaitList(ctx, jitter(pause)); err != nil {
+			return err
+		}
+	}
+}
+
+// register has this agent's edit decided. What only a later try can tell is not an
+// error.
+func (r *Replica) register(ctx context.Context, want awa.Node, edit awa.Edit) error {
+	id, _, err := r.Edit(ctx, edit, 0)
+	switch {
+	case err == nil:
+		r.log.Info("registered", "name", want.Name, "addr", want.Addr(), "action", string(edit.Action))
+		waiting, cancel := context.WithTimeout(ctx, levelWait)
+		defer cancel()
+		r.list.Wait(waiting, id)
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, awa.ErrBadInput):
+		return err
+	}
+	// Refused for what this agent's list doesn't show yet, or not decided.
+	r.log.Warn("not registered yet, trying again", "error", err)
+	return nil
+}
+
+// awaitList waits for a change of the list, but no longer than a pause.
+func (r *Replica) awaitList(ctx context.Context, pause time.Duration) error {
+	waiting, cancel := context.WithTimeout(ctx, pause)
+	defer cancel()
+	if err := r.list.Wait(waiting, r.list.State()+1); err != nil && waiting.Err() == nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+const (
+	// standLook is how often an agent that stands on the list looks at its entry.
+	standLook = time.Second
+	// elsewhereLook is how often it looks who answers at its entry's address when that
+	// is not its own.
+	elsewhereLook = 5 * time.Second
+)
+
+// stand watches this agent's entry, which is as it should be, and returns when it is
+// not on the list any more, or the list is another one. When somebody gives the entry
+// another address, that holds: it may be another name of this agent's own.
+func (r *Replica) stand(ctx context.Context, want awa.Node) error {
+	r.mu.Lock()
+	r.cfg.Rejoin, r.cfg.TakeOver = false, false
+	r.mu.Unlock()
+	r.setStanding(awa.Condition{})
+	if n, ok := r.list.Agent(r.uid); ok && n.Key() != want.Key() {
+		r.log.Warn("the list has another name for this node, which holds: awa-agent node set changes it",
+			"name", n.Name, "my_name", want.Name)
+	}
+	looked, at := time.Time{}, want.Addr()
+	for {
+		select {
+		case <-r.rebased:
+			return nil
+		default:
+		}
+		n, ok := r.list.Agent(r.uid)
+		switch {
+		case !ok:
+			return nil
+		case n.Addr() == want.Addr():
+			r.setStanding(awa.Condition{})
+		case n.Addr() != at || time.Since(looked) >= elsewhereLook:
+			r.setStanding(r.elsewhere(ctx, n, want))
+			looked = time.Now()
+		}
+		at = n.Addr()
+		if err := r.awaitList(ctx, standLook); err != nil {
+			return err
+		}
+	}
+}
+
+// elsewhere says what is wrong when this agent's entry has another address than its
+// own, if anything.
+func (r *Replica) elsewhere(ctx context.Context, entry, want awa.Node) awa.Condition {
+	self, err := r.ping(ctx, entry.Addr())
+	switch {
+	case err == nil && self.UID == r.uid && self.Instance == r.cfg.Instance:
+		return awa.Condition{}
+	case err == nil && self.UID == r.uid:
+		return r.copyOf(entry, want.Addr())
+	}
+	return awa.Condition{Code: awa.NotReached, Text: fmt.Sprintf("the list has this agent at %s, where it does not answer, "+
+		"and it is at %s: correct that with awa-agent node set %s --host %s --port %s, or restart this agent",
+		entry.Addr(), want.Addr(), entry.Name, want.Host, want.Port)}
+}
+
+// setStanding keeps why this agent does not stand on the list as it should; the zero
+// Condition is that it does.
+func (r *Replica) setStanding(why awa.Condition) {
+	r.mu.Lock()
+	before := r.standing
+	r.standing = why
+	r.mu.Unlock()
+	switch {
+	case why.Code != "" && (why.Code != before.Code || why.Text != before.Text):
+		r.log.Warn("this agent does not stand on the list as it should", "code", string(why.Code), "why", why.Text)
+	case why.Code == "" && before.Code != "":
+		r.log.Info("this agent stands on the list as it should again", "code", string(before.Code))
+	}
+}
+
+const (
+	// levelAsked is how many agents upToDate asks.
+	levelAsked = 3
+	// levelWait is how long upToDate waits for what this agent's list lacks.
+	levelWait = 10 * time.Second
+)
+
+// upToDate reports whether no other agent is ahead, as far as a few of them say.
+// One that was stopped just after it had registered at an address may not hold
+// that edit, and must not take its old entry for the one that holds.
+func (r *Replica) upToDate(ctx context.Context) bool {
+	had, newest := r.list.State(), uint64(0)
+	nodes := r.list.Nodes()
+	asked := 0
+	for _, i := range rand.Perm(len(nodes)) {
+		if asked == levelAsked {
+			break
+		}
+		if nodes[i].UID == "" || nodes[i].UID == r.uid {
+			continue
+		}
+		asked++
+		self, err := r.ping(ctx, nodes[i].Addr())
+		if m := r.list.Meta(); err == nil && self.UID == nodes[i].UID && self.Cluster == m.Cluster && self.History == m.History {
+			r.Answered(nodes[i].Addr(), self)
+			newest = max(newest, self.State)
+		}
+	}
+	if newest <= had {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, levelWait)
+	defer cancel()
+	r.list.Wait(ctx, had+1) // whoever says too much never gets there
+	return r.list.State() == had
+}
+
+// registration is the edit that registers this agent, or none; or why it must wait.
+func (r *Replica) registration(ctx context.Context, want awa.Node) (e awa.Edit, why awa.Condition, err error) {
+	nodes := r.list.Nodes()
+	byUID := slices.IndexFunc(nodes, func(n awa.Node) bool { return n.UID == r.uid })
+	byName := slices.IndexFunc(nodes, func(n awa.Node) bool { return n.Key() == want.Key() })
+	if byUID >= 0 {
+		want.Name, byName = nodes[byUID].Name, byUID
+	}
+	if byUID >= 0 && nodes[byUID].Host == want.Host && nodes[byUID].Port == want.Port {
+		return awa.Edit{}, awa.Condition{}, nil
+	}
+	planned := byName >= 0 && nodes[byName].UID == ""
+	if byUID < 0 && !planned && !r.told(func(c *Config) bool { return c.Rejoin || c.TakeOver }) {
+		if why, err := r.removed(want); why.Code != "" || err != nil {
+			return awa.Edit{}, why, err
+		}
+	}
+	if byName < 0 {
+		e, err = registrationEdit(awa.Create, awa.Node{}, want, r.uid)
+		return e, awa.Condition{}, err
+	}
+	old := nodes[byName]
+	if !r.told(func(c *Config) bool { return c.TakeOver }) {
+		if why := r.mustWait(ctx, old, want); why.Code != "" {
+			return awa.Edit{}, why, nil
+		}
+	}
+	e, err = registrationEdit(awa.Update, old, want, r.uid)
+	return e, awa.Condition{}, err
+}
+
+// told reads what this agent was told once.
+func (r *Replica) told(what func(*Config) bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return what(&r.cfg)
+}
+
+// removed reports that this agent's entry was removed from the list, if it was: then
+// it must not come back by itself. The changes tell who has done so.
+func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
+	var entry uint64 // the node that had this agent's uid last
+	var last awa.Change
+	for since := uint64(0); ; {
+		changes, err := r.list.Changes(since, page)
+		if err != nil {
+			return awa.Condition{}, fmt.Errorf("read the changes: %w", err)
+		}
+		for _, c := range changes {
+			n, _, _, err := c.Node()
+			switch {
+			case err != nil:
+			case c.Action == awa.Delete:
+				if n.ID == entry {
+					last, entry = c, 0
+				}
+			case n.UID == r.uid:
+				last, entry = awa.Change{}, n.ID
+			case n.ID == entry:
+				last, entry = awa.Change{}, 0 // another agent has it
+			}
+			since = c.ID
+		}
+		if len(changes) == 0 {
+			break
+		}
+	}
+	if last.ID == 0 {
+		return awa.Condition{}, nil
+	}
+	_, by, at, err := last.Node()
+	if err != nil {
+		return awa.Condition{}, nil
+	}
+	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("this agent was removed from the list by %s at %s: stop it, "+
+		"or have it register again with awa-agent run --join, or awa-agent node add %s %s %s",
+		orWord(by, "somebody"), orWord(at, "a time that is not known"), want.Name, want.Host, want.Port)}, nil
+}
+
+func registrationEdit(a awa.Action, old, want awa.Node, uid string) (awa.Edit, error) {
+	e := awa.Edit{Action: a, Key: awa.NewUID(), IfChanged: old.Changed}
+	fields := map[string]any{"name": want.Name, "host": want.Host, "port": want.Port, "uid": uid, "by": "agent " + want.Name}
+	if a == awa.Update {
+		fields["id"] = old.ID
+	}
+	var err error
+	if e.Data, err = json.Marshal(fields); err != nil {
+		return awa.Edit{}, err
+	}
+	return e, e.Stamp("", time.Now())
+}

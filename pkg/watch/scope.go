@@ -1,0 +1,97 @@
+package watch
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"are-we-alive/pkg/awa"
+)
+
+// scope says what a look is about. The zero scope is every node, and every opinion
+// asked for anew.
+type scope struct {
+	// known returns opinions that need not be asked for again; nil has none.
+	known func(awa.Node) (opinion, bool)
+	// names, by awa.NameKey, are those of the nodes to ping; nil is all.
+	names map[string]bool
+	// before is what was seen of all nodes before, when names are given.
+	before []awa.NodeStatus
+}
+
+// limit leaves the nodes of a scope to the sweep.
+func (s *sweep) limit(of scope) {
+	if s.of = of; of.names != nil {
+		s.only(func(n awa.Node) bool { return of.names[n.Key()] })
+	}
+}
+
+// only leaves some nodes to the sweep.
+func (s *sweep) only(wanted func(awa.Node) bool) {
+	s.take(slices.DeleteFunc(slices.Clone(s.nodes), func(n awa.Node) bool { return !wanted(n) }))
+}
+
+// everyone is what the sweep saw, and of the nodes that it left out what was seen of
+// them before.
+func (s *sweep) everyone() []awa.NodeStatus {
+	if s.of.names == nil {
+		return s.out
+	}
+	return Merge(s.of.before, s.out)
+}
+
+// Merge returns the nodes of before, with what was seen of some of them since in its
+// place. Both are by node id, and so is what it returns.
+func Merge(before, since []awa.NodeStatus) []awa.NodeStatus {
+	all := make([]awa.NodeStatus, 0, len(before)+len(since))
+	for _, n := range before {
+		for len(since) > 0 && since[0].Node.ID < n.Node.ID {
+			all, since = append(all, since[0]), since[1:]
+		}
+		if len(since) == 0 || since[0].Node.ID > n.Node.ID {
+			all = append(all, n)
+		}
+	}
+	return append(all, since...)
+}
+
+// Some is Shared for the nodes of some names alone, by whatever case, as far as the
+// list has them. It costs their pings, and when one of them fails a request to some
+// of the agents that were online when Run looked last. When none of those answers,
+// and before Run has looked, it is Shared.
+func (w *Watcher) Some(state uint64, names []string) Look {
+	wanted := map[string]bool{}
+	for _, name := range names {
+		wanted[awa.NameKey(name)] = true
+	}
+	last := w.Last()
+	if !last.At.IsZero() {
+		key := strconv.FormatUint(state, 10) + " " + strings.Join(names, " ")
+		v, _, _ := w.shared.Do(key, func() (any, error) {
+			return w.look(context.Background(), scope{names: wanted, before: last.Nodes}), nil
+		})
+		if l := v.(Look); !l.lonely() {
+			return l
+		}
+	}
+	return w.Shared(state)
+}
+
+// lonely reports whether a node failed of which no other agent said anything.
+func (l Look) lonely() bool {
+	return slices.ContainsFunc(l.Nodes, func(n awa.NodeStatus) bool { return n.Verdict != awa.Online && n.Asked == 0 })
+}
+
+// excuseSelf has this agent be online for itself, since it is running. Where it can't
+// reach the address of its own entry, as behind a NAT that does not lead back in, that
+// stays as a note in Stage and Error. An answer of another agent there is no silence.
+func (s *sweep) excuseSelf() {
+	for i := range s.out {
+		st := &s.out[i]
+		if st.Node.UID == s.ours.UID && st.Node.UID != "" && st.Verdict == awa.Offline && !st.Since.IsZero() {
+			s.selfs[i] = s.ours
+			st.Verdict, st.Self = awa.Online, &s.selfs[i]
+		}
+	}
+}
