@@ -18,6 +18,8 @@ type finding struct {
 	ofNodes bool
 	head    string   // before the items
 	items   []string // names, with more about each; may be fewer than total
+	groups  []group  // instead of the items where some have one cause
+	common  string   // what the nodes have in common, see inCommon
 	total   int
 	tail    string // behind the items
 }
@@ -76,6 +78,9 @@ func (r Result) find() []finding {
 // text gives the finding in about room bytes: as many items as fit, and the
 // first in any case.
 func (f finding) text(room int) string {
+	if len(f.groups) > 0 {
+		return f.head + groupsText(f.groups, room-len(f.head))
+	}
 	if len(f.items) == 0 {
 		return f.head + f.tail
 	}
@@ -92,13 +97,15 @@ func (r Result) verdictFindings(word string, is func(awa.NodeStatus) bool, total
 		return nil
 	}
 	f := finding{state: state, ofNodes: true, head: word, total: total}
+	var nodes []awa.NodeStatus
 	for _, n := range r.Status.Nodes {
-		if len(f.items) == maxNamed {
-			break
-		}
 		if r.problem(n) && is(n) {
-			f.items = append(f.items, item(nodeName(n.Node.Name), reason(n), r.Counts.Dead()+r.Counts.Unreachable))
+			nodes = append(nodes, n)
 		}
+	}
+	f.groups, f.common = groupsOf(nodes), inCommon(nodes, r.Status.Nodes)
+	for _, n := range nodes[:min(len(nodes), maxNamed)] {
+		f.items = append(f.items, item(nodeName(n.Node.Name), reason(n), r.Counts.Dead()+r.Counts.Unreachable))
 	}
 	return []finding{f}
 }

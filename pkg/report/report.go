@@ -294,14 +294,11 @@ func (r Result) problem(n awa.NodeStatus) bool {
 	return n.Verdict != awa.Online && !n.Node.InMaintenance(r.at)
 }
 
-// reason says why a node is not online, and what others say of it: "connect:
-// connection refused, 3 others do not see it either". A verdict that is none
-// of ours stands before it.
+// reason says why a node is not online, and what others say of it: "resolve: no such
+// host, 3 others do not see it either". A verdict that is not one of ours stands
+// before it.
 func reason(n awa.NodeStatus) string {
-	why := n.Error
-	if n.Stage != awa.StageNone && why != "" {
-		why = string(n.Stage) + ": " + why
-	}
+	why := words(n)
 	switch {
 	case n.Verdict == awa.Offline, n.Verdict == awa.Mismatch:
 		why = orWord(why, "no reason given")

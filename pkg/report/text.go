@@ -107,11 +107,12 @@ func (r Result) withHead(f finding, first bool) finding {
 	case only:
 		f.head, f.items = nodeName(n.Node.Name)+" is "+f.head+": "+clip(plain(reason(n)), maxOnlyWhy), nil
 	case !first:
-		f.head = fmt.Sprintf("%d %s: ", f.total, f.head)
+		f.head = fmt.Sprintf("%d %s%s: ", f.total, f.head, f.common)
 	case r.Counts.Maintenance > 0:
-		f.head = fmt.Sprintf("%d of %s %s (%d more under maintenance): ", f.total, countText(r.Counts.Nodes, "node"), f.head, r.Counts.Maintenance)
+		f.head = fmt.Sprintf("%d of %s %s%s (%d more under maintenance): ", f.total, countText(r.Counts.Nodes, "node"), f.head,
+			f.common, r.Counts.Maintenance)
 	default:
-		f.head = fmt.Sprintf("%d of %s %s: ", f.total, countText(r.Counts.Nodes, "node"), f.head)
+		f.head = fmt.Sprintf("%d of %s %s%s: ", f.total, countText(r.Counts.Nodes, "node"), f.head, f.common)
 	}
 	return f
 }

@@ -1,0 +1,212 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"are-we-alive/pkg/awa"
+)
+
+// notRunning is what a refused connection means.
+const notRunning = "the host answers, its agent is not running"
+
+// refused is how the system says that a connection was refused.
+const refused = "connection refused"
+
+// noAnswerWithin begins the words of a ping whose time was over (pkg/watch).
+const noAnswerWithin = "no answer within "
+
+// words are why a node is not online: "resolve: no such host". What they mean stands
+// before them where that is sure.
+func words(n awa.NodeStatus) string {
+	switch {
+	case n.Stage == awa.StageConnect && n.Error == refused:
+		return notRunning + " (" + refused + ")"
+	case n.Stage != awa.StageNone && n.Error != "":
+		return string(n.Stage) + ": " + n.Error
+	}
+	return n.Error
+}
+
+// cause is why a node is not online in the words that it has in common with others.
+func cause(n awa.NodeStatus) string {
+	silent := strings.HasPrefix(n.Error, noAnswerWithin)
+	switch {
+	case n.Stage == awa.StageConnect && n.Error == refused:
+		return notRunning
+	case silent && n.Stage == awa.StageConnect:
+		return "no answer"
+	case silent && (n.Stage == awa.StageTLS || n.Stage == awa.StageReply):
+		return "connects, then no answer"
+	}
+	return orWord(words(n), "no reason given")
+}
+
+// group is some nodes with one cause.
+type group struct {
+	cause string
+	total int
+	spans []span
+}
+
+// groupsOf groups nodes by their causes, the largest group first. There are none where
+// no two nodes have one cause.
+func groupsOf(nodes []awa.NodeStatus) []group {
+	names := map[string][]string{}
+	for _, n := range nodes {
+		c := cause(n)
+		names[c] = append(names[c], n.Node.Name)
+	}
+	if len(names) == len(nodes) {
+		return nil
+	}
+	var all []group
+	for _, c := range slices.Sorted(maps.Keys(names)) {
+		all = append(all, group{clip(plain(c), maxWhy), len(names[c]), spansOf(names[c])})
+	}
+	slices.SortStableFunc(all, func(a, b group) int { return cmp.Compare(b.total, a.total) })
+	return all
+}
+
+// groupsText gives groups in about room bytes: "2 no answer (n1, n2), 1 resolve: no such
+// host (n3)". The first group always stands.
+func groupsText(groups []group, room int) string {
+	text := ""
+	for i, g := range groups {
+		left, joint := groups[i:], ", "
+		if i == 0 {
+			joint = ""
+		}
+		if i > 0 && (i == maxGroups || room-len(text) < minGroup) {
+			rest := 0
+			for _, g := range left {
+				rest += g.total
+			}
+			return text + fmt.Sprintf(" and %d more", rest)
+		}
+		if len(groups) > 1 {
+			joint += strconv.Itoa(g.total) + " "
+		}
+		share := (room - len(text)) * 2 / (len(left) + 1)
+		text += joint + g.cause + " ("
+		text += spansText(g.spans, share-len(joint)-len(g.cause)-len(" ()")) + ")"
+	}
+	return text
+}
+
+const (
+	// maxGroups is how many causes a text tells apart.
+	maxGroups = 5
+	// minGroup is how many bytes a group is worth beginning for.
+	minGroup = 60
+)
+
+// span is some names in a row: "n1-n9".
+type span struct {
+	text  string
+	total int
+}
+
+// spansOf gives names in their natural order; three and more of which only a number
+// differs, by one from each to the next, become one span.
+func spansOf(names []string) []span {
+	type numbered struct {
+		name, stem string
+		number     uint64
+		ok         bool
+	}
+	all := make([]numbered, len(names))
+	for i, name := range names {
+		stem := strings.TrimRight(name, "0123456789")
+		n, err := strconv.ParseUint(name[len(stem):], 10, 64)
+		all[i] = numbered{name, stem, n, err == nil}
+	}
+	slices.SortFunc(all, func(a, b numbered) int {
+		return cmp.Or(cmp.Compare(a.stem, b.stem), cmp.Compare(a.number, b.number), cmp.Compare(a.name, b.name))
+	})
+	follows := func(a, b numbered) bool {
+		if !a.ok || !b.ok || a.stem != b.stem || b.number != a.number+1 {
+			return false
+		}
+		return len(a.name) == len(b.name) || a.name[len(a.stem)] != '0' && b.name[len(b.stem)] != '0'
+	}
+	var spans []span
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && follows(all[n-1], all[n]) {
+			n++
+		}
+		if n < 3 {
+			n = 1
+		}
+		text := nodeName(all[0].name)
+		if n > 1 {
+			text += "-" + nodeName(all[n-1].name)
+		}
+		spans = append(spans, span{text, n})
+		all = all[n:]
+	}
+	return spans
+}
+
+// spansText joins as many spans as fit into room bytes and counts the names of the
+// rest: "n1-n9, n12 and 7 more". The first one always stands.
+func spansText(spans []span, room int) string {
+	left := 0
+	for _, s := range spans {
+		left += s.total
+	}
+	text := ""
+	for i, s := range spans {
+		joint, more := ", ", ""
+		if i == 0 {
+			joint = ""
+		}
+		if left > s.total {
+			more = fmt.Sprintf(" and %d more", left-s.total)
+		}
+		if i > 0 && (i == maxNamed || len(text)+len(joint)+len(s.text)+len(more) > room) {
+			return text + fmt.Sprintf(" and %d more", left)
+		}
+		text += joint + s.text
+		left -= s.total
+	}
+	return text
+}
+
+// inCommon says what nodes have in common, when that is true: ", all 40 of rack=r7".
+// all are those that they are of; a label that every one of them has tells nothing.
+func inCommon(nodes, all []awa.NodeStatus) string {
+	hit, having := map[Label]int{}, map[Label]int{}
+	for _, n := range nodes {
+		for key, value := range n.Node.Labels {
+			hit[Label{key, value}]++
+		}
+	}
+	for _, n := range all {
+		for key, value := range n.Node.Labels {
+			if l := (Label{key, value}); hit[l] > 0 {
+				having[l]++
+			}
+		}
+	}
+	best, most := Label{}, 1
+	for l, n := range hit {
+		if n == having[l] && n < len(all) && (n > most || n == most && l.String() < best.String()) {
+			best, most = l, n
+		}
+	}
+	switch {
+	case best == Label{}:
+		return ""
+	case most == len(nodes):
+		return fmt.Sprintf(", all %d of %s", most, clip(plain(best.String()), maxShort))
+	case 2*most > len(nodes):
+		return fmt.Sprintf(", all %d of %s and %d more", most, clip(plain(best.String()), maxShort), len(nodes)-most)
+	}
+	return ""
+}
