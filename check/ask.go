@@ -62,8 +62,8 @@ func (c config) without(failures []report.Failure, err error) report.Result {
 // to ask with, and with errKey each of them because of the key: they run, and
 // nothing is known of the cluster.
 //
-// The view of an agent that reaches no other one is poor, and so is that of one
-// that is alone on its list or contradicts the cluster. The next agent is asked for
+// The view of an agent that reaches no other one is poor, and so is that of one that is
+// alone on its list or not on it, or contradicts the cluster. The next agent is asked for
 // a better view. Only when there is none, the poor one is used, and is not a failure.
 //
 // An agent that hangs is not waited for: the process must end in time, and
@@ -143,7 +143,13 @@ func poorView(s awa.ClusterStatus, agents int) bool {
 	return s.Isolated || agents > 1 && len(s.Nodes) <= 1 ||
 		slices.ContainsFunc(s.Health, func(c awa.Condition) bool {
 			own := c.Agent == "" || awa.NameKey(c.Agent) == awa.NameKey(s.Agent)
-			return own && (c.Code == awa.OtherCluster || c.Code == awa.Diverged || c.Code == awa.OtherHistory)
+			switch c.Code {
+			case awa.OtherCluster, awa.Diverged, awa.OtherHistory:
+				return own
+			case awa.Unlisted:
+				return own && c.Agent != "" // else it is about a stranger
+			}
+			return false
 		})
 }
 

@@ -41,7 +41,7 @@ func TestCheck_severalAgents(t *testing.T) {
 		},
 		"the first refuses, the next is asked at once": {
 			agents{a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1,10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +0s"}, 20 * time.Millisecond, 2, "AWA CRITICAL - 1 of 3 nodes offline: n3 (connect: connection refused) |",
+			[]string{a1 + " +0s", a2 + " +0s"}, 20 * time.Millisecond, 2, "AWA CRITICAL - 1 of 3 nodes offline: n3 (the host answers, its agent is not running (connection refused)) |",
 		},
 		"the first holds no list": {
 			agents{a1: refuse(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list yet"}), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
@@ -50,13 +50,13 @@ func TestCheck_severalAgents(t *testing.T) {
 		"the first is isolated, the next has a better view": {
 			agents{a1: after(20*time.Millisecond, lonely), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +20ms"}, 40 * time.Millisecond, 2,
-			"AWA CRITICAL - 1 of 3 nodes offline: n3 (connect: connection refused) - as n2 sees it, since 10.0.0.1:25483 reaches no other agent |",
+			"AWA CRITICAL - 1 of 3 nodes offline: n3 (the host answers, its agent is not running (connection refused)) - as n2 sees it, since 10.0.0.1:25483 reaches no other agent |",
 		},
 		"the first is alone on its list, the next is not": {
 			agents{a1: after(20*time.Millisecond, founder), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +20ms"}, 40 * time.Millisecond, 2,
-			"AWA CRITICAL - 1 of 3 nodes offline: n3 (connect: connection refused) - as n2 sees it, since 10.0.0.1:25483 is " +
-				"alone on its list or has another one |",
+			"AWA CRITICAL - 1 of 3 nodes offline: n3 (the host answers, its agent is not running (connection refused)) - as n2 sees it, since 10.0.0.1:25483 is " +
+				"alone on its list, not on it, or has another one |",
 		},
 		"the first has another list": {
 			agents{a1: after(0, stray), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
@@ -73,16 +73,16 @@ func TestCheck_severalAgents(t *testing.T) {
 		"the first is isolated, and nobody else answers": {
 			agents{a1: after(0, lonely)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2,
-			"AWA CRITICAL - 2 of 3 nodes offline: n2 (connect: connection refused), n3 (connect: connection refused), and no majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches no other agent, so the fault may be its own: ask another one too (-H) |",
+			"AWA CRITICAL - 2 of 3 nodes offline: the host answers, its agent is not running (n2, n3), and no majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches no other agent, so the fault may be its own: ask another one too (-H) |",
 		},
 		"the first is isolated, the next silent": {
 			agents{a1: after(0, lonely), a2: never(0)}, "-H 10.0.0.1 -H 10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +0s"}, 3800 * time.Millisecond, 2, "AWA CRITICAL - 2 of 3 nodes offline: n2",
+			[]string{a1 + " +0s", a2 + " +0s"}, 3800 * time.Millisecond, 2, "AWA CRITICAL - 2 of 3 nodes offline: the host",
 		},
 		"all are isolated": {
 			agents{a1: after(0, lonely), a2: after(0, other)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2,
-			"AWA CRITICAL - 2 of 3 nodes offline: n2 (connect: connection refused), n3 (connect: connection refused), and no majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches",
+			"AWA CRITICAL - 2 of 3 nodes offline: the host answers, its agent is not running (n2, n3), and no majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches",
 		},
 		"the first is slow, the next is asked beside it": {
 			agents{a1: after(3*time.Second, well), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",

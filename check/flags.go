@@ -65,9 +65,10 @@ type flags struct {
 
 	Output   string `short:"o" default:"nagios"`
 	Perfdata string `default:"cluster"`
-	Verbose  int    `short:"v" type:"counter"`
-	Version  bool   `short:"V"`
-	Help     bool   `short:"h"`
+	Mesh     bool
+	Verbose  int  `short:"v" type:"counter"`
+	Version  bool `short:"V"`
+	Help     bool `short:"h"`
 }
 
 // The values of --perfdata.
@@ -87,6 +88,7 @@ type config struct {
 	selection    report.Selection
 	format       string
 	nodePerfdata bool
+	mesh         bool
 	verbose      int
 }
 
@@ -160,6 +162,9 @@ func (f flags) config() (config, error) {
 		if *state.to, err = report.ParseState(state.value); err != nil {
 			return config{}, fmt.Errorf("bad %s: %w", state.flag, err)
 		}
+	}
+	if c.mesh = f.Mesh; c.mesh && (c.format == formatInflux || len(c.selection.Names) > 0) {
+		return config{}, errors.New("bad --mesh: it is told of all nodes for a person or in JSON, so leave out --node and -o influx")
 	}
 	return c, f.health(&c.rules)
 }

@@ -118,7 +118,8 @@ func TestParse_health(t *testing.T) {
 	for text, want := range map[string]string{
 		"DISK_FULL": `bad --health: "DISK_FULL" has no state: give CODE=STATE, such as LAST_MAJORITY=warning`,
 		"DISK=ok": `bad --health: "DISK" is not a health code: use one of OTHER_CLUSTER, OTHER_HISTORY, ` +
-			`DIVERGED, DATA_DAMAGED, DISK_FULL, DISK_READONLY, NO_MAJORITY, NO_LEADER, LAST_MAJORITY`,
+			`DIVERGED, DATA_DAMAGED, DUPLICATE, DISK_FULL, DISK_READONLY, ` +
+			`NO_MAJORITY, NO_LEADER, NOT_REACHED, UNLISTED, LAST_MAJORITY, ISOLATED, CLOCK_SKEW, BEHIND, NO_KEY`,
 		"DISK_FULL=fine": `bad --health: "fine" is not a state: use ok, warning, critical or unknown`,
 		"":               `bad --health: "" has no state: give CODE=STATE, such as LAST_MAJORITY=warning`,
 	} {

@@ -56,6 +56,7 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		return report.Unknown.ExitCode() // as the monitoring plugins do
 	}
 	p.format, p.verbose, p.nodePerfdata, p.deadline = cfg.format, cfg.verbose, cfg.nodePerfdata, start.Add(cfg.timeout)
+	p.mesh = cfg.mesh
 
 	agents, err := connect(cfg)
 	if err != nil {
@@ -74,7 +75,7 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		return p.print(r)
 	}
 	r := report.Evaluate(st, cfg.selection, cfg.rules, time.Now())
-	r.Failures, r.Took = failures, time.Since(start)
+	r.Failures, r.Took, r.ShowMesh = failures, time.Since(start), cfg.mesh
 	return p.print(r)
 }
 
@@ -85,6 +86,7 @@ type printer struct {
 	format         string
 	verbose        int
 	nodePerfdata   bool
+	mesh           bool
 	// forced keeps the exit code that of the result, also where the format's
 	// reader wants another: when no check was made.
 	forced   bool
@@ -101,6 +103,9 @@ func (p printer) print(r report.Result) int {
 	switch p.format {
 	case formatTable:
 		err = errors.Join(report.Table(&b, r, p.colour()), report.Notes(&b, r))
+		if p.mesh && err == nil {
+			err = report.Mesh(&b, r)
+		}
 	case formatInflux:
 		err = report.Influx(&b, r)
 	case formatJSON:
@@ -112,6 +117,9 @@ func (p printer) print(r report.Result) int {
 		}
 		if p.verbose > 1 && err == nil {
 			err = report.Notes(&b, r)
+		}
+		if p.mesh && err == nil {
+			err = report.Mesh(&b, r)
 		}
 		if p.nodePerfdata && err == nil {
 			err = report.NodePerfdata(&b, r)

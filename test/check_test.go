@@ -28,12 +28,12 @@ func TestCheck(t *testing.T) {
 		return r.out
 	}
 	const perfdata = lastMajority + ` \| online=\d;;;0;3 offline=\d;;0;0;3 unreachable=\d;0;;0;3 mismatch=\d;;0;0;3 ` +
-		`behind=0;;;0 rtt_max=\d\.\d+s;;;0 skew_max=\d\.\d+s;5;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
+		`health=\d;;;0 behind=0;;;0 rtt_max=\d\.\d+s;;;0 skew_max=\d\.\d+s;5;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
 	row := func(a *agent, status string) string {
 		return fmt.Sprintf(`%s +127\.0\.0\.1 +%s +%s`, a.name, a.port(), status) + "\n"
 	}
 	const head = "Name +Host +Port +Status\n"
-	const refused = `Offline \(connect: connection refused, 1 other does not see it either\)`
+	const refused = `Offline \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`
 
 	for _, a := range c.agents {
 		check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a.addr())
@@ -43,7 +43,7 @@ func TestCheck(t *testing.T) {
 	check(0, head+row(a1, "Online")+row(a2, "Online")+row(a3, "Online")+health, "-o", "table", "-H", a2.addr())
 
 	a3.kill()
-	const one = `AWA CRITICAL - 1 of 3 nodes offline: a3 \(connect: connection refused, 1 other does not see it either\)`
+	const one = `AWA CRITICAL - 1 of 3 nodes offline: a3 \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`
 	check(2, one+perfdata, "-H", a1.addr())
 	check(2, one+perfdata, "-H", a3.addr(), "-H", a2.addr())
 	check(2, one+perfdata, "-H", a3.addr()+","+a1.addr())
@@ -65,7 +65,7 @@ func TestCheck(t *testing.T) {
 
 	// A lone survivor answers, with the leader gone or not.
 	const (
-		lone = `AWA CRITICAL - 2 of 3 nodes offline: a1 \(connect: connection refused\), a3 \(connect: connection refused\)`
+		lone = `AWA CRITICAL - 2 of 3 nodes offline: the host answers, its agent is not running \(a1, a3\)`
 		lost = `, and no majority for edits, \d of \d voters? not alive \(a1(?:, a3)?\)`
 		self = ` - a2 reaches no other agent, so the fault may be its own: ask another one too \(-H\)`
 	)

@@ -32,7 +32,7 @@ func TestCheckmk(t *testing.T) {
 		}
 	}
 	const dead = `AWA WARNING - 1 of 3 nodes offline: a3 ` +
-		`\(connect: connection refused, 1 other does not see it either\)` + lastMajority
+		`\(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)` + lastMajority
 	check(checkmkService{"0", "are-we-alive", checkmkMetrics("3", "0", "0"), `AWA OK - 3 of 3 nodes online` + lastMajority})
 	c.agents[2].kill()
 	check(checkmkService{"1", "are-we-alive", checkmkMetrics("2", "1", "1"), dead})

@@ -58,7 +58,7 @@ func TestIcinga(t *testing.T) {
 	i.await(well)
 	i.checkEveryOption()
 	s.agents["db1"].kill()
-	const offline = `connect: connection refused, 1 other does not see it either`
+	const offline = `the host answers, its agent is not running \(connection refused\), 1 other does not see it either`
 	down := icingaValues("0", "1", "null", "0", "1")
 	i.await([]icingaWant{
 		{

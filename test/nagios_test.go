@@ -38,7 +38,7 @@ func TestNagios(t *testing.T) {
 	s := newSite(t, siteNode{"web1", "10.0.0.1", "role=web"}, siteNode{"web2", "10.0.0.2", "role=web"}, siteNode{"db1", "10.0.0.3", "role=db"})
 	n := newNagios(t, s, "templates.cfg", "example.cfg")
 
-	const offline = `web2 \(connect: connection refused, 1 other does not see it either\)`
+	const offline = `web2 \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`
 	well := []nagiosWant{
 		{"web-cluster", "Nodes", "0", `AWA OK - 3 of 3 nodes online` + lastMajority, [3]string{"Online", "Online", "Online"}},
 		{"web-cluster", "Web servers", "0", `AWA OK - 2 of 2 nodes online`, [3]string{}},
@@ -53,7 +53,7 @@ func TestNagios(t *testing.T) {
 			[3]string{"Online", `Offline \(.*\)`, "Online"}},
 		{"web-cluster", "Web servers", "1", `AWA WARNING - 1 of 2 nodes offline: ` + offline, [3]string{}},
 		{"web1", "", "0", `AWA OK - .*web1.*`, [3]string{}},
-		{"web2", "", "1", `AWA CRITICAL - web2 is offline: connect: connection refused, 1 other does not see it either`, [3]string{}},
+		{"web2", "", "1", `AWA CRITICAL - web2 is offline: the host answers, its agent is not running \(connection refused\), 1 other does not see it either`, [3]string{}},
 		{"db1", "", "0", `AWA OK - .*db1.*`, [3]string{}},
 	})
 	n.awaitMail("PROBLEM", "CRITICAL", `AWA CRITICAL - 1 of 3 nodes offline: `+offline+lastMajority)

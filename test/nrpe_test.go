@@ -25,7 +25,7 @@ func TestNRPE(t *testing.T) {
 	s := newSite(t, siteNode{"web1", "127.0.0.1", "role=web"}, siteNode{"web2", "127.0.0.2", "role=web"}, siteNode{"db1", "127.0.0.3", "role=db"})
 	startNRPE(t, s)
 
-	const offline = `db1 \(connect: connection refused, 1 other does not see it either\)`
+	const offline = `db1 \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`
 	awaitNRPE(t, s, 0, `AWA OK - 3 of 3 nodes online`+lastMajority)
 	s.agents["db1"].kill()
 	awaitNRPE(t, s, 2, `AWA CRITICAL - 1 of 3 nodes offline: `+offline+lastMajority)

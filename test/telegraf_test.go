@@ -52,7 +52,7 @@ func TestTelegraf(t *testing.T) {
 			tg.await(t, site, 0, `AWA OK - 3 of 3 nodes online`+lastMajority)
 			// The first that is asked: the record shows the next one's view.
 			agents[0].kill()
-			tg.await(t, site, 2, `AWA CRITICAL - 1 of 3 nodes offline: a1 \(connect: connection refused.*`)
+			tg.await(t, site, 2, `AWA CRITICAL - 1 of 3 nodes offline: a1 \(the host answers, its agent is not running.*`)
 			agents[0].start()
 			tg.await(t, site, 0, `AWA OK - 3 of 3 nodes online`+lastMajority)
 			tg.checkTimes(t)

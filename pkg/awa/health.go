@@ -35,6 +35,14 @@ const (
 	Unlisted HealthCode = "UNLISTED"
 	// NotReached: others can't reach an agent at the address that it registered.
 	NotReached HealthCode = "NOT_REACHED"
+	// Isolated: the agent asked reaches no other one.
+	Isolated HealthCode = "ISOLATED"
+	// ClockSkew: the clock of an agent differs from that of the agent asked.
+	ClockSkew HealthCode = "CLOCK_SKEW"
+	// Behind: the list of an agent lacks changes.
+	Behind HealthCode = "BEHIND"
+	// NoKey: the agent asked has no key.
+	NoKey HealthCode = "NO_KEY"
 )
 
 // Severity is how bad a condition is unless a user says otherwise: "ok",
@@ -73,6 +81,10 @@ var healthCodes = []healthCode{
 		"my_port, or the firewall"},
 	{Unlisted, SeverityWarning, "%s says that it is not on the list: stop it, or start it with --join"},
 	{LastMajority, SeverityOK, "%s says that one more lost voter stops edits"},
+	{Isolated, SeverityOK, "%s reaches no other agent, so the fault may be its own: look at its network"},
+	{ClockSkew, SeverityOK, "the clock of %s is wrong, or that of the agent asked: look at its NTP service"},
+	{Behind, SeverityOK, "the list of %s lacks changes: look at its log when that lasts"},
+	{NoKey, SeverityOK, "%s has no key, so everybody who reaches its port may edit the list: make one with awa-agent key new"},
 }
 
 // HealthCodes are all codes that this program knows, the gravest first.
@@ -82,6 +94,12 @@ func HealthCodes() []HealthCode {
 		all[i] = h.code
 	}
 	return all
+}
+
+// Quiet reports whether a plugin's line leaves the code out unless a state was set for
+// it: it has said the same with other words, or it is the same at each check.
+func (c HealthCode) Quiet() bool {
+	return c == Isolated || c == ClockSkew || c == Behind || c == NoKey
 }
 
 // Severity is that of the code by default. One that this program does not know

@@ -28,10 +28,8 @@ func (a *agent) conditions(look watch.Look) []awa.Condition {
 			all = append(all, c)
 		}
 	}
-	for _, c := range append(a.replica.Conditions(), a.notReached()) {
-		if c.Code != "" {
-			add(c)
-		}
+	for _, c := range a.found() {
+		add(c)
 	}
 	for _, n := range look.Nodes {
 		if n.Self == nil || n.Verdict != awa.Online || n.Self.UID == own {
@@ -45,6 +43,9 @@ func (a *agent) conditions(look watch.Look) []awa.Condition {
 		}
 	}
 	if c := a.votersCondition(look); c.Code != "" {
+		add(c)
+	}
+	for _, c := range a.quiet(look) {
 		add(c)
 	}
 	order := awa.HealthCodes()
@@ -80,14 +81,60 @@ func (d *Daemon) notReached() awa.Condition {
 		"agent at %s (%s: %s): %s", by, countOf(n.Of, "agent"), n.Addr, n.Stage, n.Error, advice)}
 }
 
+// skewMost is how far the clock of an agent may be from that of this one before it is a
+// condition: the default of check_awa's --skew-warning.
+const skewMost = 5 * time.Second
+
+// quiet are the conditions that a status tells with numbers too.
+func (a *agent) quiet(look watch.Look) []awa.Condition {
+	var all []awa.Condition
+	own := a.name(a.store.Meta().UID)
+	tell := func(code awa.HealthCode, name string) {
+		all = append(all, awa.Condition{Code: code, Agent: name, Text: code.Of(name)})
+	}
+	if look.Isolated {
+		tell(awa.Isolated, own)
+	}
+	if a.keys == nil {
+		tell(awa.NoKey, own)
+	}
+	for _, n := range look.Nodes {
+		if n.Verdict != awa.Online {
+			continue
+		}
+		if n.SkewError > 0 && n.Skew.Abs()-n.SkewError > skewMost {
+			tell(awa.ClockSkew, n.Node.Name)
+		}
+		if n.Behind > 0 {
+			tell(awa.Behind, n.Node.Name)
+		}
+	}
+	return all
+}
+
 // namedMost is how many agents a sentence names.
 const namedMost = 3
+
+// found are the conditions that this agent finds without a look at the nodes: of itself,
+// and of agents that are not on its list.
+func (d *Daemon) found() []awa.Condition {
+	uid := d.store.Meta().UID
+	all := d.replica.Conditions()
+	if c := d.notReached(); c.Code != "" {
+		all = append(all, c)
+	}
+	for i := range all {
+		if all[i].Agent == uid { // it is not on the list
+			all[i].Agent = d.name(uid)
+		}
+	}
+	return all
+}
 
 // ownConditions are those that this agent finds of itself.
 func (d *Daemon) ownConditions() []awa.Condition {
 	own := d.name(d.store.Meta().UID)
-	all := append(d.replica.Conditions(), d.notReached())
-	return slices.DeleteFunc(all, func(c awa.Condition) bool { return c.Code == "" || c.Agent != own })
+	return slices.DeleteFunc(d.found(), func(c awa.Condition) bool { return c.Agent != own })
 }
 
 // votersCondition reports whether the list can be edited, and whether it still could

@@ -90,6 +90,9 @@ func groupsText(groups []group, room int) string {
 		}
 		if len(groups) > 1 {
 			joint += strconv.Itoa(g.total) + " "
+			if g.cause == notRunning {
+				g.cause = "host answers, agent not running"
+			}
 		}
 		share := (room - len(text)) * 2 / (len(left) + 1)
 		text += joint + g.cause + " ("

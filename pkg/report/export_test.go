@@ -7,3 +7,6 @@ var (
 	RTTLabel  = rttLabel
 	LabelTag  = labelTag
 )
+
+// HealthProblems is how many health codes count.
+func (r Result) HealthProblems() int { return r.healthProblems() }

@@ -17,6 +17,7 @@ type finding struct {
 	// how many nodes have it.
 	ofNodes bool
 	head    string   // before the items
+	short   string   // instead of the head, where that has no room
 	items   []string // names, with more about each; may be fewer than total
 	groups  []group  // instead of the items where some have one cause
 	common  string   // what the nodes have in common, see inCommon
@@ -65,11 +66,14 @@ func (r Result) find() []finding {
 		if c.Code == awa.NoMajority && len(r.DeadVoters) > 0 {
 			continue // it is told of with the names of the voters
 		}
-		head := c.text()
-		if c.state == OK { // the table and the other formats have the rest
-			head = clip(plain(string(c.Code)), awa.MaxWord)
+		if c.state == OK && c.Code.Quiet() {
+			continue
 		}
-		all = append(all, finding{state: c.state, head: head})
+		f := finding{state: c.state, head: c.text(), short: clip(plain(string(c.Code)), awa.MaxWord)}
+		if c.state == OK { // the table and the other formats have the rest
+			f.head = f.short
+		}
+		all = append(all, f)
 	}
 	slices.SortStableFunc(all, func(a, b finding) int { return worstFirst(a.state, b.state) })
 	return all
@@ -82,7 +86,10 @@ func (f finding) text(room int) string {
 		return f.head + groupsText(f.groups, room-len(f.head))
 	}
 	if len(f.items) == 0 {
-		return f.head + f.tail
+		if text := f.head + f.tail; len(text) <= room || f.short == "" {
+			return text
+		}
+		return f.short
 	}
 	return f.head + list(f.items, f.total, room-len(f.head)-len(f.tail)) + f.tail
 }

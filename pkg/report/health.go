@@ -64,6 +64,16 @@ func (r Result) conditions(selected []awa.NodeStatus, all []awa.Condition) []con
 	return found
 }
 
+// healthProblems is how many of the health codes that hold count as a problem.
+func (r Result) healthProblems() (n int) {
+	for _, c := range r.health {
+		if c.state != OK {
+			n++
+		}
+	}
+	return n
+}
+
 // isListed reports whether a name is that of a node of the whole list.
 func (r Result) isListed(name string) bool { return r.listed[awa.NameKey(name)] }
 

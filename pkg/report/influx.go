@@ -31,6 +31,7 @@ import (
 //	  list_state   int     id of the newest change of the agent's list
 //	  voters       int     as far as known
 //	  no_majority  int     1 when fewer than a majority of them are alive, else 0
+//	  health       int     health codes that count as a problem
 //	  leader       string  its name; left out when none is known
 //	  isolated     int     1 when the agent reaches no other one, else 0
 //	  error        string  why there is nothing to judge; else left out
@@ -102,6 +103,7 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	addBool(e, "no_majority", len(r.DeadVoters) > 0 || slices.ContainsFunc(st.Health, func(c awa.Condition) bool {
 		return c.Code == awa.NoMajority
 	}))
+	addInt(e, "health", r.healthProblems())
 	if st.Leader != "" {
 		e.AddField("leader", stringValue(st.Leader))
 	}

@@ -97,6 +97,7 @@ func pointsOf(r report.Result) []point {
 	if r.Maxima.Skew != nil {
 		fields["skew_max"] = r.Maxima.Skew.Seconds()
 	}
+	fields["health"] = int64(r.HealthProblems())
 	if st.Leader != "" {
 		fields["leader"] = report.Printable(st.Leader)
 	}

@@ -32,6 +32,7 @@ type object struct {
 	SkewMaxS   *float64       `json:"skew_max_s,omitempty"` // absolute
 	Health     []objectHealth `json:"health,omitempty"`     // the conditions that hold
 	Counts     *objectCounts  `json:"counts,omitempty"`     // of the selected nodes
+	Mesh       *objectMesh    `json:"mesh,omitempty"`       // with --mesh
 	Nodes      *[]objectNode  `json:"nodes,omitempty"`      // the selected ones
 	Errors     []objectError  `json:"errors,omitempty"`
 }
@@ -101,6 +102,7 @@ func JSON(w io.Writer, r Result) error {
 		o.Cluster, o.Agent, o.Leader, o.Voters, o.ListState = st.Cluster, st.Agent, st.Leader, st.Voters, &st.State
 		o.Isolated, o.DeadVoters = st.Isolated, r.DeadVoters
 		o.SweptAt, o.TookS, o.Counts, o.Nodes = timeText(r.sweptAt()), &took, &c, &nodes
+		o.Mesh = r.objectMesh()
 		for _, c := range r.health {
 			o.Health = append(o.Health, objectHealth{c.Code, c.Agent, c.state.ExitCode(), c.Text})
 		}

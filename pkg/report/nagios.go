@@ -46,6 +46,7 @@ func (r Result) lead() string { return "AWA " + r.State.String() + " - " }
 //	offline  nodes that answered nobody
 //	unreachable  nodes that answered other agents only
 //	mismatch nodes at whose address something else answered
+//	health   health codes that count as a problem
 //	behind   the largest number of changes that an online node lacks
 //	rtt_max  longest round trip to an online node, in seconds
 //	skew_max largest clock skew of an online node, in seconds, ahead or behind,
@@ -68,6 +69,9 @@ func (r Result) perfdata() string {
 		add("offline", strconv.Itoa(r.Counts.Offline), r.rules.Dead, of)
 		add("unreachable", strconv.Itoa(r.Counts.Unreachable), r.rules.Unreachable, of)
 		add("mismatch", strconv.Itoa(r.Counts.Mismatch), r.rules.Dead, of)
+	}
+	if r.Counts.Nodes > 0 {
+		add("health", strconv.Itoa(r.healthProblems()), Limits{}, "")
 	}
 	if m := r.Maxima.Behind; m != nil {
 		add("behind", strconv.FormatUint(*m, 10), r.rules.Behind, "")

@@ -39,9 +39,10 @@ func list(items []string, total, room int) string {
 //	" ' ` \ $ & ; < >      mean something to a shell; Nagios strips some of
 //	                       them itself (illegal_macro_output_chars)
 //
-// A quote is dropped, the others give way to something that looks alike, and
+// A quote is dropped ("can't" becomes "cannot" before), the others give way to something that looks alike, and
 // what can't be seen becomes a question mark, as ls does it.
 func plain(s string) string {
+	s = contractions.Replace(s)
 	clean := func(r rune) bool { return r >= ' ' && r <= '~' && !strings.ContainsRune("|\"'`\\$&;<>", r) }
 	if strings.IndexFunc(s, func(r rune) bool { return !clean(r) }) < 0 {
 		return strings.TrimSpace(s)
@@ -74,6 +75,9 @@ func plain(s string) string {
 	}
 	return strings.TrimSpace(b.String())
 }
+
+// contractions are words that would not be ones without their quote.
+var contractions = strings.NewReplacer("can't", "cannot", "won't", "will not", "n't", " not")
 
 // clip cuts a text to at most n bytes, between two characters, and shows that
 // it did.

@@ -156,6 +156,8 @@ type Result struct {
 	Failures []Failure
 	// Took is how long the whole check took; 0 leaves it out.
 	Took time.Duration
+	// ShowMesh has JSON show who does not see whom.
+	ShowMesh bool
 
 	at       time.Time // when it was judged
 	rules    Rules
@@ -163,6 +165,7 @@ type Result struct {
 	voters   int             // that are on the list
 	listed   map[string]bool // names of the whole list, by awa.NameKey
 	health   []condition
+	mesh     mesh
 	findings []finding
 	sentence string // instead of what Text would say, when not ""
 	// keyRefused: all Failures are of the key.
@@ -173,10 +176,10 @@ type Result struct {
 // reaches no other agent and another one that was asked does.
 var ErrIsolated = errors.New("reaches no other agent, so its view is not used")
 
-// ErrDoubtful is the Failure of an agent whose view was not used, since it is
-// alone on its list, or its list is not that of the cluster, and another agent
-// that was asked knows better.
-var ErrDoubtful = errors.New("is alone on its list or has another list than the cluster, so its view is not used")
+// ErrDoubtful is the Failure of an agent whose view was not used, since it is alone on its
+// list or not on it, or its list is not that of the cluster, and another agent that was
+// asked knows better.
+var ErrDoubtful = errors.New("is alone on its list, not on it, or has another list than the cluster, so its view is not used")
 
 // Evaluate judges the selected nodes of a status by the rules. Without any
 // node it is Unknown, and so it is when a node selected by name is not on the
@@ -189,6 +192,9 @@ func Evaluate(st awa.ClusterStatus, sel Selection, rules Rules, now time.Time) R
 	r.listed = make(map[string]bool, len(st.Nodes))
 	for _, n := range st.Nodes {
 		r.listed[n.Node.Key()] = true
+	}
+	if !r.named {
+		r.mesh = meshOf(st)
 	}
 	st.Nodes, r.sentence = sel.of(st)
 	r.Status = &st

@@ -78,7 +78,7 @@ func Table(w io.Writer, r Result, colour bool) error {
 func Notes(w io.Writer, r Result) error {
 	var b strings.Builder
 	for _, c := range r.health {
-		if c.state == OK {
+		if c.state == OK && c.Code != awa.Isolated { // which the table has said
 			b.WriteString(c.text() + "\n")
 		}
 	}

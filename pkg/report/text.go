@@ -56,7 +56,7 @@ func (r Result) viewText() string {
 		case errors.Is(f.Err, ErrIsolated):
 			return "as " + agent + " sees it, since " + clip(plain(f.Agent), maxAddr) + " reaches no other agent"
 		case errors.Is(f.Err, ErrDoubtful):
-			return "as " + agent + " sees it, since " + clip(plain(f.Agent), maxAddr) + " is alone on its list or has another one"
+			return "as " + agent + " sees it, since " + clip(plain(f.Agent), maxAddr) + " is alone on its list, not on it, or has another one"
 		}
 	}
 	return ""
@@ -77,6 +77,9 @@ func (r Result) nodesText(room int) string {
 			first = false
 		}
 		share := (room - len(text) - len(joint)) * 2 / (len(r.findings) - i + 1)
+		if i == 0 {
+			f.short = "" // what matters most is told whole
+		}
 		text += joint + f.text(share)
 		joint = ", and "
 	}
