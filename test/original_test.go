@@ -4,21 +4,21 @@ package test
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awatest/testaid"
 )
 
 // TestOriginal has a client of the original program's kind (Ruby, SQLite)
 // read our cluster: it syncs with any agent and sees every node online.
 func TestOriginal(t *testing.T) {
-	if _, err := exec.LookPath("ruby"); err != nil {
-		testaid.Skip(t, "the original program's client: there is no ruby here, test/install-debian.sh installs it")
-	}
+	needRuby(t)
 	if out, err := exec.CommandContext(t.Context(), "ruby", "-e", "require 'sqlite3'").CombinedOutput(); err != nil {
 		testaid.Skip(t, "the original program's client: ruby lacks sqlite3, test/install-debian.sh installs it: ", string(out))
 	}
@@ -73,6 +73,57 @@ func TestOriginal(t *testing.T) {
 		if out := status(c.agents[1], database); out != want {
 			t.Errorf("with the database %s:\n%swant\n%s", database, out, want)
 		}
+	}
+}
+
+func needRuby(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("ruby"); err != nil {
+		testaid.Skip(t, "the original program: there is no ruby here, test/install-debian.sh installs it")
+	}
+}
+
+// TestOriginal_server has a server of the original program's kind push itself onto a
+// cluster without a key: it counts as online, and gets each change.
+func TestOriginal_server(t *testing.T) {
+	needRuby(t)
+	c := newCluster(t, 2)
+	port := freePort(t)
+	cmd := exec.Command("ruby", "original/server.rb", "old1", port, c.agents[1].addr())
+	var log testaid.Log
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	client := api.NewClient(api.ClientConfig{})
+	defer client.Close()
+	for i, change := range []string{"", "first", "second"} {
+		if change != "" {
+			if r := run(t, "awa-agent", "node", "set", "old1", "--label", "seen="+change, "--agent", c.agents[0].addr()); r.code != 0 {
+				t.Fatal(r.errors)
+			}
+		}
+		testaid.Await(t, 30*time.Second, func() error {
+			r := run(t, "check_awa", "-H", c.agents[0].addr(), "-o", "table")
+			if !strings.Contains(r.out, "old1") || !strings.Contains(r.out, "Online (original program)") || r.code != 0 {
+				return fmt.Errorf("check_awa says %s%s", r.out, log.String())
+			}
+			self, err := client.Ping(t.Context(), "127.0.0.1:"+port, true)
+			ours, oursErr := client.Ping(t.Context(), c.agents[0].addr(), true)
+			if err != nil || oursErr != nil || self.State != ours.State {
+				return fmt.Errorf("change %d: it has state %d, the agent %d (%v, %v)", i, self.State, ours.State, err, oursErr)
+			}
+			return nil
+		})
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	if r := run(t, "check_awa", "-H", c.agents[0].addr()); r.code != 2 || !strings.Contains(r.out, "old1 (the host answers, its agent is not running") {
+		t.Errorf("exit code %d: %s", r.code, r.out)
 	}
 }
 

@@ -104,11 +104,13 @@ func (c *Client) CloseIdle() { c.pool.close(false) }
 func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, error) {
 	var body wire.PingBody
 	err := c.call(ctx, addr, request{path: wire.PathPing, fresh: fresh}, func(r *response) error {
-		if err := decode(r, PingBound(), &body); err != nil {
-			return err
-		}
-		if body.Status.UID == "" {
-			return errNoAgent
+		err := decode(r, PingBound(), &body)
+		if err != nil || body.Status.UID == "" {
+			self, ok := c.original(r.body)
+			if !ok {
+				return cmp.Or(err, errNoAgent)
+			}
+			body.Status = self
 		}
 		if len(r.body) > ownPing { // its strings would keep all of it
 			body.Status = detached(body.Status)
@@ -119,6 +121,27 @@ func (c *Client) Ping(ctx context.Context, addr string, fresh bool) (awa.Self, e
 		return awa.Self{}, pingError(err)
 	}
 	return body.Status, nil
+}
+
+// original reads the answer of a server of the original program, which there can only
+// be without a key. It says that it has state -1 while its list is empty.
+func (c *Client) original(body []byte) (awa.Self, bool) {
+	var b struct {
+		Status struct {
+			MacAddr string  `json:"macaddr"`
+			State   *int64  `json:"db_state"`
+			Time    int64   `json:"time"`
+			UID     *string `json:"uid"`
+		} `json:"status"`
+	}
+	if c.cfg.Secure != nil || PingBound().check(body) != nil || json.Unmarshal(body, &b) != nil {
+		return awa.Self{}, false
+	}
+	s := b.Status
+	if s.UID != nil || s.MacAddr == "" || s.State == nil || *s.State < -1 || s.Time <= 0 {
+		return awa.Self{}, false
+	}
+	return awa.Self{MacAddr: s.MacAddr, State: uint64(max(*s.State, 0)), Time: s.Time, Version: awa.VersionOriginal}, true
 }
 
 // pingError turns the refusal of a ping into an error about whoever answers there.

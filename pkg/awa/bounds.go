@@ -120,7 +120,7 @@ func (c Code) Check() error { return checkWord("code", string(c), false) }
 // Check says which field of a ping's answer is out of its range, if any.
 func (s Self) Check() error {
 	err := errors.Join(
-		checkWord("uid", s.UID, false),
+		checkWord("uid", s.UID, s.IsOriginal()),
 		checkWord("macaddr", s.MacAddr, true),
 		checkWord("instance", s.Instance, true),
 		checkWord("cluster", s.Cluster, true),
@@ -133,7 +133,7 @@ func (s Self) Check() error {
 	switch {
 	case err != nil:
 		return first(err)
-	case CheckName(s.Name) != nil:
+	case CheckName(s.Name) != nil && !(s.IsOriginal() && s.Name == ""):
 		return fmt.Errorf("name is wrong: %w", CheckName(s.Name))
 	case s.Time < 0 || s.Time > MaxUnix:
 		return fmt.Errorf("time is %d: it must be from 0 to %d", s.Time, int64(MaxUnix))

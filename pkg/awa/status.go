@@ -74,6 +74,9 @@ type Self struct {
 	Sees []uint64 `json:"sees"`
 }
 
+// IsOriginal reports whether the original program answered.
+func (s Self) IsOriginal() bool { return s.UID == "" && s.Version == VersionOriginal }
+
 // Position is where a list is or was: its state, and its digest there.
 type Position struct {
 	State  uint64 `json:"state"`

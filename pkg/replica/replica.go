@@ -374,6 +374,9 @@ func Caller(l List, addr, instance string) awa.Caller {
 // whether that agent is ahead.
 func (r *Replica) Answered(addr string, self awa.Self) {
 	m := r.list.Meta()
+	if self.IsOriginal() {
+		r.spread.original(addr, self.State)
+	}
 	if self.Cluster == "" || self.UID == r.uid {
 		return
 	}

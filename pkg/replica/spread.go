@@ -34,6 +34,8 @@ type spread struct {
 	busy  map[string]bool      // addresses with a push under way
 	hints map[string]uint64    // address → the state that it is said to hold
 	idle  map[string]time.Time // addresses that were asked and had nothing, or did not answer
+
+	originals originals
 }
 
 const (
@@ -54,10 +56,11 @@ func newSpread(cfg Config, uid string, isLeader func() bool) *spread {
 		list: cfg.List, peers: cfg.Peers, log: cfg.Log, uid: uid, isLeader: isLeader, seen: cfg.Seen, timeout: cfg.Timing.Push,
 		inFlight: semaphore.NewWeighted(pushesInFlight),
 		wake:     make(chan struct{}, 1), busy: map[string]bool{}, hints: map[string]uint64{}, idle: map[string]time.Time{},
-		leader:   func() string { return "" },
-		offline:  func() bool { return false },
-		take:     func(changes []awa.Change) (int, error) { return len(changes), cfg.List.Apply(changes) },
-		diverged: func() {},
+		leader:    func() string { return "" },
+		offline:   func() bool { return false },
+		take:      func(changes []awa.Change) (int, error) { return len(changes), cfg.List.Apply(changes) },
+		diverged:  func() {},
+		originals: originals{states: map[string]uint64{}, wake: make(chan struct{}, 1)},
 	}
 }
 
@@ -135,6 +138,7 @@ func (s *spread) run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { s.push(ctx) })
+	all.Go(func() { s.pushToOriginals(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -242,6 +246,7 @@ func (s *spread) push(ctx context.Context) {
 		if !s.isLeader() {
 			continue
 		}
+		s.originals.lack()
 		seen := s.seen()
 		for _, n := range s.list.Nodes() {
 			if look, ok := seen[n.UID]; ok && !look.Online {

@@ -64,6 +64,7 @@ type objectNode struct {
 	SkewS       *float64          `json:"skew_s,omitempty"` // its clock is ahead; where it is known
 	SkewErrorS  *float64          `json:"skew_error_s,omitempty"`
 	Since       string            `json:"since,omitempty"`
+	Version     string            `json:"version,omitempty"` // of its agent; "original" for the original program
 }
 
 type objectHealth struct {
@@ -134,6 +135,9 @@ func (r Result) objectNodes() []objectNode {
 		}
 		if n.Verdict == awa.Online {
 			o.RTTS, o.Behind = secondsOf(n.RTT), &n.Behind
+			if n.Self != nil {
+				o.Version = n.Self.Version
+			}
 			if n.SkewError > 0 {
 				o.SkewS, o.SkewErrorS = secondsOf(n.Skew), secondsOf(n.SkewError)
 			}

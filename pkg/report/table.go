@@ -106,6 +106,9 @@ func (r Result) tableRows() []tableRow {
 			row.status, row.colour = statusOf(n.Verdict)
 			row.note = " (" + clip(plain(reason(n)), maxText) + ")"
 		}
+		if n.Verdict == awa.Online {
+			row.note = onlineNote(n)
+		}
 		if n.Node.InMaintenance(r.at) {
 			row.note += ", under maintenance until " + plain(n.Node.Maintenance)
 			if n.Verdict != awa.Online {
@@ -115,6 +118,17 @@ func (r Result) tableRows() []tableRow {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// onlineNote is what there is to say of a node that is online.
+func onlineNote(n awa.NodeStatus) string {
+	switch {
+	case n.Self != nil && n.Self.IsOriginal():
+		return " (original program)"
+	case n.Error != "":
+		return " (it is the agent asked, and can't reach its own address: " + clip(plain(words(n)), maxText) + ")"
+	}
+	return ""
 }
 
 // statusOf gives a verdict that is not online as the table has it.

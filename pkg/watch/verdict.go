@@ -100,6 +100,10 @@ func stranger(node *awa.Node, self *awa.Self, cluster string) string {
 		who = "one without a proper name"
 	}
 	switch {
+	case self.IsOriginal() && node.UID == "":
+		return ""
+	case self.IsOriginal():
+		return "the original program answers there, which knows no uid"
 	case self.Cluster != cluster && self.Cluster != "" && cluster != "":
 		return fmt.Sprintf("an agent of another cluster answers there (%s)", who)
 	case node.UID == "" && awa.NameKey(self.Name) == node.Key(), node.UID != "" && self.UID == node.UID:
