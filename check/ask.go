@@ -96,7 +96,7 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 			if a.panicked != nil {
 				panic(a.panicked)
 			}
-			if a.err == nil && !poorView(a.status, len(cfg.agents)) {
+			if a.err == nil && !poorView(a.status, cfg) {
 				return a.status, failures(cfg, errs), nil
 			}
 			if a.err == nil && !alone.found {
@@ -139,8 +139,13 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 
 // poorView reports whether another agent, if there is one, may know better: a
 // founder that lost its disk, say, has a cluster of its own until the others call.
-func poorView(s awa.ClusterStatus, agents int) bool {
-	return s.Isolated || agents > 1 && len(s.Nodes) <= 1 ||
+// One that was asked for some nodes alone tells no others, and may know none of them.
+func poorView(s awa.ClusterStatus, cfg config) bool {
+	few := 1
+	if len(cfg.selection.Names) > 0 {
+		few = 0
+	}
+	return s.Isolated || len(cfg.agents) > 1 && len(s.Nodes) <= few ||
 		slices.ContainsFunc(s.Health, func(c awa.Condition) bool {
 			own := c.Agent == "" || awa.NameKey(c.Agent) == awa.NameKey(s.Agent)
 			switch c.Code {

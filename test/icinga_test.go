@@ -98,6 +98,7 @@ var everyOption = [][2]string{
 	{`awa_no_answer_state = "unknown"`, `--no-answer-state unknown`},
 	{`awa_timeout_state = "critical"`, `--timeout-state critical`},
 	{`awa_perfdata = "nodes"`, `--perfdata nodes`},
+	{`awa_mesh = true`, `--mesh`},
 	{`awa_verbose = true`, `-v`},
 	{`awa_warning = 0`, `-w 0`},
 	{`awa_critical = "10%"`, `-c 10%`},
@@ -197,6 +198,7 @@ func icingaValues(online, offline, warning, critical, nodes string) map[string]s
 		"offline":     offline + ` ` + warning + ` ` + critical + ` 0 ` + nodes,
 		"unreachable": `0 0 null 0 ` + nodes,
 		"mismatch":    `0 ` + warning + ` ` + critical + ` 0 ` + nodes,
+		"health":      `0 null null 0 null`,
 		"time":        `\d[^ ]* null null 0 null`,
 		"state":       `[0-3] null null 0 3`,
 	}

@@ -34,9 +34,9 @@ func TestNRPE(t *testing.T) {
 
 	// So many nodes that die that their names would not go into one packet.
 	for i := range 40 {
-		s.node(t, "add", fmt.Sprintf("a-server-with-a-long-name-that-does-not-answer-%03d", i), "127.0.0.1", "1")
+		s.node(t, "add", fmt.Sprintf("a-server-with-a-long-name-that-does-not-answer-%03d", 2*i), "127.0.0.1", "1")
 	}
-	awaitNRPE(t, s, 2, `AWA CRITICAL - 40 of 43 nodes offline: a-server-with-a-long-name.* and \d+ more`)
+	awaitNRPE(t, s, 2, `AWA CRITICAL - 40 of 43 nodes offline: the host answers, its agent is not running \(a-server-with-a-long-name.* and \d+ more\)`)
 
 	for _, a := range s.agents {
 		a.kill()

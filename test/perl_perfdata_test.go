@@ -163,6 +163,7 @@ func meantPerfdata(st awa.ClusterStatus, rules report.Rules, result report.Resul
 	all := []perfValue{
 		count(awa.Online, report.Limits{}), count(awa.Offline, rules.Dead),
 		count(awa.Unreachable, rules.Unreachable), count(awa.Mismatch, rules.Dead),
+		{Label: "health", Value: "0", Min: "0"},
 	}
 	if measured {
 		all = append(all, value(perfValue{Label: "behind", Value: strconv.FormatUint(behind, 10)}, rules.Behind),

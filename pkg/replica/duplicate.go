@@ -168,7 +168,9 @@ func (r *Replica) verify(ctx context.Context, k caller) awa.Condition {
 			}
 		}
 	}
-	if time.Since(k.first) < min(unlistedAfter, 15*r.cfg.Timing.Tick) {
+	// One that can't be pinged counts as long as it calls.
+	new, silent := time.Since(k.first) < min(unlistedAfter, 15*r.cfg.Timing.Tick), time.Since(k.last) > callerLasts/2
+	if new || err != nil && silent {
 		return awa.Condition{}
 	}
 	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s at %s runs with the key of this cluster and is not on the "+

@@ -148,7 +148,11 @@ func spansOf(names []string) []span {
 		}
 		text := nodeName(all[0].name)
 		if n > 1 {
-			text += "-" + nodeName(all[n-1].name)
+			to := "-"
+			if strings.Contains(all[0].stem, "-") {
+				to = " to "
+			}
+			text += to + nodeName(all[n-1].name)
 		}
 		spans = append(spans, span{text, n})
 		all = all[n:]

@@ -181,6 +181,7 @@ func TestText_spans(t *testing.T) {
 		{"n1 n2 n3", "n1-n3"},
 		{"n3 n1 n2", "n1-n3"},
 		{"n1 n2", "n1, n2"},
+		{"web-01 web-02 web-03 x", "web-01 to web-03, x"},
 		{"n8 n9 n10 n11", "n8-n11"},
 		{"n08 n09 n10", "n08-n10"},
 		{"n9 n010 n011", "n9, n010, n011"},

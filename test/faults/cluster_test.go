@@ -34,6 +34,8 @@ type cluster struct {
 	names   *nameServer
 	monitor *host
 	agents  []*agent
+	spare   *host  // a host more, for agents that a test starts besides; may be nil
+	extra   *agent // what runs there
 	dir     string // holds the keys
 }
 
@@ -98,12 +100,20 @@ func (c *cluster) newKey(name string) string {
 	return path
 }
 
-// n gives agent n1 to n5.
-func (c *cluster) n(number int) *agent { return c.agents[number-1] }
+// n gives agent n1 to n5, and with 6 the one that a row has started besides.
+func (c *cluster) n(number int) *agent {
+	if number > len(c.agents) {
+		return c.extra
+	}
+	return c.agents[number-1]
+}
 
 // hosts gives all hosts, the monitor too.
 func (c *cluster) hosts() []*host {
 	all := []*host{c.monitor}
+	if c.spare != nil {
+		all = append(all, c.spare)
+	}
 	for _, a := range c.agents {
 		all = append(all, a.host)
 	}
@@ -254,7 +264,16 @@ type answer struct {
 	Health   []struct {
 		Code  string `json:"code"`
 		Agent string `json:"agent"`
+		State int    `json:"state"`
+		Text  string `json:"text"`
 	} `json:"health"`
+	Mesh *struct {
+		Nobody []string `json:"nobody_sees"`
+		Rows   []struct {
+			Agents []string `json:"agents"`
+			Blind  []string `json:"do_not_see"`
+		} `json:"rows"`
+	} `json:"mesh"`
 
 	took time.Duration // the whole program
 }
@@ -276,7 +295,13 @@ type nodeAnswer struct {
 // the agents that answers.
 func (c *cluster) ask(agents ...*agent) answer {
 	c.t.Helper()
-	args := []string{"-o", "json", "-k", c.checkKey()}
+	return c.askWith(nil, agents...)
+}
+
+// askWith is ask with more arguments.
+func (c *cluster) askWith(args []string, agents ...*agent) answer {
+	c.t.Helper()
+	args = append([]string{"-o", "json", "-k", c.checkKey()}, args...)
 	for _, a := range agents {
 		args = append(args, "-H", a.host.addr)
 	}

@@ -40,10 +40,12 @@ func mismatch(name, reason string) node {
 // deaths are rows of processes that end or stand still.
 func deaths() []row {
 	refused := node{name: "n3", verdict: "offline", stage: "connect", error: "connection refused"}
+	killed := asked(1, 2, refused)
+	killed.says = "n3 (the host answers, its agent is not running (connection refused)"
 	return []row{{
 		name:   "process killed (-9)",
 		breaks: func(c *cluster) { c.n(3).kill() },
-		expect: []expect{asked(1, 2, refused)},
+		expect: []expect{killed},
 		within: atOnce,
 		mend:   func(c *cluster) { c.n(3).revive() },
 	}, {
@@ -288,14 +290,16 @@ func delays() []row {
 	}}
 }
 
+// move gives n3 another address, and starts it there.
+func move(c *cluster, addr string, args ...string) {
+	c.n(3).stop()
+	c.n(3).host.readdress(addr, c.hosts()...)
+	c.n(3).host.addr, c.n(3).at = addr, addr
+	c.n(3).start(args...)
+}
+
 // edits are rows in which people change the list.
 func edits() []row {
-	move := func(c *cluster, addr string) {
-		c.n(3).stop()
-		c.n(3).host.readdress(addr, c.hosts()...)
-		c.n(3).host.addr, c.n(3).at = addr, addr
-		c.n(3).start()
-	}
 	return []row{{
 		name:   "node renamed",
 		breaks: func(c *cluster) { c.edit(c.n(2), "node", "set", "n3", "--name", "renamed") },
@@ -312,8 +316,8 @@ func edits() []row {
 			}
 			return nil
 		}})},
-		within: 5 * time.Second, // it is an edit, for which a leader must be found first
-		mend:   func(c *cluster) { move(c, subnet+"3") },
+		within: 50 * time.Second, // the old address must be silent for 30 s, as the others see it
+		mend:   func(c *cluster) { move(c, subnet+"3", "--take-over") },
 	}, {
 		name: "under maintenance, and killed",
 		breaks: func(c *cluster) {

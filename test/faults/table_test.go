@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +34,13 @@ type expect struct {
 	says     string // a part of the plugin's text
 	view     string // the agent whose view it is; "" for the first one asked
 	isolated bool   // that agent reaches no other
+	args     []string
+	count    int      // of nodes, 5 when 0
+	health   []string // the codes that count, exactly; nil for any
+	also     []string // more parts of the text
+	times    int      // it must be said so often in a row; once when 0
+	quick    bool     // the check takes no longer than a node that answers
+	more     func(answer) error
 }
 
 // node is what check_awa must say of a node. All that an expect doesn't name
@@ -136,10 +144,16 @@ func (c *cluster) until(e expect, since time.Time, within time.Duration) (time.D
 	for i, number := range e.ask {
 		asked[i] = c.n(number)
 	}
-	for {
-		got := c.ask(asked...)
+	for right := 0; ; {
+		got := c.askWith(e.args, asked...)
 		late := time.Since(since) > within
 		err := e.check(got, asked[0].name)
+		if right++; err == nil && right < e.times {
+			continue
+		}
+		if err != nil && e.times > 0 {
+			return got.took, err
+		}
 		if err == nil && late {
 			err = fmt.Errorf("right, but it took more than %v", within)
 		}
@@ -164,8 +178,29 @@ func (e expect) check(got answer, first string) error {
 		return fmt.Errorf("%q doesn't say %q", got.Text, e.says)
 	case got.Isolated != e.isolated:
 		return fmt.Errorf("isolated is %v: %s", got.Isolated, got.Text)
-	case len(got.Nodes) != 5:
+	case len(got.Nodes) != cmp.Or(e.count, 5):
 		return fmt.Errorf("it names %d nodes: %s", len(got.Nodes), got.Text)
+	case e.quick && got.took > slack:
+		return fmt.Errorf("it took %v: %s", got.took, got.Text)
+	}
+	for _, part := range e.also {
+		if !strings.Contains(got.Text, part) {
+			return fmt.Errorf("%q doesn't say %q", got.Text, part)
+		}
+	}
+	var codes []string
+	for _, h := range got.Health {
+		if h.State > 0 && !slices.Contains(codes, h.Code) {
+			codes = append(codes, h.Code)
+		}
+	}
+	if e.health != nil && !slices.Equal(codes, e.health) {
+		return fmt.Errorf("the health codes are %v, not %v: %s", codes, e.health, got.Text)
+	}
+	if e.more != nil {
+		if err := e.more(got); err != nil {
+			return err
+		}
 	}
 	for _, want := range e.nodes {
 		if !slices.ContainsFunc(got.Nodes, func(n nodeAnswer) bool { return n.Name == want.name }) {
