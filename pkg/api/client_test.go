@@ -133,7 +133,6 @@ func TestClient_badAnswers(t *testing.T) {
 		"an answer of 300 MiB":        {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Length: 314572800\r\n\r\n{") }, noAgent + " (its answer is larger than 64 KiB)"},
 		"an absurd length":            {say(ok + "Content-Length: 99999999999999999999\r\n\r\n{"), ""},
 		"a web page":                  {say(ok + "Content-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>hi</html>"), noAgent},
-		"the original program":        {say(ok + "Content-Length: 65\r\n\r\n" + `{"status":{"macaddr":"1a:d6:6e:ce:b5:5f","db_state":2,"time":17}}`), noAgent},
 		"JSON of another kind":        {say(ok + "Content-Length: 2\r\n\r\n[]"), noAgent},
 		"no JSON at all":              {say(ok + "Content-Length: 0\r\n\r\n"), noAgent},
 		"not found":                   {say("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope"), noAgent + " (HTTP status 404)"},

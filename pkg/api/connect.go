@@ -97,7 +97,11 @@ func (a *attempts) run() (net.Conn, error) {
 			a.try()
 		case <-a.ctx.Done():
 			if len(a.running) > 0 {
-				failure = connectError(a.ctx.Err(), "")
+				return nil, connectError(a.ctx.Err(), "")
+			}
+			// The lookup before may have said which name server is silent.
+			if _, err := a.c.names.result(a.host); err != nil {
+				return nil, lookupError(err)
 			}
 			return nil, failure
 		}

@@ -141,8 +141,11 @@ func (d *Daemon) ownConditions() []awa.Condition {
 // be after one more loss. Before the first sweep nothing is known.
 func (a *agent) votersCondition(look watch.Look) awa.Condition {
 	voters := a.replica.Voters()
-	if look.At.IsZero() || len(voters) == 0 {
+	if look.At.IsZero() {
 		return awa.Condition{}
+	}
+	if len(voters) == 0 { // only a leader tells the others who votes
+		return a.noLeader()
 	}
 	alive := map[string]bool{a.store.Meta().UID: true}
 	agents := 0
@@ -168,9 +171,8 @@ func (a *agent) votersCondition(look watch.Look) awa.Condition {
 		return awa.Condition{Code: awa.NoMajority, Text: fmt.Sprintf("the list can't be edited until a voter "+
 			"is back, or, if they are lost for good, awa-agent recover is run on one agent: %d of %d are needed, and these "+
 			"are not alive: %s", need, len(voters), names)}
-	case a.replica.Leaderless() > electionMost:
-		return awa.Condition{Code: awa.NoLeader, Text: fmt.Sprintf("the list can't be edited: the voters have had no "+
-			"leader for %v: look at their logs", a.replica.Leaderless().Round(time.Second))}
+	case a.noLeader().Code != "":
+		return a.noLeader()
 	case live > need || agents < 3:
 		return awa.Condition{}
 	case len(missing) > 0:
@@ -182,6 +184,16 @@ func (a *agent) votersCondition(look watch.Look) awa.Condition {
 		why = fmt.Sprintf("all %d are needed", len(voters))
 	}
 	return awa.Condition{Code: awa.LastMajority, Text: lastText + why}
+}
+
+// noLeader says for how long no leader has been known, if that is long.
+func (a *agent) noLeader() awa.Condition {
+	without := a.replica.Leaderless()
+	if without <= electionMost {
+		return awa.Condition{}
+	}
+	return awa.Condition{Code: awa.NoLeader, Text: fmt.Sprintf("the list can't be edited: there has been no leader for %v: look "+
+		"at the logs of the voters", without.Round(time.Second))}
 }
 
 // electionMost is how long the voters may have no leader before that is told: an

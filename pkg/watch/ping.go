@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -289,7 +290,10 @@ func (p *ping) conclude(a attempt) {
 	case a.late && p.time < p.s.w.cfg.Timeout/4:
 		return // so little time was left for it that silence tells nothing
 	case a.late:
-		st.Verdict, st.Error = awa.Offline, "no answer within "+p.time.Round(time.Millisecond).String()
+		st.Verdict = awa.Offline
+		if a.stage != awa.StageResolve || !strings.HasPrefix(a.text, "name server ") { // which is named where it is known
+			st.Error = "no answer within " + p.time.Round(time.Millisecond).String()
+		}
 	case p.s.cutShort(a.end):
 		return // it failed because nobody wants to know any more
 	default:
