@@ -91,3 +91,69 @@ func lostAt(rules string) string {
 	}
 	return "0"
 }
+
+// TestSoakWithoutDeaths checks five healthy hosts while things happen to them that are
+// not deaths. Nobody may be said to be anything but online.
+func TestSoakWithoutDeaths(t *testing.T) {
+	c := newCluster(t)
+	c.spare = c.net.addHost("h6", 6)
+	var from []int
+	for _, a := range c.agents {
+		from = append(from, a.log.len())
+	}
+	duplicate := func(got answer) bool { return len(got.Health) > 0 && got.Health[0].Code == "DUPLICATE" }
+	copied := c.newAgent("n3", c.spare, c.spare.addr)
+	copied.log.expected = true
+	checks, wrong, alarms := 0, 0, 0
+	for _, event := range []struct {
+		name  string
+		do    func()
+		right func(answer) bool // an alarm that is true; nil when there is none
+	}{
+		{name: "the name server falls silent", do: func() { c.names.silence(true) }},
+		{name: "it answers again", do: func() { c.names.silence(false) }},
+		{name: "a firewall is loaded again", do: func() {
+			for _, a := range c.agents {
+				a.host.cutOff()
+				<-time.After(100 * time.Millisecond)
+				a.host.open()
+			}
+		}},
+		{name: "a node is renamed", do: func() { c.edit(c.n(2), "node", "set", "n5", "--name", "renamed") }},
+		{name: "and named as before", do: func() { c.edit(c.n(2), "node", "set", "renamed", "--name", "n5") }},
+		{name: "a host moves, and its name with it", do: func() {
+			c.names.set(c.n(4).at, subnet+"44")
+			c.n(4).host.readdress(subnet+"44", c.hosts()...)
+			c.n(4).host.addr = subnet + "44"
+		}},
+		{name: "a copy of a data folder is started", right: duplicate, do: func() {
+			must(t, "cp", "-a", c.n(3).data(), copied.data())
+			copied.start()
+		}},
+		{name: "and stopped", right: duplicate, do: func() { copied.stop() }},
+	} {
+		event.do()
+		tick := time.NewTicker(pace)
+		for end := time.Now().Add(8 * time.Second); time.Now().Before(end); <-tick.C {
+			got := c.ask(c.agents[checks%len(c.agents)])
+			checks++
+			for _, n := range got.Nodes {
+				if n.Verdict != "online" {
+					wrong++
+					t.Errorf("%s: asked %s, %s is %s (%s: %s)", event.name, got.Agent, n.Name, n.Verdict, n.Stage, n.Error)
+				}
+			}
+			if got.State != 0 && (event.right == nil || !event.right(got)) {
+				alarms++
+				t.Errorf("%s: a false alarm: %d, %s", event.name, got.State, got.Text)
+			}
+		}
+		tick.Stop()
+	}
+	for i, a := range c.agents {
+		for _, s := range a.log.sightings(from[i]) {
+			t.Errorf("a false alarm in the log of %s: %+v", a.name, s)
+		}
+	}
+	fmt.Printf("\nThe soak without deaths: %d live checks of 5 healthy nodes. Wrong verdicts: %d. False alarms: %d.\n", checks, wrong, alarms)
+}

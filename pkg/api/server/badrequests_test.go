@@ -379,8 +379,9 @@ func badCallers() []BadRequest {
 	}
 	bad("no state", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other)
 	bad("a state that is no number", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other, "Awa-State: x")
-	bad("a long uid", 400, "bad_input", "the headers Awa-Uid and Awa-Cluster must be at most 64 characters", "Awa-Uid: "+strings.Repeat("a", 65), "Awa-State: 0")
-	bad("a long cluster", 400, "bad_input", "the headers Awa-Uid and Awa-Cluster must be at most 64 characters",
+	const tooLong = "the headers Awa-Uid, Awa-Cluster and Awa-Instance must be at most 64 characters"
+	bad("a long uid", 400, "bad_input", tooLong, "Awa-Uid: "+strings.Repeat("a", 65), "Awa-State: 0")
+	bad("a long cluster", 400, "bad_input", tooLong,
 		"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: "+strings.Repeat("a", 65))
 	bad("a history that is none", 400, "bad_input", `the header Awa-History: "x" is no history: it looks like 1-5f3a0c21b7e94d10`,
 		"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: "+other, "Awa-History: x")

@@ -14,7 +14,7 @@ import (
 func TestClient_server(t *testing.T) {
 	agent := newFake(t)
 	addr, _ := serve(t, agent, nil)
-	caller := awa.Caller{UID: "00000000000000000000000000000000", Cluster: testCluster, History: agent.self.History, State: 7}
+	caller := awa.Caller{UID: "00000000000000000000000000000000", Instance: "faf9379e73b13049", Addr: "10.0.0.7:1", Cluster: testCluster, History: agent.self.History, State: 7}
 	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller { return caller }})
 	t.Cleanup(c.Close)
 	ctx := t.Context()
@@ -81,6 +81,7 @@ func TestClient_server(t *testing.T) {
 	if err := c.Push(ctx, addr, awa.Change{ID: 9, Action: awa.Delete, Data: `{"id":1}`}); !errors.Is(err, awa.ErrGap) {
 		t.Errorf("a push too far: %v", err)
 	}
+	caller.IP = "127.0.0.1"
 	for _, from := range agent.heard {
 		if from != caller {
 			t.Errorf("heard of %+v", from)
