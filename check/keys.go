@@ -16,19 +16,38 @@ func keyFiles() []string {
 	return []string{"/etc/are-we-alive/check.key", "/etc/are-we-alive/cluster.key"}
 }
 
+// remembering is a client that keeps where the agents answered when it is closed.
+type remembering struct {
+	*api.Client
+	memory *memory
+}
+
+// Close closes the client.
+func (r remembering) Close() {
+	r.memory.keep()
+	r.Client.Close()
+	r.memory.names.Close()
+}
+
 // connect makes the client that cfg asks for.
 func connect(cfg config) (fetcher, error) {
 	keys, err := findKeys(cfg.keyFile, keyFiles(), readFile)
-	if err != nil || keys == nil {
-		return api.NewClient(api.ClientConfig{}), err
+	if err != nil {
+		return nil, err
+	}
+	m := recall(cfg.agents)
+	asks := api.ClientConfig{Names: m.names}
+	if keys == nil {
+		return remembering{api.NewClient(asks), m}, nil
 	}
 	ring, err := trust.NewClient(keys, trust.Check)
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(api.ClientConfig{Secure: func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
+	asks.Secure = func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
 		return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-	}}), nil
+	}
+	return remembering{api.NewClient(asks), m}, nil
 }
 
 // findKeys reads the named key file, or else the first of the usual ones that

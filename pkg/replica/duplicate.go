@@ -158,6 +158,9 @@ func (r *Replica) verify(ctx context.Context, k caller) awa.Condition {
 		if err != nil || there.UID != self.UID || there.Instance == self.Instance {
 			return awa.Condition{}
 		}
+		if _, _, err := r.reach(ctx, k.from); err != nil { // it may have been restarted in between
+			return awa.Condition{}
+		}
 		return awa.Condition{Code: awa.Duplicate, Agent: node.Name, Text: copies(node.Name, node.Addr(), at)}
 	case err == nil && self.Cluster == r.list.Meta().Cluster:
 		for _, n := range r.list.Nodes() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -245,6 +246,10 @@ func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 			return awa.Condition{}, fmt.Errorf("read the changes: %w", err)
 		}
 		for _, c := range changes {
+			since = c.ID
+			if entry == 0 && !strings.Contains(c.Data, r.uid) {
+				continue
+			}
 			n, _, _, err := c.Node()
 			switch {
 			case err != nil:
@@ -257,7 +262,6 @@ func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 			case n.ID == entry:
 				last, entry = awa.Change{}, 0 // another agent has it
 			}
-			since = c.ID
 		}
 		if len(changes) == 0 {
 			break

@@ -213,6 +213,22 @@ func addresses() []row {
 		expect: planned("name server " + dnsAddr + ": "),
 		within: known, mend: unplan, // the lookup of a name that never had an address takes 10 s
 	}, {
+		name: "check_awa -H NAME, and the name server falls silent",
+		breaks: func(c *cluster) {
+			home := "HOME=" + c.t.TempDir()
+			for _, silent := range []bool{false, true} {
+				c.names.silence(silent)
+				cmd := c.monitor.command(program("check_awa"), "-H", c.n(4).at, "-k", c.checkKey())
+				cmd.Env = append(cmd.Env, home, "XDG_CACHE_HOME=")
+				if out, err := cmd.CombinedOutput(); err != nil {
+					c.t.Errorf("check_awa -H %s, the name server silent %v: %v: %s", c.n(4).at, silent, err, out)
+				}
+			}
+		},
+		expect: all(expect{alarm: 0}),
+		within: inAll,
+		mend:   func(c *cluster) { c.names.silence(false) },
+	}, {
 		name: "a connection that takes 300 ms, and --skew-warning 0.1",
 		breaks: func(c *cluster) {
 			stop = c.net.slow(c.n(3).host, 100*time.Millisecond) // for TCP, TLS and the answer

@@ -100,7 +100,7 @@ func (h *host) add() {
 	conf := filepath.Join(confDir, h.ns())
 	err := errors.Join(
 		os.MkdirAll(conf, 0o755),
-		os.WriteFile(filepath.Join(conf, "resolv.conf"), []byte("nameserver "+dnsAddr+"\n"), 0o644),
+		os.WriteFile(filepath.Join(conf, "resolv.conf"), nameservers(dnsAddr), 0o644),
 		os.WriteFile(filepath.Join(conf, "hosts"), []byte("127.0.0.1 localhost\n"), 0o644),
 	)
 	if err != nil {
@@ -108,6 +108,21 @@ func (h *host) add() {
 	}
 	must(h.t, "ip", "netns", "add", h.ns())
 	h.ip("link", "set", "lo", "up")
+}
+
+// nameservers is a resolv.conf that names these.
+func nameservers(addrs ...string) []byte {
+	return []byte("nameserver " + strings.Join(addrs, "\nnameserver ") + "\n")
+}
+
+// resolveBy has the programs that are started on the host from now on ask these name
+// servers, in turn.
+func (h *host) resolveBy(addrs ...string) {
+	h.t.Helper()
+	path := filepath.Join(confDir, h.ns(), "resolv.conf")
+	if err := os.WriteFile(path, nameservers(addrs...), 0o644); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // ip runs `ip` on the host.

@@ -228,6 +228,22 @@ func resolving() []row {
 		within: inAll,
 		mend:   func(c *cluster) { c.names.silence(false) },
 	}, {
+		name: "the first of two name servers silent, agents restarted",
+		breaks: func(c *cluster) {
+			for _, number := range []int{1, 2} {
+				c.n(number).host.resolveBy(subnet+"54", dnsAddr)
+				c.n(number).stop()
+				c.n(number).start()
+			}
+			again(c)
+		},
+		expect: []expect{asked(1, 0), asked(2, 0), asked(3, 0), asked(5, 0)}, quiet: quiet,
+		within: inAll,
+		mend: func(c *cluster) {
+			c.n(1).host.resolveBy(dnsAddr)
+			c.n(2).host.resolveBy(dnsAddr)
+		},
+	}, {
 		name: "name with two addresses, the first silent",
 		breaks: func(c *cluster) {
 			c.names.set(c.n(4).at, "198.51.100.250", c.n(4).host.addr)
