@@ -214,7 +214,8 @@ func (c *nodeRemoveCmd) Run(ctx context.Context, std streams) error {
 		ctx, cancel := context.WithTimeout(ctx, aliveWait)
 		defer cancel()
 		if self, err := client.Ping(ctx, removed.Addr(), true); err == nil && self.UID == removed.UID {
-			fmt.Fprintf(std.err, "%s still answers at %s: stop its agent. Until it is started with --join, it stays off the list and says so.\n",
+			fmt.Fprintf(std.err, "%s still answers at %s: stop its agent. Until it is started with --join, it stays off the "+
+				"list and says so.\n",
 				printable(removed.Name), printable(removed.Addr()))
 		}
 		return nil

@@ -27,6 +27,9 @@ func TestCheck_severalAgents(t *testing.T) {
 	founder, stray := cluster(1), cluster(3)
 	founder.Cluster = "another"
 	stray.Health = []awa.Condition{{Code: awa.OtherHistory, Agent: "n1", Text: "n1 is about to follow"}}
+	unlisted, stranger, empty := cluster(3), cluster(3), cluster(0)
+	unlisted.Health = []awa.Condition{{Code: awa.Unlisted, Agent: "n1", Text: "this agent was removed"}}
+	stranger.Health = []awa.Condition{{Code: awa.Unlisted, Text: "n9 is not on the list"}}
 	tests := map[string]struct {
 		agents agents
 		args   string
@@ -66,6 +69,23 @@ func TestCheck_severalAgents(t *testing.T) {
 			agents{a1: after(0, stray)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2, "AWA CRITICAL - 3 of 3 nodes online, but OTHER_HISTORY: n1 is about to " +
 				"follow |",
+		},
+		"the first is not on its list": {
+			agents{a1: after(0, unlisted), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s", a2 + " +0s"}, 0, 0, "AWA OK - 3 of 3 nodes online - as n1 sees it, since 10.0.0.1:25483 is " +
+				"alone on its list, not on it",
+		},
+		"a stranger is not on the list": {
+			agents{a1: after(0, stranger), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
+			[]string{a1 + " +0s"}, 0, 1, "AWA WARNING - 3 of 3 nodes online, but UNLISTED: n9 is not on the list |",
+		},
+		"the first has no node of that name, the next has": {
+			agents{a1: after(0, founder), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2 --node n1",
+			[]string{a1 + " +0s"}, 0, 0, "AWA OK - n1 is online",
+		},
+		"the first knows none of the nodes, the next does": {
+			agents{a1: after(0, empty), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2 --node n1",
+			[]string{a1 + " +0s", a2 + " +0s"}, 0, 0, "AWA OK - n1 is online",
 		},
 		"the only one is alone on its list": {
 			agents{a1: after(0, founder)}, "-H 10.0.0.1", []string{a1 + " +0s"}, 0, 0, "AWA OK - 1 of 1 node online |",

@@ -164,7 +164,8 @@ func (f flags) config() (config, error) {
 		}
 	}
 	if c.mesh = f.Mesh; c.mesh && (c.format == formatInflux || len(c.selection.Names) > 0) {
-		return config{}, errors.New("bad --mesh: it is told of all nodes for a person or in JSON, so leave out --node and -o influx")
+		return config{}, errors.New("bad --mesh: it is told of all nodes for a person or in JSON, so leave out " +
+			"--node and -o influx")
 	}
 	return c, f.health(&c.rules)
 }

@@ -84,7 +84,8 @@ var healthCodes = []healthCode{
 	{Isolated, SeverityOK, "%s reaches no other agent, so the fault may be its own: look at its network"},
 	{ClockSkew, SeverityOK, "the clock of %s is wrong, or that of the agent asked: look at its NTP service"},
 	{Behind, SeverityOK, "the list of %s lacks changes: look at its log when that lasts"},
-	{NoKey, SeverityOK, "%s has no key, so everybody who reaches its port may edit the list: make one with awa-agent key new"},
+	{NoKey, SeverityOK, "%s has no key, so everybody who reaches its port may edit the list: make one with awa-agent " +
+		"key new"},
 }
 
 // HealthCodes are all codes that this program knows, the gravest first.

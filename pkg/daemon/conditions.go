@@ -77,8 +77,9 @@ func (d *Daemon) notReached() awa.Condition {
 	if more := len(n.By) - namedMost; more > 0 {
 		by += fmt.Sprintf(" and %d more", more)
 	}
-	return awa.Condition{Code: awa.NotReached, Agent: d.name(d.store.Meta().UID), Text: fmt.Sprintf("%s of %s can't reach this "+
-		"agent at %s (%s: %s): %s", by, countOf(n.Of, "agent"), n.Addr, n.Stage, n.Error, advice)}
+	text := fmt.Sprintf("%s of %s can't reach this agent at %s (%s: %s): %s",
+		by, countOf(n.Of, "agent"), n.Addr, n.Stage, n.Error, advice)
+	return awa.Condition{Code: awa.NotReached, Agent: d.name(d.store.Meta().UID), Text: text}
 }
 
 // skewMost is how far the clock of an agent may be from that of this one before it is a
@@ -192,8 +193,8 @@ func (a *agent) noLeader() awa.Condition {
 	if without <= electionMost {
 		return awa.Condition{}
 	}
-	return awa.Condition{Code: awa.NoLeader, Text: fmt.Sprintf("the list can't be edited: there has been no leader for %v: look "+
-		"at the logs of the voters", without.Round(time.Second))}
+	return awa.Condition{Code: awa.NoLeader, Text: fmt.Sprintf("the list can't be edited: there has been no leader for "+
+		"%v: look at the logs of the voters", without.Round(time.Second))}
 }
 
 // electionMost is how long the voters may have no leader before that is told: an

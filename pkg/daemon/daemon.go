@@ -231,7 +231,8 @@ func Open(cfg Config) (*Daemon, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Log, instance: awa.NewUID()[:16], store: st, listed: make(chan struct{}), unfit: map[string]time.Time{}}
+	d := &Daemon{cfg: cfg, log: cfg.Log, instance: awa.NewUID()[:16], store: st,
+		listed: make(chan struct{}), unfit: map[string]time.Time{}}
 	if err = d.shareDescriptors(); err == nil {
 		err = d.openKeys()
 	}

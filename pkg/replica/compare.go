@@ -130,7 +130,7 @@ func (r *Replica) ownConditions() []awa.Condition {
 	r.mu.Unlock()
 	var all []awa.Condition
 	if entry, ok := r.list.Agent(r.uid); ok && r.order.held.Load() && standing.Code != awa.Duplicate {
-		standing = awa.Condition{Code: awa.Duplicate, Text: copies(entry.Name, entry.Addr(), "another address, which is this one")}
+		standing = r.copyOf(entry, "another address")
 	}
 	damaged := awa.Condition{}
 	if err := r.list.Damaged(); err != nil {

@@ -165,9 +165,9 @@ func (r *Replica) verify(ctx context.Context, k caller) awa.Condition {
 	case err == nil && self.Cluster == r.list.Meta().Cluster:
 		for _, n := range r.list.Nodes() {
 			if n.Key() == awa.NameKey(self.Name) && n.UID != self.UID && r.answers(ctx, n) {
-				return awa.Condition{Code: awa.Duplicate, Agent: n.Name, Text: fmt.Sprintf("two agents have the name %s, one at "+
-					"%s, where the list has it, and one at %s that is not on the list: stop one of them, or give one another "+
-					"my_name", n.Name, n.Addr(), at)}
+				return awa.Condition{Code: awa.Duplicate, Agent: n.Name, Text: fmt.Sprintf("two agents have the name %s, "+
+					"one at %s, where the list has it, and one at %s that is not on the list: stop one of them, or give one "+
+					"another my_name", n.Name, n.Addr(), at)}
 			}
 		}
 	}
@@ -176,8 +176,8 @@ func (r *Replica) verify(ctx context.Context, k caller) awa.Condition {
 	if new || err != nil && silent {
 		return awa.Condition{}
 	}
-	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s at %s runs with the key of this cluster and is not on the "+
-		"list: stop it, or have it register with awa-agent run --join", orWord(self.Name, "an agent"), at)}
+	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s at %s runs with the key of this cluster and is not on "+
+		"the list: stop it, or have it register with awa-agent run --join", orWord(self.Name, "an agent"), at)}
 }
 
 // answers reports whether a node's own agent answers at its address.
@@ -188,8 +188,8 @@ func (r *Replica) answers(ctx context.Context, n awa.Node) bool {
 
 // copies says that two agents have one uid.
 func copies(name, listed, other string) string {
-	return fmt.Sprintf("two agents have the uid of %s, one at %s, where the list has it, and one at %s: one runs on a copy of "+
-		"the data folder of the other; stop the one that is wrong and empty its data folder", name, listed, other)
+	return fmt.Sprintf("two agents have the uid of %s, one at %s, where the list has it, and one at %s: one runs on a copy "+
+		"of the data folder of the other; stop the one that is wrong and empty its data folder", name, listed, other)
 }
 
 // reach pings a caller where it says it is, or else where it called from.

@@ -47,8 +47,8 @@ func (r *Replica) mustWait(ctx context.Context, entry, want awa.Node) awa.Condit
 			return r.copyOf(entry, want.Addr())
 		case s.alive:
 			return awa.Condition{Code: awa.Duplicate, Text: fmt.Sprintf("%s is the agent at %s, which answers%s, and this "+
-				"agent, at %s, has the same name: stop one of them, start this one with another my_name, or have it take the "+
-				"place of the other with --take-over", entry.Name, entry.Addr(), s.seen(), want.Addr())}
+				"agent, at %s, has the same name: stop one of them, start this one with another my_name, or have it take "+
+				"the place of the other with --take-over", entry.Name, entry.Addr(), s.seen(), want.Addr())}
 		case s.mine:
 			mine++
 		case s.gone >= need:
@@ -63,12 +63,12 @@ func (r *Replica) mustWait(ctx context.Context, entry, want awa.Node) awa.Condit
 		return awa.Condition{}
 	}
 	if entry.UID == r.uid {
-		return awa.Condition{Code: awa.NotReached, Text: fmt.Sprintf("the list has this agent at %s, and it is at %s now: it "+
-			"registers there once most of the other agents have seen nobody at the old address for %v", entry.Addr(),
+		return awa.Condition{Code: awa.NotReached, Text: fmt.Sprintf("the list has this agent at %s, and it is at %s now: "+
+			"it registers there once most of the other agents have seen nobody at the old address for %v", entry.Addr(),
 			want.Addr(), need)}
 	}
-	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s is the agent at %s, which does not answer, and this agent, "+
-		"at %s, waits to take its place: that is once it has been offline for %v, or at once with --take-over or after "+
+	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s is the agent at %s, which does not answer, and this "+
+		"agent, at %s, waits to take its place: that is once it has been offline for %v, or at once with --take-over or after "+
 		"awa-agent node remove %s", entry.Name, entry.Addr(), want.Addr(), need, entry.Name)}
 }
 
@@ -82,9 +82,7 @@ func (s sight) seen() string {
 
 // copyOf says that this agent runs on a copy of the data folder of another one.
 func (r *Replica) copyOf(entry awa.Node, at string) awa.Condition {
-	return awa.Condition{Code: awa.Duplicate, Text: fmt.Sprintf("two agents have the uid of %s, one at %s, where the list "+
-		"has it, and this one at %s: one runs on a copy of the data folder of the other; stop the one that is wrong and "+
-		"empty its data folder", entry.Name, entry.Addr(), at)}
+	return awa.Condition{Code: awa.Duplicate, Text: copies(entry.Name, entry.Addr(), at+", this one")}
 }
 
 // sightsOf asks agents what they see at an entry's address.

@@ -23,72 +23,89 @@ type meshRow struct {
 	blind  []string // the names of those nodes
 }
 
-// meshOf makes the mesh of a whole status. A node does not count for itself.
-func meshOf(st awa.ClusterStatus) mesh {
-	type view struct {
-		agent string
-		id    uint64
-		not   map[uint64]bool
-		until uint64 // the last id that it told of; what comes after is not known
-	}
-	var views []view
+// meshView is what one agent told of the nodes.
+type meshView struct {
+	agent string
+	id    uint64
+	not   map[uint64]bool // ids of the nodes that it does not see
+	until uint64          // the last id that it told of; what comes after is not known
+}
+
+// sees reports whether the agent sees a node; known is false of itself, and when it
+// has not told.
+func (v meshView) sees(id uint64) (sees, known bool) {
+	return !v.not[id], v.id != id && id <= v.until
+}
+
+// meshViews are what the agents of a status told, and what the agent asked saw itself.
+func meshViews(st awa.ClusterStatus) []meshView {
+	var all []meshView
 	for _, n := range st.Nodes {
 		if n.Verdict != awa.Online || n.Self == nil {
 			continue
 		}
-		v := view{agent: n.Node.Name, id: n.Node.ID, not: map[uint64]bool{}, until: awa.MaxNumber}
-		switch sees := n.Self.Sees; {
-		case awa.NameKey(n.Node.Name) == awa.NameKey(st.Agent): // whose look this is
+		v := meshView{agent: n.Node.Name, id: n.Node.ID, not: map[uint64]bool{}, until: awa.MaxNumber}
+		sees := n.Self.Sees
+		switch {
+		case awa.NameKey(n.Node.Name) == awa.NameKey(st.Agent):
 			for _, other := range st.Nodes {
 				v.not[other.Node.ID] = other.Verdict != awa.Online
 			}
 		case sees == nil:
 			continue
+		case len(sees) >= awa.MaxSees:
+			v.until = slices.Max(sees)
+			fallthrough
 		default:
 			for _, id := range sees {
 				v.not[id] = true
 			}
-			if len(sees) >= awa.MaxSees {
-				v.until = slices.Max(sees)
-			}
 		}
-		views = append(views, v)
+		all = append(all, v)
 	}
+	return all
+}
+
+// meshOf makes the mesh of a whole status. A node that is not online and that nobody
+// sees is no difference.
+func meshOf(st awa.ClusterStatus) mesh {
+	views := meshViews(st)
 	m := mesh{told: len(views)}
-	differs := map[uint64]bool{}
+	blind := make([][]string, len(views)) // what each does not see, though others do
 	for _, n := range st.Nodes {
-		blind, seen := 0, 0
-		for _, v := range views {
-			switch {
-			case v.id == n.Node.ID || n.Node.ID > v.until:
-			case v.not[n.Node.ID]:
-				blind++
-			default:
-				seen++
+		var not []int // the views of those that don't see it
+		seen := false
+		for i, v := range views {
+			sees, known := v.sees(n.Node.ID)
+			seen = seen || known && sees
+			if known && !sees {
+				not = append(not, i)
 			}
 		}
-		if blind > 0 && seen == 0 && n.Verdict != awa.Online {
+		if len(not) > 0 && !seen && n.Verdict != awa.Online {
 			m.nobody = append(m.nobody, n.Node.Name)
+			continue
 		}
-		differs[n.Node.ID] = blind > 0 && !(seen == 0 && n.Verdict != awa.Online)
+		for _, i := range not {
+			blind[i] = append(blind[i], n.Node.Name)
+		}
 	}
-	for _, v := range views {
-		var blind []string
-		for _, n := range st.Nodes {
-			if differs[n.Node.ID] && v.id != n.Node.ID && v.not[n.Node.ID] {
-				blind = append(blind, n.Node.Name)
-			}
-		}
-		i := slices.IndexFunc(m.rows, func(r meshRow) bool { return slices.Equal(r.blind, blind) })
-		switch {
-		case len(blind) == 0:
-		case i < 0:
-			m.rows = append(m.rows, meshRow{[]string{v.agent}, blind})
-		default:
-			m.rows[i].agents = append(m.rows[i].agents, v.agent)
+	for i, v := range views {
+		if len(blind[i]) > 0 {
+			m.add(v.agent, blind[i])
 		}
 	}
 	return m
+}
+
+// add adds an agent to the row of those that don't see the same nodes.
+func (m *mesh) add(agent string, blind []string) {
+	i := slices.IndexFunc(m.rows, func(r meshRow) bool { return slices.Equal(r.blind, blind) })
+	if i < 0 {
+		m.rows = append(m.rows, meshRow{blind: blind})
+		i = len(m.rows) - 1
+	}
+	m.rows[i].agents = append(m.rows[i].agents, agent)
 }
 
 // meshWidth is the widest line of the mesh, in bytes.

@@ -179,7 +179,8 @@ var ErrIsolated = errors.New("reaches no other agent, so its view is not used")
 // ErrDoubtful is the Failure of an agent whose view was not used, since it is alone on its
 // list or not on it, or its list is not that of the cluster, and another agent that was
 // asked knows better.
-var ErrDoubtful = errors.New("is alone on its list, not on it, or has another list than the cluster, so its view is not used")
+var ErrDoubtful = errors.New("is alone on its list, not on it, or has another list than the cluster, so its view is " +
+	"not used")
 
 // Evaluate judges the selected nodes of a status by the rules. Without any
 // node it is Unknown, and so it is when a node selected by name is not on the

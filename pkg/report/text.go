@@ -56,7 +56,8 @@ func (r Result) viewText() string {
 		case errors.Is(f.Err, ErrIsolated):
 			return "as " + agent + " sees it, since " + clip(plain(f.Agent), maxAddr) + " reaches no other agent"
 		case errors.Is(f.Err, ErrDoubtful):
-			return "as " + agent + " sees it, since " + clip(plain(f.Agent), maxAddr) + " is alone on its list, not on it, or has another one"
+			return "as " + agent + " sees it, since " + clip(plain(f.Agent), maxAddr) + " is alone on its list, not on it, " +
+				"or has another one"
 		}
 	}
 	return ""
@@ -106,16 +107,16 @@ func (r Result) leadText() string {
 // under maintenance): ". The first one says of how many.
 func (r Result) withHead(f finding, first bool) finding {
 	n, only := r.onlyNode()
+	of := countText(r.Counts.Nodes, "node")
 	switch {
 	case only:
 		f.head, f.items = nodeName(n.Node.Name)+" is "+f.head+": "+clip(plain(reason(n)), maxOnlyWhy), nil
 	case !first:
 		f.head = fmt.Sprintf("%d %s%s: ", f.total, f.head, f.common)
 	case r.Counts.Maintenance > 0:
-		f.head = fmt.Sprintf("%d of %s %s%s (%d more under maintenance): ", f.total, countText(r.Counts.Nodes, "node"), f.head,
-			f.common, r.Counts.Maintenance)
+		f.head = fmt.Sprintf("%d of %s %s%s (%d more under maintenance): ", f.total, of, f.head, f.common, r.Counts.Maintenance)
 	default:
-		f.head = fmt.Sprintf("%d of %s %s%s: ", f.total, countText(r.Counts.Nodes, "node"), f.head, f.common)
+		f.head = fmt.Sprintf("%d of %s %s%s: ", f.total, of, f.head, f.common)
 	}
 	return f
 }

@@ -102,7 +102,8 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 	}
 	if err == nil {
 		err = r.serve(h, ctx, from)
-		if from.IP = ctx.RemoteIP().String(); from.UID != "" { // only now: a push may just have brought what the caller is ahead by
+		from.IP = ctx.RemoteIP().String()
+		if from.UID != "" { // only now: a push may just have brought what the caller is ahead by
 			h.agent.Heard(from)
 		}
 	}
