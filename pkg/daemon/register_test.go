@@ -242,6 +242,36 @@ func TestRegister_CopyGivesWay(t *testing.T) {
 	awaitWell(t, c, 0)
 }
 
+// A copy takes the entry as any agent that has moved does, once the true agent is gone
+// for good, and then takes part again.
+func TestRegister_CopyInherits(t *testing.T) {
+	c := awatest.New(t, 3, awatest.Configure(func(i int, cfg *daemon.Config) {
+		if i == 3 {
+			cfg.Name = "n2"
+		}
+	}))
+	i := c.Add()
+	c.Stop(2)
+	if err := os.CopyFS(c.Dir(i), os.DirFS(c.Dir(2))); err != nil {
+		t.Fatal(err)
+	}
+	c.Start(2)
+	waitJoined(t, c, 2)
+	c.Start(i)
+	awaitHealth(t, c, i, awa.Duplicate, c.Addr(2), c.Addr(i))
+	c.Leave(2)
+	c.Kill(2)
+	awaitAddr(t, c, "n2", c.UID(i), c.Addr(i))
+	c.Wait("the copy takes part again", func() error {
+		if !c.Logged(i, "no other agent runs with the uid of this one") {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	c.WaitVoters(3)
+	awaitWell(t, c, i)
+}
+
 // An agent that was removed from the list comes back only when it is told to.
 func TestRegister_AfterRemoval(t *testing.T) {
 	rejoin := false

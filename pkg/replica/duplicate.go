@@ -172,8 +172,8 @@ func (r *Replica) verify(ctx context.Context, k caller) awa.Condition {
 		}
 	}
 	// One that can't be pinged counts as long as it calls.
-	new, silent := time.Since(k.first) < min(unlistedAfter, 15*r.cfg.Timing.Tick), time.Since(k.last) > callerLasts/2
-	if new || err != nil && silent {
+	fresh, silent := time.Since(k.first) < min(unlistedAfter, 15*r.cfg.Timing.Tick), time.Since(k.last) > callerLasts/2
+	if fresh || err != nil && silent {
 		return awa.Condition{}
 	}
 	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s at %s runs with the key of this cluster and is not on "+
@@ -222,7 +222,8 @@ func (r *Replica) holdIfCopy(ctx context.Context) error {
 }
 
 // holdOrRelease stops Raft when this agent has turned out to run on a copy, and starts it
-// when it does not any more.
+// when no other agent answers and the entry is this agent's by an edit: that the other
+// one is not seen any more may be for a partition.
 func (r *Replica) holdOrRelease() error {
 	switch copied, held := r.copied.Load(), r.order.held.Load(); {
 	case copied && !held:
@@ -231,12 +232,22 @@ func (r *Replica) holdOrRelease() error {
 		if err := r.order.stop(10 * time.Second); err != nil {
 			return fmt.Errorf("stop Raft: %w", err)
 		}
-	case !copied && held:
+	case !copied && held && r.holdsEntry():
 		r.order.held.Store(false)
 		r.log.Info("no other agent runs with the uid of this one any more")
 		return r.order.start()
 	}
 	return nil
+}
+
+// holdsEntry reports whether the list has this agent where it is. An only voter could
+// have no edit decided before it leads.
+func (r *Replica) holdsEntry() bool {
+	entry, ok := r.list.Agent(r.uid)
+	voters := r.list.Meta().Voters.UIDs
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return ok && entry.Addr() == r.ownAddr || len(voters) == 1 && voters[0] == r.uid
 }
 
 // suspect reports whether another agent may run with this one's uid.
@@ -270,7 +281,7 @@ func (r *Replica) isCopy(ctx context.Context, within time.Duration) bool {
 	alive := 0
 	for _, s := range sights {
 		switch {
-		case s.alive && s.by == "":
+		case s.alive && s.own:
 			return true
 		case s.alive:
 			alive++

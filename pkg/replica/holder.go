@@ -26,9 +26,9 @@ const (
 
 // sight is what one agent sees at an entry's address.
 type sight struct {
-	by    string // the agent's name; "" for this agent
-	alive bool   // the entry's holder answers it
-	mine  bool   // this agent answers there
+	own   bool // it is this agent that looked
+	alive bool // the entry's holder answers it
+	mine  bool // this agent answers there
 	// gone is for how long nobody has answered in the holder's name.
 	gone time.Duration
 }
@@ -46,9 +46,9 @@ func (r *Replica) mustWait(ctx context.Context, entry, want awa.Node) awa.Condit
 		case s.alive && entry.UID == r.uid:
 			return r.copyOf(entry, want.Addr())
 		case s.alive:
-			return awa.Condition{Code: awa.Duplicate, Text: fmt.Sprintf("%s is the agent at %s, which answers%s, and this "+
+			return awa.Condition{Code: awa.Duplicate, Text: fmt.Sprintf("%s is the agent at %s, which answers, and this "+
 				"agent, at %s, has the same name: stop one of them, start this one with another my_name, or have it take "+
-				"the place of the other with --take-over", entry.Name, entry.Addr(), s.seen(), want.Addr())}
+				"the place of the other with --take-over", entry.Name, entry.Addr(), want.Addr())}
 		case s.mine:
 			mine++
 		case s.gone >= need:
@@ -70,14 +70,6 @@ func (r *Replica) mustWait(ctx context.Context, entry, want awa.Node) awa.Condit
 	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s is the agent at %s, which does not answer, and this "+
 		"agent, at %s, waits to take its place: that is once it has been offline for %v, or at once with --take-over or after "+
 		"awa-agent node remove %s", entry.Name, entry.Addr(), want.Addr(), need, entry.Name)}
-}
-
-// seen names the agent that has seen it.
-func (s sight) seen() string {
-	if s.by == "" {
-		return ""
-	}
-	return " " + s.by
 }
 
 // copyOf says that this agent runs on a copy of the data folder of another one.
@@ -146,7 +138,7 @@ func (r *Replica) sightIn(st awa.ClusterStatus, entry awa.Node) (sight, bool) {
 		if n.Node.ID != entry.ID || n.Node.UID != entry.UID || n.Node.Addr() != entry.Addr() {
 			continue
 		}
-		s := sight{by: st.Agent}
+		var s sight
 		switch {
 		case n.Self != nil && n.Self.Instance == r.cfg.Instance:
 			s.mine = true
@@ -173,9 +165,9 @@ func (r *Replica) ownSight(ctx context.Context, entry awa.Node) sight {
 		holder := self.UID == entry.UID || entry.UID == "" && awa.NameKey(self.Name) == entry.Key()
 		switch {
 		case self.Instance == r.cfg.Instance:
-			return sight{mine: true}
+			return sight{own: true, mine: true}
 		case holder:
-			return sight{alive: true}
+			return sight{own: true, alive: true}
 		}
 		break
 	}
@@ -184,5 +176,5 @@ func (r *Replica) ownSight(ctx context.Context, entry awa.Node) sight {
 	if r.silentAddr != entry.Addr() {
 		r.silentAddr, r.silentSince = entry.Addr(), time.Now()
 	}
-	return sight{gone: time.Since(r.silentSince)}
+	return sight{own: true, gone: time.Since(r.silentSince)}
 }

@@ -27,6 +27,9 @@ const (
 // since this agent was removed: see holder.go. Once it stands there it only watches,
 // and registers again when the list has become another one.
 func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
+	r.mu.Lock()
+	r.ownAddr = want.Addr()
+	r.mu.Unlock()
 	for pause := registerPause; ; pause = min(2*pause, maxRegisterPause) {
 		edit, why, err := r.registration(ctx, want)
 		switch {

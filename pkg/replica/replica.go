@@ -211,6 +211,7 @@ type Replica struct {
 	successors  map[string]successor // by uid
 	own         awa.Condition        // of this agent's own list; zero when it is well
 	standing    awa.Condition        // why this agent does not stand on the list as it should; zero when it does
+	ownAddr     string               // where this agent is, as it is to stand on the list
 	silentAddr  string               // an address of this agent's entry at which nobody answered it
 	silentSince time.Time            // since when
 	callers     callers
