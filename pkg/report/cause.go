@@ -72,7 +72,7 @@ func groupsOf(nodes []awa.NodeStatus) []group {
 	return all
 }
 
-// groupsText gives groups in about room bytes: "2 no answer (n1, n2), 1 resolve: no such
+// groupsText returns groups in about room bytes: "2 no answer (n1, n2), 1 resolve: no such
 // host (n3)". The first group always stands.
 func groupsText(groups []group, room int) string {
 	text := ""
@@ -114,7 +114,7 @@ type span struct {
 	total int
 }
 
-// spansOf gives names in their natural order; three and more of which only a number
+// spansOf returns names in their natural order; three and more of which only a number
 // differs, by one from each to the next, become one span.
 func spansOf(names []string) []span {
 	type numbered struct {
