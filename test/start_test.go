@@ -174,11 +174,10 @@ func TestStart_inUse(t *testing.T) {
 	t.Run("the name", func(t *testing.T) {
 		b := newAgent(t, "N1", "--join", a.addr())
 		b.start()
-		want := fmt.Sprintf(`"code":"DUPLICATE","why":"n1 is the agent at %s, which answers, and this agent, at %s, has the same `+
-			`name: stop one of them, start this one with another my_name, or have it take the place of the other with `+
-			`--take-over"`, a.addr(), b.addr())
+		want := fmt.Sprintf(`"code":"DUPLICATE","why":"two agents claim node n1: %s (on the list) and this one, %s: stop one `+
+			`of them, start this one with another my_name, or replace the other with --take-over"`, a.addr(), b.addr())
 		b.log.wait(t, 30*time.Second, func(l logLine) bool {
-			return l.Msg == "this agent does not stand on the list as it should"
+			return l.Msg == "this agent is not registered as configured"
 		}, b.ended)
 		if !strings.Contains(b.log.String(), want) {
 			t.Errorf("the log is\n%s, and does not hold\n%s", b.log, want)

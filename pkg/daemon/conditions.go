@@ -64,21 +64,21 @@ func (d *Daemon) notReached() awa.Condition {
 		return awa.Condition{}
 	}
 	host, _, _ := net.SplitHostPort(n.Addr)
-	advice := "something else answers them there, so set my_host and my_port to where this agent is"
+	advice := "something else answers there, so set my_host and my_port to the address of this agent"
 	switch {
 	case saysLoopback(host):
-		advice = "that is the machine of each that asks, so set my_host to the name or the address of this one"
+		advice = "each machine takes that for itself, so set my_host to the name or address of this one"
 	case n.Stage == awa.StageResolve:
 		advice = "set my_host to a name that their name servers know, or to an address"
 	case n.Stage == awa.StageConnect:
-		advice = "open that port in the firewall, or set my_host and my_port to where they reach this agent"
+		advice = "open that port in the firewall, or set my_host and my_port to an address that they can reach"
 	}
 	by := strings.Join(n.By[:min(len(n.By), namedMost)], ", ")
 	if more := len(n.By) - namedMost; more > 0 {
 		by += fmt.Sprintf(" and %d more", more)
 	}
-	text := fmt.Sprintf("%s of %s can't reach this agent at %s (%s: %s): %s",
-		by, countOf(n.Of, "agent"), n.Addr, n.Stage, n.Error, advice)
+	text := fmt.Sprintf("%d of %s cannot reach this agent at %s (%s: %s): %s; %s",
+		len(n.By), countOf(n.Of, "agent"), n.Addr, n.Stage, n.Error, by, advice)
 	return awa.Condition{Code: awa.NotReached, Agent: d.name(d.store.Meta().UID), Text: text}
 }
 

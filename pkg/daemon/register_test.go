@@ -171,8 +171,8 @@ func TestRegister_NewcomerCutOff(t *testing.T) {
 	}
 }
 
-// A copy of a data folder waits, however often it is started, and takes part in no
-// decision; the true agent may be restarted meanwhile.
+// A copy of a data folder waits, however often it is started, and does not vote. The true
+// agent may be restarted meanwhile.
 func TestRegister_CopyOfADataFolder(t *testing.T) {
 	c := awatest.New(t, 3, awatest.Configure(func(i int, cfg *daemon.Config) {
 		cfg.Timing.Move, cfg.Timing.Replace = time.Hour, time.Hour
@@ -203,8 +203,8 @@ func TestRegister_CopyOfADataFolder(t *testing.T) {
 	if n := c.Nodes(0)["n2"]; n.Addr() != c.Addr(2) {
 		t.Errorf("the list has n2 at %s", n.Addr())
 	}
-	if !c.Logged(i, "level=ERROR", "takes no part in decisions") {
-		t.Error("the copy takes part in decisions")
+	if !c.Logged(i, "level=ERROR", "does not vote") {
+		t.Error("the copy votes")
 	}
 	c.MustEdit(2, awatest.CreateEdit("x"))
 	c.Stop(i)
@@ -228,8 +228,8 @@ func TestRegister_CopyGivesWay(t *testing.T) {
 	c.Start(i)
 	waitJoined(t, c, i)
 	c.Start(2)
-	c.Wait("the copy takes part in no decision", func() error {
-		if !c.Logged(i, "level=ERROR", "takes no part in decisions") {
+	c.Wait("the copy does not vote", func() error {
+		if !c.Logged(i, "level=ERROR", "does not vote") {
 			return errors.New("it does")
 		}
 		return nil
@@ -262,8 +262,8 @@ func TestRegister_CopyInherits(t *testing.T) {
 	c.Leave(2)
 	c.Kill(2)
 	awaitAddr(t, c, "n2", c.UID(i), c.Addr(i))
-	c.Wait("the copy takes part again", func() error {
-		if !c.Logged(i, "no other agent runs with the uid of this one") {
+	c.Wait("the copy may vote again", func() error {
+		if !c.Logged(i, "no other agent uses the uid of this one") {
 			return errors.New("it does not")
 		}
 		return nil

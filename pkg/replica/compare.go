@@ -126,17 +126,17 @@ func (r *Replica) Conditions() []awa.Condition {
 // ownConditions are those of this agent itself.
 func (r *Replica) ownConditions() []awa.Condition {
 	r.mu.Lock()
-	own, standing := r.own, r.standing
+	own, claim := r.own, r.unregistered
 	r.mu.Unlock()
 	var all []awa.Condition
-	if entry, ok := r.list.Agent(r.uid); ok && r.order.held.Load() && standing.Code != awa.Duplicate {
-		standing = r.copyOf(entry, "another address")
+	if entry, ok := r.list.Agent(r.uid); ok && r.order.held.Load() && claim.Code != awa.Duplicate {
+		claim = r.copyOf(entry, "another address")
 	}
 	damaged := awa.Condition{}
 	if err := r.list.Damaged(); err != nil {
 		damaged = awa.Condition{Code: awa.DataDamaged, Text: err.Error()}
 	}
-	for _, c := range []awa.Condition{own, standing, damaged, r.order.disk.condition()} {
+	for _, c := range []awa.Condition{own, claim, damaged, r.order.disk.condition()} {
 		if c.Code != "" {
 			c.Agent = r.name(r.uid)
 			all = append(all, c)

@@ -12,25 +12,25 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// An agent that calls says who it is and where it can be reached. Where that does not
-// fit the list, it is a stranger with our key, or one of two agents that claim one
-// node: a second machine with its name, or a copy of its data folder. Nothing is
-// concluded from a call: who calls is pinged, and so is the node.
+// Every request of an agent carries its uid and address. A caller that does not match the
+// list is either not on it, or one of two agents that claim a node: a second machine
+// with the node's name, or one with a copy of its data folder. A request alone proves
+// nothing, so the caller and the node are pinged.
 
 const (
 	// maxCallers bounds how many callers are looked at.
 	maxCallers = 64
-	// callerLasts is how long a caller counts that calls no more, and what was found of
-	// it that can't be found again.
+	// callerLasts is how long a caller and what was found of it are remembered after its
+	// last request.
 	callerLasts = 30 * time.Second
-	// unlistedAfter is how long an agent may call before it counts as one that is not
-	// on the list: a new one is about to register.
+	// unlistedAfter is how long an agent may call before it is reported as unlisted: a new
+	// one is about to register.
 	unlistedAfter = 15 * time.Second
 	// verifyEvery is how often the callers are pinged.
 	verifyEvery = 5 * time.Second
 )
 
-// caller is an agent that called and does not fit the list.
+// caller is an agent whose requests do not match the list.
 type caller struct {
 	from        awa.Caller
 	first, last time.Time
@@ -38,7 +38,8 @@ type caller struct {
 	at          time.Time     // when that was found
 }
 
-// callers are those that do not fit the list, and the instances that all others had.
+// callers are the agents whose requests do not match the list, and the last instances of
+// all others.
 type callers struct {
 	mu        sync.Mutex
 	byKey     map[string]caller // by uid and instance
@@ -71,7 +72,7 @@ func (c *callers) conditions() []awa.Condition {
 	return all
 }
 
-// noteCaller keeps an agent of this list that called and does not fit it.
+// noteCaller remembers an agent of this cluster whose request does not match the list.
 func (r *Replica) noteCaller(from awa.Caller, m awa.Meta) {
 	if from.Cluster != m.Cluster || from.History != m.History || from.Addr == "" || from.Instance == "" {
 		return
@@ -99,8 +100,7 @@ func (r *Replica) noteCaller(from awa.Caller, m awa.Meta) {
 	c.byKey[key] = k
 }
 
-// watchCallers pings the callers that do not fit the list now and then, and keeps what
-// that shows, until ctx ends.
+// watchCallers verifies the remembered callers every few seconds until ctx ends.
 func (r *Replica) watchCallers(ctx context.Context) error {
 	tick := time.NewTicker(min(verifyEvery, 5*r.cfg.Timing.Tick))
 	defer tick.Stop()
@@ -126,7 +126,7 @@ func (r *Replica) verifyCallers(ctx context.Context) {
 			defer r.callers.mu.Unlock()
 			if now, ok := r.callers.byKey[key]; ok {
 				if found.Code != "" && found.Code != now.found.Code {
-					r.log.Warn("an agent that calls does not fit the list", "code", string(found.Code), "why", found.Text)
+					r.log.Warn("a request came from an agent that does not match the node list", "code", string(found.Code), "why", found.Text)
 				}
 				now.found, now.at = found, time.Now()
 				r.callers.byKey[key] = now
@@ -165,9 +165,8 @@ func (r *Replica) verify(ctx context.Context, k caller) awa.Condition {
 	case err == nil && self.Cluster == r.list.Meta().Cluster:
 		for _, n := range r.list.Nodes() {
 			if n.Key() == awa.NameKey(self.Name) && n.UID != self.UID && r.answers(ctx, n) {
-				return awa.Condition{Code: awa.Duplicate, Agent: n.Name, Text: fmt.Sprintf("two agents have the name %s, "+
-					"one at %s, where the list has it, and one at %s that is not on the list: stop one of them, or give one "+
-					"another my_name", n.Name, n.Addr(), at)}
+				return awa.Condition{Code: awa.Duplicate, Agent: n.Name, Text: fmt.Sprintf("two agents claim node %s: %s (on "+
+					"the list) and %s: stop one of them, or start one with another my_name", n.Name, n.Addr(), at)}
 			}
 		}
 	}
@@ -176,8 +175,8 @@ func (r *Replica) verify(ctx context.Context, k caller) awa.Condition {
 	if fresh || err != nil && silent {
 		return awa.Condition{}
 	}
-	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s at %s runs with the key of this cluster and is not on "+
-		"the list: stop it, or have it register with awa-agent run --join", orWord(self.Name, "an agent"), at)}
+	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s at %s uses the cluster's key but is not on the list: "+
+		"stop it, or register it with awa-agent run --join", orWord(self.Name, "an agent"), at)}
 }
 
 // answers reports whether a node's own agent answers at its address.
@@ -188,8 +187,8 @@ func (r *Replica) answers(ctx context.Context, n awa.Node) bool {
 
 // copies says that two agents have one uid.
 func copies(name, listed, other string) string {
-	return fmt.Sprintf("two agents have the uid of %s, one at %s, where the list has it, and one at %s: one runs on a copy "+
-		"of the data folder of the other; stop the one that is wrong and empty its data folder", name, listed, other)
+	return fmt.Sprintf("two agents claim node %s: %s (on the list) and %s: one of them runs on a copy of the other's data "+
+		"folder, so stop the copy and empty its data folder", name, listed, other)
 }
 
 // reach pings a caller where it says it is, or else where it called from.
@@ -211,8 +210,8 @@ func (r *Replica) reach(ctx context.Context, from awa.Caller) (self awa.Self, at
 
 var errNotThere = errors.New("the agent that called is not there")
 
-// holdIfCopy keeps Raft from starting while another agent answers at the address of
-// this agent's entry with its uid: two voters with one uid could vote twice.
+// holdIfCopy keeps Raft stopped while another agent with this agent's uid answers at the
+// address of its entry: two voters with one uid could vote twice.
 func (r *Replica) holdIfCopy(ctx context.Context) error {
 	if r.isCopy(ctx, time.Second) {
 		r.copied.Store(true)
@@ -221,41 +220,40 @@ func (r *Replica) holdIfCopy(ctx context.Context) error {
 	return nil
 }
 
-// holdOrRelease stops Raft when this agent has turned out to run on a copy, and starts it
-// when no other agent answers and the entry is this agent's by an edit: that the other
-// one is not seen any more may be for a partition.
+// holdOrRelease stops Raft when another agent turns out to use this agent's uid. It starts
+// Raft again when that one is gone and the list has this agent's address: during a
+// partition the other one may only be out of sight.
 func (r *Replica) holdOrRelease() error {
 	switch copied, held := r.copied.Load(), r.order.held.Load(); {
 	case copied && !held:
 		r.order.held.Store(true)
-		r.log.Error("another agent runs with the uid of this one, so this one takes no part in decisions")
+		r.log.Error("another agent uses the uid of this one: this agent does not vote")
 		if err := r.order.stop(10 * time.Second); err != nil {
 			return fmt.Errorf("stop Raft: %w", err)
 		}
 	case !copied && held && r.holdsEntry():
 		r.order.held.Store(false)
-		r.log.Info("no other agent runs with the uid of this one any more")
+		r.log.Info("no other agent uses the uid of this one any more: this agent may vote again")
 		return r.order.start()
 	}
 	return nil
 }
 
-// holdsEntry reports whether the list has this agent where it is. An only voter could
-// have no edit decided before it leads.
+// holdsEntry reports whether the list has this agent's address. The only voter can't edit
+// the list before it leads.
 func (r *Replica) holdsEntry() bool {
 	entry, ok := r.list.Agent(r.uid)
-	voters := r.list.Meta().Voters.UIDs
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return ok && entry.Addr() == r.ownAddr || len(voters) == 1 && voters[0] == r.uid
+	return ok && entry.Addr() == r.ownAddr || r.onlyVoter()
 }
 
 // suspect reports whether another agent may run with this one's uid.
 func (r *Replica) suspect() bool {
 	r.mu.Lock()
-	standing := r.standing.Code == awa.Duplicate
+	claimed := r.unregistered.Code == awa.Duplicate
 	r.mu.Unlock()
-	if standing {
+	if claimed {
 		return true
 	}
 	r.callers.mu.Lock()
@@ -277,9 +275,9 @@ func (r *Replica) isCopy(ctx context.Context, within time.Duration) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	sights := r.sightsOf(ctx, entry)
+	results := r.probeHolder(ctx, entry)
 	alive := 0
-	for _, s := range sights {
+	for _, s := range results {
 		switch {
 		case s.alive && s.own:
 			return true
@@ -287,5 +285,5 @@ func (r *Replica) isCopy(ctx context.Context, within time.Duration) bool {
 			alive++
 		}
 	}
-	return 2*alive > len(sights)
+	return 2*alive > len(results)
 }

@@ -59,10 +59,10 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 // editOnce has the leader decide an edit. Unless this agent leads, it passes the
 // edit on, which ends with patience.
 func (r *Replica) editOnce(ctx, patience context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
-	switch voters := r.list.Meta().Voters.UIDs; {
+	switch {
 	case r.IsLeader():
 		return r.decide(ctx, e)
-	case len(voters) == 1 && voters[0] == r.uid && r.order.running() == nil && !r.order.held.Load():
+	case r.onlyVoter() && r.order.running() == nil && !r.order.held.Load():
 		return 0, awa.Node{}, fault(awa.ErrStarting, "this agent is the only voter, and is starting: try again")
 	}
 	if hops > 0 { // for no longer than it is waited for

@@ -10,11 +10,10 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// Who holds an entry of the list (DESIGN.md, section 4): the agent with its uid, at its
-// address, until that one is proven to be gone. An agent that wants the entry under
-// another uid, or at another address, asks some others what they see there. What it
-// sees itself counts only when none of them answers: its own name server may tell it
-// that its own address is that of the entry.
+// The agent with an entry's uid at the entry's address holds the entry until it is proven
+// to be gone (DESIGN.md, section 4). An agent that claims the entry with another uid or
+// from another address asks other agents to ping the holder. Its own ping counts only
+// when none of them answers: its name server may resolve the entry's name to itself.
 
 const (
 	// holderAsked is how many other agents are asked.
@@ -24,75 +23,77 @@ const (
 	holderWithin = 5 * time.Second
 )
 
-// sight is what one agent sees at an entry's address.
-type sight struct {
-	own   bool // it is this agent that looked
+// probeResult is what one agent found at an entry's address.
+type probeResult struct {
+	own   bool // this agent pinged
 	alive bool // the entry's holder answers it
 	mine  bool // this agent answers there
 	// gone is for how long nobody has answered in the holder's name.
 	gone time.Duration
 }
 
-// mustWait says why this agent must not take over an entry yet, if so.
-func (r *Replica) mustWait(ctx context.Context, entry, want awa.Node) awa.Condition {
-	need := r.cfg.Timing.Vacate
-	if entry.UID == r.uid {
+// claimBlocked returns why this agent must not take over an entry yet; zero when it may.
+func (r *Replica) claimBlocked(ctx context.Context, entry, want awa.Node) awa.Condition {
+	move, need := entry.UID == r.uid, r.cfg.Timing.Vacate
+	if move {
 		need = r.cfg.Timing.Move
 	}
-	sights := r.sightsOf(ctx, entry)
-	mine, gone, longest := 0, 0, time.Duration(0)
-	for _, s := range sights {
+	results := r.probeHolder(ctx, entry)
+	mine, gone := 0, 0
+	for _, s := range results {
 		switch {
-		case s.alive && entry.UID == r.uid:
+		case s.alive && move:
 			return r.copyOf(entry, want.Addr())
 		case s.alive:
-			return awa.Condition{Code: awa.Duplicate, Text: fmt.Sprintf("%s is the agent at %s, which answers, and this "+
-				"agent, at %s, has the same name: stop one of them, start this one with another my_name, or have it take "+
-				"the place of the other with --take-over", entry.Name, entry.Addr(), want.Addr())}
+			return awa.Condition{Code: awa.Duplicate, Text: fmt.Sprintf("two agents claim node %s: %s (on the list) and "+
+				"this one, %s: stop one of them, start this one with another my_name, or replace the other with --take-over",
+				entry.Name, entry.Addr(), want.Addr())}
 		case s.mine:
 			mine++
 		case s.gone >= need:
 			gone++
 		}
-		longest = max(longest, s.gone)
 	}
-	// An only voter without an entry was given this list by an administrator's restore.
+	switch {
+	case 2*mine > len(results), 2*gone > len(results), entry.UID == "", !move && r.onlyVoter():
+		return awa.Condition{} // an only voter without an entry was given this list by a restore
+	case move:
+		return awa.Condition{Code: awa.NotReached, Text: fmt.Sprintf("the list has this agent at %s, but it is at %s: it "+
+			"registers the new address once most other agents have found the old one silent for %v",
+			entry.Addr(), want.Addr(), need)}
+	}
+	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("this agent, %s, has the name of node %s, whose agent at %s "+
+		"does not answer: it replaces that one when it has been offline for %v, or now with --take-over or after awa-agent "+
+		"node remove %s", want.Addr(), entry.Name, entry.Addr(), need, entry.Name)}
+}
+
+// onlyVoter reports whether this agent is the only voter, as far as it knows.
+func (r *Replica) onlyVoter() bool {
 	voters := r.list.Meta().Voters.UIDs
-	restored := entry.UID != r.uid && len(voters) == 1 && voters[0] == r.uid
-	if 2*mine > len(sights) || 2*gone > len(sights) || entry.UID == "" || restored {
-		return awa.Condition{}
-	}
-	if entry.UID == r.uid {
-		return awa.Condition{Code: awa.NotReached, Text: fmt.Sprintf("the list has this agent at %s, and it is at %s now: "+
-			"it registers there once most of the other agents have seen nobody at the old address for %v", entry.Addr(),
-			want.Addr(), need)}
-	}
-	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s is the agent at %s, which does not answer, and this "+
-		"agent, at %s, waits to take its place: that is once it has been offline for %v, or at once with --take-over or after "+
-		"awa-agent node remove %s", entry.Name, entry.Addr(), want.Addr(), need, entry.Name)}
+	return len(voters) == 1 && voters[0] == r.uid
 }
 
-// copyOf says that this agent runs on a copy of the data folder of another one.
+// copyOf is the condition of this agent when it uses the uid of another one.
 func (r *Replica) copyOf(entry awa.Node, at string) awa.Condition {
-	return awa.Condition{Code: awa.Duplicate, Text: copies(entry.Name, entry.Addr(), at+", this one")}
+	return awa.Condition{Code: awa.Duplicate, Text: copies(entry.Name, entry.Addr(), "this one, "+at)}
 }
 
-// sightsOf asks agents what they see at an entry's address.
-func (r *Replica) sightsOf(ctx context.Context, entry awa.Node) []sight {
+// probeHolder has agents ping the holder of an entry.
+func (r *Replica) probeHolder(ctx context.Context, entry awa.Node) []probeResult {
 	ctx, cancel := context.WithTimeout(ctx, holderWithin)
 	defer cancel()
-	own := make(chan sight, 1)
-	go func() { own <- r.ownSight(ctx, entry) }()
-	sights := r.othersSights(ctx, entry)
+	own := make(chan probeResult, 1)
+	go func() { own <- r.probeFromHere(ctx, entry) }()
+	results := r.probeFromOthers(ctx, entry)
 	s := <-own
-	if len(sights) == 0 || s.alive {
-		sights = append(sights, s)
+	if len(results) == 0 || s.alive {
+		results = append(results, s)
 	}
-	return sights
+	return results
 }
 
-// othersSights asks some other agents at once, those that were online lately first.
-func (r *Replica) othersSights(ctx context.Context, entry awa.Node) []sight {
+// probeFromOthers asks some other agents at once. It prefers those that were online lately.
+func (r *Replica) probeFromOthers(ctx context.Context, entry awa.Node) []probeResult {
 	seen := r.cfg.Seen()
 	var online, rest []awa.Node
 	nodes := r.list.Nodes()
@@ -107,7 +108,7 @@ func (r *Replica) othersSights(ctx context.Context, entry awa.Node) []sight {
 	}
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	var sights []sight
+	var results []probeResult
 	candidates := append(online, rest...)
 	for _, n := range candidates[:min(len(candidates), holderAsked)] {
 		addr, ok := r.addr(n.UID)
@@ -116,29 +117,29 @@ func (r *Replica) othersSights(ctx context.Context, entry awa.Node) []sight {
 		}
 		all.Go(func() {
 			st, err := r.cfg.Peers.ClusterStatus(ctx, addr, false, entry.Name)
-			s, ok := r.sightIn(st, entry)
+			s, ok := r.probeResultOf(st, entry)
 			if err != nil || !ok {
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			sights = append(sights, s)
+			results = append(results, s)
 		})
 	}
 	all.Wait()
-	return sights
+	return results
 }
 
-// sightIn reads what an agent of the same list sees at an entry's address.
-func (r *Replica) sightIn(st awa.ClusterStatus, entry awa.Node) (sight, bool) {
+// probeResultOf reads the result from the status of an agent that holds the same list.
+func (r *Replica) probeResultOf(st awa.ClusterStatus, entry awa.Node) (probeResult, bool) {
 	if m := r.list.Meta(); st.Cluster != m.Cluster || st.History != m.History {
-		return sight{}, false
+		return probeResult{}, false
 	}
 	for _, n := range st.Nodes {
 		if n.Node.ID != entry.ID || n.Node.UID != entry.UID || n.Node.Addr() != entry.Addr() {
 			continue
 		}
-		var s sight
+		var s probeResult
 		switch {
 		case n.Self != nil && n.Self.Instance == r.cfg.Instance:
 			s.mine = true
@@ -151,12 +152,12 @@ func (r *Replica) sightIn(st awa.ClusterStatus, entry awa.Node) (sight, bool) {
 		}
 		return s, true
 	}
-	return sight{}, false
+	return probeResult{}, false
 }
 
-// ownSight is what this agent sees at an entry's address. It asks twice, since a lost
-// packet must not make a living agent look dead.
-func (r *Replica) ownSight(ctx context.Context, entry awa.Node) sight {
+// probeFromHere pings the holder of an entry, twice when the first ping fails: a lost packet
+// must not make a living agent look dead.
+func (r *Replica) probeFromHere(ctx context.Context, entry awa.Node) probeResult {
 	for range 2 {
 		self, err := r.ping(ctx, entry.Addr())
 		if err != nil {
@@ -165,9 +166,9 @@ func (r *Replica) ownSight(ctx context.Context, entry awa.Node) sight {
 		holder := self.UID == entry.UID || entry.UID == "" && awa.NameKey(self.Name) == entry.Key()
 		switch {
 		case self.Instance == r.cfg.Instance:
-			return sight{own: true, mine: true}
+			return probeResult{own: true, mine: true}
 		case holder:
-			return sight{own: true, alive: true}
+			return probeResult{own: true, alive: true}
 		}
 		break
 	}
@@ -176,5 +177,5 @@ func (r *Replica) ownSight(ctx context.Context, entry awa.Node) sight {
 	if r.silentAddr != entry.Addr() {
 		r.silentAddr, r.silentSince = entry.Addr(), time.Now()
 	}
-	return sight{own: true, gone: time.Since(r.silentSince)}
+	return probeResult{own: true, gone: time.Since(r.silentSince)}
 }

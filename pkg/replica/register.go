@@ -21,11 +21,11 @@ const (
 	maxRegisterPause = 10 * time.Second
 )
 
-// StayRegistered sees to it that this agent stands on the list as want says (host and
-// port, and the name unless the list has one for it), until ctx ends. It tries again
-// while no majority can be reached, and waits while another agent holds the entry, or
-// since this agent was removed: see holder.go. Once it stands there it only watches,
-// and registers again when the list has become another one.
+// StayRegistered registers this agent on the list with the host and port of want, and
+// with its name unless the list has another one for this uid. It returns when ctx ends.
+// It retries while no majority can be reached, and waits while another agent holds the
+// entry or after this agent was removed: see holder.go. Once registered it watches its
+// entry, and registers again when this agent follows another list.
 func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 	r.mu.Lock()
 	r.ownAddr = want.Addr()
@@ -38,7 +38,7 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case why.Code != "":
-			r.setStanding(why)
+			r.setUnregistered(why)
 		case edit.Action != "":
 			if err := r.register(ctx, want, edit); err != nil {
 				return err
@@ -46,7 +46,7 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 		case !r.upToDate(ctx):
 			continue
 		default:
-			if err := r.stand(ctx, want); err != nil {
+			if err := r.watchEntry(ctx, want); err != nil {
 				return err
 			}
 			pause = registerPause
@@ -58,8 +58,7 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 	}
 }
 
-// register has this agent's edit decided. What only a later try can tell is not an
-// error.
+// register submits this agent's edit. Only what a retry can't cure is an error.
 func (r *Replica) register(ctx context.Context, want awa.Node, edit awa.Edit) error {
 	id, _, err := r.Edit(ctx, edit, 0)
 	switch {
@@ -90,21 +89,21 @@ func (r *Replica) awaitList(ctx context.Context, pause time.Duration) error {
 }
 
 const (
-	// standLook is how often an agent that stands on the list looks at its entry.
-	standLook = time.Second
-	// elsewhereLook is how often it looks who answers at its entry's address when that
+	// entryPoll is how often a registered agent looks at its entry.
+	entryPoll = time.Second
+	// elsewherePoll is how often it looks who answers at its entry's address when that
 	// is not its own.
-	elsewhereLook = 5 * time.Second
+	elsewherePoll = 5 * time.Second
 )
 
-// stand watches this agent's entry, which is as it should be, and returns when it is
+// watchEntry watches this agent's entry, which is as it should be, and returns when it is
 // not on the list any more, or the list is another one. When somebody gives the entry
 // another address, that holds: it may be another name of this agent's own.
-func (r *Replica) stand(ctx context.Context, want awa.Node) error {
+func (r *Replica) watchEntry(ctx context.Context, want awa.Node) error {
 	r.mu.Lock()
 	r.cfg.Rejoin, r.cfg.TakeOver = false, false
 	r.mu.Unlock()
-	r.setStanding(awa.Condition{})
+	r.setUnregistered(awa.Condition{})
 	if n, ok := r.list.Agent(r.uid); ok && n.Key() != want.Key() {
 		r.log.Warn("the list has another name for this node, which holds: awa-agent node set changes it",
 			"name", n.Name, "my_name", want.Name)
@@ -121,21 +120,21 @@ func (r *Replica) stand(ctx context.Context, want awa.Node) error {
 		case !ok:
 			return nil
 		case n.Addr() == want.Addr():
-			r.setStanding(awa.Condition{})
-		case n.Addr() != at || time.Since(looked) >= elsewhereLook:
-			r.setStanding(r.elsewhere(ctx, n, want))
+			r.setUnregistered(awa.Condition{})
+		case n.Addr() != at || time.Since(looked) >= elsewherePoll:
+			r.setUnregistered(r.entryElsewhere(ctx, n, want))
 			looked = time.Now()
 		}
 		at = n.Addr()
-		if err := r.awaitList(ctx, standLook); err != nil {
+		if err := r.awaitList(ctx, entryPoll); err != nil {
 			return err
 		}
 	}
 }
 
-// elsewhere says what is wrong when this agent's entry has another address than its
+// entryElsewhere says what is wrong when this agent's entry has another address than its
 // own, if anything.
-func (r *Replica) elsewhere(ctx context.Context, entry, want awa.Node) awa.Condition {
+func (r *Replica) entryElsewhere(ctx context.Context, entry, want awa.Node) awa.Condition {
 	self, err := r.ping(ctx, entry.Addr())
 	switch {
 	case err == nil && self.UID == r.uid && self.Instance == r.cfg.Instance:
@@ -144,22 +143,22 @@ func (r *Replica) elsewhere(ctx context.Context, entry, want awa.Node) awa.Condi
 		return r.copyOf(entry, want.Addr())
 	}
 	return awa.Condition{Code: awa.NotReached, Text: fmt.Sprintf("the list has this agent at %s, where it does not answer, "+
-		"and it is at %s: correct that with awa-agent node set %s --host %s --port %s, or restart this agent",
+		"but it is at %s: run awa-agent node set %s --host %s --port %s, or restart this agent",
 		entry.Addr(), want.Addr(), entry.Name, want.Host, want.Port)}
 }
 
-// setStanding keeps why this agent does not stand on the list as it should; the zero
-// Condition is that it does.
-func (r *Replica) setStanding(why awa.Condition) {
+// setUnregistered keeps why this agent is not registered as configured; the zero Condition
+// clears that.
+func (r *Replica) setUnregistered(why awa.Condition) {
 	r.mu.Lock()
-	before := r.standing
-	r.standing = why
+	before := r.unregistered
+	r.unregistered = why
 	r.mu.Unlock()
 	switch {
 	case why.Code != "" && (why.Code != before.Code || why.Text != before.Text):
-		r.log.Warn("this agent does not stand on the list as it should", "code", string(why.Code), "why", why.Text)
+		r.log.Warn("this agent is not registered as configured", "code", string(why.Code), "why", why.Text)
 	case why.Code == "" && before.Code != "":
-		r.log.Info("this agent stands on the list as it should again", "code", string(before.Code))
+		r.log.Info("this agent is registered as configured again", "code", string(before.Code))
 	}
 }
 
@@ -223,7 +222,7 @@ func (r *Replica) registration(ctx context.Context, want awa.Node) (e awa.Edit, 
 	}
 	old := nodes[byName]
 	if !r.told(func(c *Config) bool { return c.TakeOver }) {
-		if why := r.mustWait(ctx, old, want); why.Code != "" {
+		if why := r.claimBlocked(ctx, old, want); why.Code != "" {
 			return awa.Edit{}, why, nil
 		}
 	}
@@ -278,7 +277,7 @@ func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 		return awa.Condition{}, nil
 	}
 	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("this agent was removed from the list by %s at %s: stop it, "+
-		"or have it register again with awa-agent run --join, or awa-agent node add %s %s %s",
+		"or register it again with awa-agent run --join or awa-agent node add %s %s %s",
 		orWord(by, "somebody"), orWord(at, "a time that is not known"), want.Name, want.Host, want.Port)}, nil
 }
 

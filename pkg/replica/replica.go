@@ -207,14 +207,14 @@ type Replica struct {
 	views map[string]view   // by uid, of agents on the list: who leads, as they say
 	moved map[string]string // uid → address, of agents met elsewhere than the list says
 	// differences are what agents said of lists that are not of our line, by uid.
-	differences map[string]difference
-	successors  map[string]successor // by uid
-	own         awa.Condition        // of this agent's own list; zero when it is well
-	standing    awa.Condition        // why this agent does not stand on the list as it should; zero when it does
-	ownAddr     string               // where this agent is, as it is to stand on the list
-	silentAddr  string               // an address of this agent's entry at which nobody answered it
-	silentSince time.Time            // since when
-	callers     callers
+	differences  map[string]difference
+	successors   map[string]successor // by uid
+	own          awa.Condition        // of this agent's own list; zero when it is well
+	unregistered awa.Condition        // why this agent is not registered as configured; zero when it is
+	ownAddr      string               // where this agent is, as it is to stand on the list
+	silentAddr   string               // an address of this agent's entry at which nobody answered it
+	silentSince  time.Time            // since when
+	callers      callers
 
 	mayDiverge  atomic.Bool   // the list may contradict the leader's
 	rebased     chan struct{} // capacity 1: the list has become another one

@@ -145,12 +145,12 @@ func unreached() []row {
 	}, {
 		name:   "a newcomer whose name stands for 127.0.1.1",
 		breaks: newcomer("n6.awa.test", func(c *cluster) { c.names.set("n6.awa.test", "127.0.1.1") }),
-		expect: says("mismatch", "reply", "n6.awa.test:25483", "something else answers them there"),
+		expect: says("mismatch", "reply", "n6.awa.test:25483", "something else answers there"),
 		within: known, mend: mend,
 	}, {
 		name:   "a newcomer that registers an address behind a NAT",
 		breaks: newcomer(subnet+"222", nil),
-		expect: says("offline", "connect", subnet+"222:25483", "set my_host and my_port to where they reach this agent"),
+		expect: says("offline", "connect", subnet+"222:25483", "set my_host and my_port to an address that they can reach"),
 		within: known, mend: mend,
 	}}
 }
