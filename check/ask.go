@@ -171,7 +171,7 @@ func fetch(ctx context.Context, agents fetcher, cfg config, i int, to chan<- ans
 		to <- a
 	}()
 	names := cfg.selection.Names
-	if len(names) > maxAsked {
+	if len(names) > maxAsked || cfg.mesh { // which is of all nodes
 		names = nil
 	}
 	a.status, a.err = agents.ClusterStatus(ctx, cfg.agents[i], false, names...)

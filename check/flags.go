@@ -163,9 +163,8 @@ func (f flags) config() (config, error) {
 			return config{}, fmt.Errorf("bad %s: %w", state.flag, err)
 		}
 	}
-	if c.mesh = f.Mesh; c.mesh && (c.format == formatInflux || len(c.selection.Names) > 0) {
-		return config{}, errors.New("bad --mesh: it is told of all nodes for a person or in JSON, so leave out " +
-			"--node and -o influx")
+	if c.mesh = f.Mesh; c.mesh && c.format == formatInflux {
+		return config{}, errors.New("bad --mesh: Influx lines have none, so leave out -o influx")
 	}
 	return c, f.health(&c.rules)
 }

@@ -105,6 +105,16 @@ func TestCheck_states(t *testing.T) {
 	}
 }
 
+func TestParse_mesh(t *testing.T) {
+	if cfg, _, err := parse([]string{"--mesh", "--node", "n1"}); err != nil || !cfg.mesh {
+		t.Errorf("%v, %+v", err, cfg)
+	}
+	_, _, err := parse([]string{"--mesh", "-o", "influx"})
+	if want := "bad --mesh: Influx lines have none, so leave out -o influx"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func TestParse_health(t *testing.T) {
 	cfg, _, err := parse([]string{"--health", "LAST_MAJORITY=warning", "--health", "no_majority=critical"})
 	if err != nil || cfg.rules.Health[awa.LastMajority] != report.Warning || cfg.rules.NoMajority != report.Critical ||

@@ -120,7 +120,7 @@ const meshWidth = 80
 //	n1 does not see n3
 //	n3 does not see n1
 func Mesh(w io.Writer, r Result) error {
-	if r.Status == nil || r.named {
+	if r.Status == nil {
 		return nil
 	}
 	m := r.mesh

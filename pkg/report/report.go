@@ -194,9 +194,7 @@ func Evaluate(st awa.ClusterStatus, sel Selection, rules Rules, now time.Time) R
 	for _, n := range st.Nodes {
 		r.listed[n.Node.Key()] = true
 	}
-	if !r.named {
-		r.mesh = meshOf(st)
-	}
+	r.mesh = meshOf(st)
 	st.Nodes, r.sentence = sel.of(st)
 	r.Status = &st
 	if r.sentence != "" {
