@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,6 +210,21 @@ func TestWatcher_Some(t *testing.T) {
 		if l, _ := some("n8"); l.Nodes[0].Since.IsZero() {
 			t.Errorf("%+v", l.Nodes[0])
 		}
+
+		// More requests at once than may be served share one sweep.
+		var all sync.WaitGroup
+		net.set(list[9], blackHole)
+		net.mu.Lock()
+		clear(net.attempts)
+		net.mu.Unlock()
+		for i := range 200 {
+			all.Go(func() { w.Some(1, []string{"n10", list[20+i].Name}) })
+		}
+		all.Wait()
+		if n := len(net.attempts[list[9].Addr()]); n > 2*(32+1) {
+			t.Errorf("200 requests made %d attempts", n)
+		}
+		net.set(list[9], answers)
 
 		// Those that were online can't be asked any more: then everything is looked at.
 		p.mute = map[string]bool{}

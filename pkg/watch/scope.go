@@ -58,20 +58,25 @@ func Merge(before, since []awa.NodeStatus) []awa.NodeStatus {
 
 // Some is Shared for the nodes of some names alone, by whatever case, as far as the
 // list has them. It costs their pings, and when one of them fails a request to some
-// of the agents that were online when Run looked last. When none of those answers,
-// and before Run has looked, it is Shared.
+// of the agents that were online when Run looked last. It is Shared when none of those
+// answers, before Run has looked, and while maxProbes others are under way.
 func (w *Watcher) Some(state uint64, names []string) Look {
 	wanted := map[string]bool{}
 	for _, name := range names {
 		wanted[awa.NameKey(name)] = true
 	}
-	last := w.Last()
-	if !last.At.IsZero() {
+	if last := w.Last(); !last.At.IsZero() {
 		key := strconv.FormatUint(state, 10) + " " + strings.Join(names, " ")
 		v, _, _ := w.shared.Do(key, func() (any, error) {
+			select {
+			case w.probes <- struct{}{}:
+				defer func() { <-w.probes }()
+			default: // so many at once cost more than a sweep that they share
+				return Look{}, nil
+			}
 			return w.look(context.Background(), scope{names: wanted, before: last.Nodes}), nil
 		})
-		if l := v.(Look); !l.lonely() {
+		if l := v.(Look); !l.At.IsZero() && !l.lonely() {
 			return l
 		}
 	}

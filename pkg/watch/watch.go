@@ -47,8 +47,8 @@ const (
 	// maxOpen bounds all pings under way, those without a lane too. Each
 	// holds at most two connections.
 	maxOpen = 4096
-	// maxProbes is how many requests for a second opinion are served at once;
-	// each is a sweep with its own goroutines.
+	// maxProbes is how many requests for a second opinion, or for some nodes alone,
+	// are served at once; each is a sweep with its own goroutines.
 	maxProbes = 32
 )
 

@@ -36,7 +36,7 @@
 //	GET /status       check   nothing; a sweep, which all who ask meanwhile share
 //	GET /sync         check   two numbers; the log, page by page
 //	POST /push        member  a change of 16384 bytes; a write to disk, 10s (editTimeout)
-//	GET /v1/status    check   cached; a sweep, which all who ask meanwhile share
+//	GET /v1/status    check   cached, names; a sweep, which all who ask meanwhile share
 //	GET /v1/nodes     check   nothing; the list, from memory
 //	GET /v1/changes   check   two numbers; the log, page by page
 //	POST /v1/changes  member  an edit of 16384 bytes; a decision of the voters, 10s (editTimeout), passed on 3 times (maxHops)
