@@ -175,8 +175,8 @@ func (r *Replica) verify(ctx context.Context, k caller) awa.Condition {
 	if fresh || err != nil && silent {
 		return awa.Condition{}
 	}
-	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s at %s uses the cluster's key but is not on the list: "+
-		"stop it, or register it with awa-agent run --join", orWord(self.Name, "an agent"), at)}
+	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("%s at %s uses the key of this cluster but is not on the "+
+		"list: stop it, or register it with awa-agent run --join", orWord(self.Name, "an agent"), at)}
 }
 
 // answers reports whether a node's own agent answers at its address.
@@ -187,8 +187,8 @@ func (r *Replica) answers(ctx context.Context, n awa.Node) bool {
 
 // copies says that two agents have one uid.
 func copies(name, listed, other string) string {
-	return fmt.Sprintf("two agents claim node %s: %s (on the list) and %s: one of them runs on a copy of the other's data "+
-		"folder, so stop the copy and empty its data folder", name, listed, other)
+	return fmt.Sprintf("two agents claim node %s: %s (on the list) and %s: one of them runs on a copy of the data "+
+		"folder of the other, so stop the copy and empty its data folder", name, listed, other)
 }
 
 // reach pings a caller where it says it is, or else where it called from.
