@@ -100,9 +100,8 @@ const (
 // not on the list any more, or the list is another one. When somebody gives the entry
 // another address, that holds: it may be another name of this agent's own.
 func (r *Replica) watchEntry(ctx context.Context, want awa.Node) error {
-	r.mu.Lock()
-	r.cfg.Rejoin, r.cfg.TakeOver = false, false
-	r.mu.Unlock()
+	r.rejoin.Store(false)
+	r.takeOver.Store(false)
 	r.setUnregistered(awa.Condition{})
 	if n, ok := r.list.Agent(r.uid); ok && n.Key() != want.Key() {
 		r.log.Warn("the list has another name for this node, which holds: awa-agent node set changes it",
@@ -211,7 +210,7 @@ func (r *Replica) registration(ctx context.Context, want awa.Node) (e awa.Edit, 
 		return awa.Edit{}, awa.Condition{}, nil
 	}
 	planned := byName >= 0 && nodes[byName].UID == ""
-	if byUID < 0 && !planned && !r.told(func(c *Config) bool { return c.Rejoin || c.TakeOver }) {
+	if byUID < 0 && !planned && !r.rejoin.Load() && !r.takeOver.Load() {
 		if why, err := r.removed(want); why.Code != "" || err != nil {
 			return awa.Edit{}, why, err
 		}
@@ -221,20 +220,13 @@ func (r *Replica) registration(ctx context.Context, want awa.Node) (e awa.Edit, 
 		return e, awa.Condition{}, err
 	}
 	old := nodes[byName]
-	if !r.told(func(c *Config) bool { return c.TakeOver }) {
+	if !r.takeOver.Load() {
 		if why := r.claimBlocked(ctx, old, want); why.Code != "" {
 			return awa.Edit{}, why, nil
 		}
 	}
 	e, err = registrationEdit(awa.Update, old, want, r.uid)
 	return e, awa.Condition{}, err
-}
-
-// told reads what this agent was told once.
-func (r *Replica) told(what func(*Config) bool) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return what(&r.cfg)
 }
 
 // removed reports that this agent's entry was removed from the list, if it was: then

@@ -216,6 +216,9 @@ type Replica struct {
 	silentSince  time.Time            // since when
 	callers      callers
 
+	rejoin   atomic.Bool // see Config; cleared once this agent is registered
+	takeOver atomic.Bool // likewise
+
 	mayDiverge  atomic.Bool   // the list may contradict the leader's
 	rebased     chan struct{} // capacity 1: the list has become another one
 	wakeManager chan struct{} // capacity 1: the voters are to be looked at now
@@ -233,6 +236,8 @@ func New(cfg Config) *Replica {
 		moved: map[string]string{}, differences: map[string]difference{}, successors: map[string]successor{},
 		rebased: make(chan struct{}, 1), wakeManager: make(chan struct{}, 1), callers: newCallers()}
 	r.led.Store(time.Now().UnixNano())
+	r.rejoin.Store(cfg.Rejoin)
+	r.takeOver.Store(cfg.TakeOver)
 	r.order = newOrder(cfg, r.addr)
 	r.spread = newSpread(cfg, r.uid, r.IsLeader)
 	r.spread.leader, r.spread.offline = r.leaderAddr, r.leaderOffline
