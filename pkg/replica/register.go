@@ -18,7 +18,7 @@ const (
 	// registerPause is the first pause before this agent tries again to register, and
 	// maxRegisterPause the longest.
 	registerPause    = 200 * time.Millisecond
-	maxRegisterPause = 10 * time.Second
+	maxRegisterPause = 5 * time.Second
 )
 
 // StayRegistered registers this agent on the list with the host and port of want, and
@@ -40,8 +40,12 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 		case why.Code != "":
 			r.setUnregistered(why)
 		case edit.Action != "":
-			if err := r.register(ctx, want, edit); err != nil {
+			registered, err := r.register(ctx, want, edit)
+			if err != nil {
 				return err
+			}
+			if registered {
+				continue
 			}
 		case !r.upToDate(ctx):
 			continue
@@ -58,8 +62,9 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 	}
 }
 
-// register submits this agent's edit. Only what a retry can't cure is an error.
-func (r *Replica) register(ctx context.Context, want awa.Node, edit awa.Edit) error {
+// register submits this agent's edit, and reports whether it was made. Only what a retry
+// can't cure is an error.
+func (r *Replica) register(ctx context.Context, want awa.Node, edit awa.Edit) (bool, error) {
 	id, _, err := r.Edit(ctx, edit, 0)
 	switch {
 	case err == nil:
@@ -67,15 +72,15 @@ func (r *Replica) register(ctx context.Context, want awa.Node, edit awa.Edit) er
 		waiting, cancel := context.WithTimeout(ctx, levelWait)
 		defer cancel()
 		r.list.Wait(waiting, id)
-		return nil
+		return true, nil
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return false, ctx.Err()
 	case errors.Is(err, awa.ErrBadInput):
-		return err
+		return false, err
 	}
 	// Refused for what this agent's list doesn't show yet, or not decided.
 	r.log.Warn("not registered yet, trying again", "error", err)
-	return nil
+	return false, nil
 }
 
 // awaitList waits for a change of the list, but no longer than a pause.
