@@ -36,10 +36,12 @@ func (p *prober) Probe(ctx context.Context, addr string, ids []uint64, within ti
 	p.calls = append(p.calls, probe{addr, slices.Clone(ids), within})
 	sees := p.sees[addr]
 	p.mu.Unlock()
-	select {
-	case <-time.After(p.after):
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if p.after > 0 {
+		select {
+		case <-time.After(p.after):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	if p.mute[addr] {
 		return nil, errors.New("no answer")
