@@ -33,7 +33,7 @@ type runCmd struct {
 	DataDir     string        `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Folder of the node list (${default})."`
 	First       bool          `env:"AWA_FIRST" help:"Begin a new cluster with this node, unless the data folder holds a list."`
 	Join        []string      `placeholder:"HOST[:PORT],…" env:"AWA_JOIN" help:"Agents of the cluster to join; one that answers is enough."`
-	TakeOver    bool          `help:"Register at once even if another agent holds this node's name, or its entry is at another address: the other one then has to go."`
+	TakeOver    bool          `help:"Replace the agent that holds this node's name or entry at once; stop the other one."`
 	Insecure    bool          `env:"AWA_INSECURE" help:"Without a key, allow listening on other addresses than loopback: everybody who reaches the port may then edit the list. With one, allow a key file that others can read."`
 	Watch       time.Duration `placeholder:"TIME" default:"5s" env:"AWA_WATCH" help:"Time between sweeps in the background (${default})."`
 	PingTimeout time.Duration `placeholder:"TIME" default:"1s" env:"AWA_PING_TIMEOUT" help:"How long a node may take to answer (${default})."`

@@ -44,7 +44,8 @@ func TestCheck_severalAgents(t *testing.T) {
 		},
 		"the first refuses, the next is asked at once": {
 			agents{a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1,10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +0s"}, 20 * time.Millisecond, 2, "AWA CRITICAL - 1 of 3 nodes offline: n3 (the host answers, its agent is not running (connection refused)) |",
+			[]string{a1 + " +0s", a2 + " +0s"}, 20 * time.Millisecond, 2, "AWA CRITICAL - 1 of 3 nodes offline: n3 " +
+				"(the host answers, its agent is not running (connection refused)) |",
 		},
 		"the first holds no list": {
 			agents{a1: refuse(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list yet"}), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
@@ -53,12 +54,14 @@ func TestCheck_severalAgents(t *testing.T) {
 		"the first is isolated, the next has a better view": {
 			agents{a1: after(20*time.Millisecond, lonely), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +20ms"}, 40 * time.Millisecond, 2,
-			"AWA CRITICAL - 1 of 3 nodes offline: n3 (the host answers, its agent is not running (connection refused)) - as n2 sees it, since 10.0.0.1:25483 reaches no other agent |",
+			"AWA CRITICAL - 1 of 3 nodes offline: n3 (the host answers, its agent is not running (connection " +
+				"refused)) - as n2 sees it, since 10.0.0.1:25483 reaches no other agent |",
 		},
 		"the first is alone on its list, the next is not": {
 			agents{a1: after(20*time.Millisecond, founder), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +20ms"}, 40 * time.Millisecond, 2,
-			"AWA CRITICAL - 1 of 3 nodes offline: n3 (the host answers, its agent is not running (connection refused)) - as n2 sees it, since 10.0.0.1:25483 is " +
+			"AWA CRITICAL - 1 of 3 nodes offline: n3 (the host answers, its agent is not running (connection " +
+				"refused)) - as n2 sees it, since 10.0.0.1:25483 is " +
 				"alone on its list, not on it, or has another one |",
 		},
 		"the first has another list": {
@@ -93,7 +96,9 @@ func TestCheck_severalAgents(t *testing.T) {
 		"the first is isolated, and nobody else answers": {
 			agents{a1: after(0, lonely)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2,
-			"AWA CRITICAL - 2 of 3 nodes offline: the host answers, its agent is not running (n2, n3), and no majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches no other agent, so the fault may be its own: ask another one too (-H) |",
+			"AWA CRITICAL - 2 of 3 nodes offline: the host answers, its agent is not running (n2, n3), and no " +
+				"majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches no other agent, " +
+				"so the fault may be its own: ask another one too (-H) |",
 		},
 		"the first is isolated, the next silent": {
 			agents{a1: after(0, lonely), a2: never(0)}, "-H 10.0.0.1 -H 10.0.0.2",
@@ -102,7 +107,8 @@ func TestCheck_severalAgents(t *testing.T) {
 		"all are isolated": {
 			agents{a1: after(0, lonely), a2: after(0, other)}, "-H 10.0.0.1 -H 10.0.0.2",
 			[]string{a1 + " +0s", a2 + " +0s"}, 0, 2,
-			"AWA CRITICAL - 2 of 3 nodes offline: the host answers, its agent is not running (n2, n3), and no majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches",
+			"AWA CRITICAL - 2 of 3 nodes offline: the host answers, its agent is not running (n2, n3), and no " +
+				"majority for edits, 2 of 3 voters not alive (n2, n3) - n1 reaches",
 		},
 		"the first is slow, the next is asked beside it": {
 			agents{a1: after(3*time.Second, well), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",

@@ -43,7 +43,8 @@ func explain(program *kong.Application) {
 		"exclude":         {"GLOB", "No nodes whose name matches, such as test*; may be given several times."},
 		"output":          {"FORMAT", "nagios, table, influx or json. Default: nagios"},
 		"perfdata":        {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. Default: cluster"},
-		"mesh":            {"", "Add who does not see whom, as all agents that answer tell it: the agents and nodes that differ only."},
+		"mesh": {"", "Add who does not see whom, as all agents that answer tell it: the agents and " +
+			"nodes that differ only."},
 		"verbose": {"", "Add the table of all nodes to the plugin's line; twice: and the health codes that " +
 			"don't count."},
 		"version": {"", "Print the version."},

@@ -109,13 +109,18 @@ func TestProcess(t *testing.T) {
 		code int
 		out  string // how stdout begins
 	}{
-		"all well":            {"-H " + well, 0, "AWA OK - 10 of 10 nodes online | online=10;;;0;10 offline=0;;0;0;10 unreachable=0;0;;0;10 mismatch=0;;0;0;10 health=0;;;0 behind=0;;;0 rtt_max=0.000200s;;;0 time=0."},
-		"one offline":         {"-H " + dead, 2, "AWA CRITICAL - 1 of 3 nodes offline: n2 (the host answers, its agent is not running (connection refused)) |"},
-		"warning":             {"-H " + dead + " -w 0 -c 1", 1, "AWA WARNING - 1 of 3 nodes offline: n2 (the host answers, its agent is not running (connection refused)) |"},
-		"verbose":             {"-v -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
-		"table":               {"-o table -H " + dead, 2, "Name  Host      Port   Status\nn1    10.0.0.1  25483  Online\nn2    10.0.0.2  25483  Offline (the host answers, its agent is not running (connection refused))\nn3"},
-		"influx":              {"-o influx -H " + dead, 0, "awa_cluster,agent=n1,cluster="},
-		"json":                {"-o json -H " + dead, 2, `{"state":2,"text":"1 of 3 nodes offline: n2 (the host answers, its agent is not running (connection refused))",`},
+		"all well": {"-H " + well, 0, "AWA OK - 10 of 10 nodes online | online=10;;;0;10 " +
+			"offline=0;;0;0;10 unreachable=0;0;;0;10 mismatch=0;;0;0;10 health=0;;;0 behind=0;;;0 rtt_max=0.000200s;;;0 time=0."},
+		"one offline": {"-H " + dead, 2, "AWA CRITICAL - 1 of 3 nodes offline: n2 (the host answers, " +
+			"its agent is not running (connection refused)) |"},
+		"warning": {"-H " + dead + " -w 0 -c 1", 1, "AWA WARNING - 1 of 3 nodes offline: n2 (the " +
+			"host answers, its agent is not running (connection refused)) |"},
+		"verbose": {"-v -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
+		"table": {"-o table -H " + dead, 2, "Name  Host      Port   Status\nn1    10.0.0.1  25483 " +
+			" Online\nn2    10.0.0.2  25483  Offline (the host answers, its agent is not running (connection refused))\nn3"},
+		"influx": {"-o influx -H " + dead, 0, "awa_cluster,agent=n1,cluster="},
+		"json": {"-o json -H " + dead, 2, `{"state":2,"text":"1 of 3 nodes offline: n2 (the host ` +
+			`answers, its agent is not running (connection refused))",`},
 		"the second one":      {"-H 127.0.0.1:1 -H " + well, 0, "AWA OK"},
 		"no list":             {"-H " + unjoined, 2, "AWA CRITICAL - no agent answers: " + unjoined + " (this agent holds no list yet) |"},
 		"no list, the second": {"-H " + unjoined + " -H " + dead, 2, "AWA CRITICAL - 1 of 3"},

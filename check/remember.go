@@ -100,7 +100,7 @@ func (m *memory) keep() {
 	}
 }
 
-// replaceFile writes a file anew, if that can be done: it is only a help.
+// replaceFile replaces a file. It ignores errors: the next check looks the name up.
 func replaceFile(path string, b []byte) {
 	if os.MkdirAll(filepath.Dir(path), 0o700) != nil {
 		return

@@ -18,7 +18,9 @@ func TestMemory(t *testing.T) {
 	if len(m.hosts) != 0 || m.path != "" {
 		t.Errorf("without names it reads a file: %+v", m)
 	}
-	for name, content := range map[string]string{"none": "", "no JSON": "{", "of another kind": `["web1"]`, "no address": `{"web1":"x"}`} {
+	for name, content := range map[string]string{
+		"none": "", "not JSON": "{", "of another kind": `["web1"]`, "no address": `{"web1":"x"}`,
+	} {
 		if content != "" {
 			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 				t.Fatal(err)

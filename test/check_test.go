@@ -33,7 +33,8 @@ func TestCheck(t *testing.T) {
 		return fmt.Sprintf(`%s +127\.0\.0\.1 +%s +%s`, a.name, a.port(), status) + "\n"
 	}
 	const head = "Name +Host +Port +Status\n"
-	const refused = `Offline \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`
+	const refused = `Offline \(the host answers, its agent is not running \(connection refused\), 1 other ` +
+		`does not see it either\)`
 
 	for _, a := range c.agents {
 		check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a.addr())
@@ -43,7 +44,8 @@ func TestCheck(t *testing.T) {
 	check(0, head+row(a1, "Online")+row(a2, "Online")+row(a3, "Online")+health, "-o", "table", "-H", a2.addr())
 
 	a3.kill()
-	const one = `AWA CRITICAL - 1 of 3 nodes offline: a3 \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`
+	const one = `AWA CRITICAL - 1 of 3 nodes offline: a3 \(the host answers, its agent is not running ` +
+		`\(connection refused\), 1 other does not see it either\)`
 	check(2, one+perfdata, "-H", a1.addr())
 	check(2, one+perfdata, "-H", a3.addr(), "-H", a2.addr())
 	check(2, one+perfdata, "-H", a3.addr()+","+a1.addr())

@@ -22,7 +22,8 @@ func TestHealth_everywhere(t *testing.T) {
 	}
 	manual, rules := read("../packaging/man/check_awa.8"), read("../packaging/prometheus/are-we-alive.rules.yml")
 	for _, code := range awa.HealthCodes() {
-		if want := ".It " + string(code) + " , No " + strings.ToUpper(string(code.Severity())) + "\n"; !strings.Contains(manual, want) {
+		want := ".It " + string(code) + " , No " + strings.ToUpper(string(code.Severity())) + "\n"
+		if !strings.Contains(manual, want) {
 			t.Errorf("the manual has no section %q", want)
 		}
 		if want := "          code: " + string(code) + "\n"; !strings.Contains(rules, want) {

@@ -37,9 +37,10 @@ var allowed = map[string][]string{
 // owner is the one package that may name a library, or several where the
 // library is a language of its own: command lines and JSON.
 var owner = map[string][]string{
-	"github.com/alecthomas/kong":             {"agent", "check", "packaging/manual"},
-	"github.com/coreos/go-systemd/v22":       {"agent"},
-	"github.com/goccy/go-json":               {"pkg/store", "pkg/api", "pkg/api/internal/wire", "pkg/api/server", "pkg/replica", "pkg/report", "pkg/metrics", "agent", "check"},
+	"github.com/alecthomas/kong":       {"agent", "check", "packaging/manual"},
+	"github.com/coreos/go-systemd/v22": {"agent"},
+	"github.com/goccy/go-json": {"pkg/store", "pkg/api", "pkg/api/internal/wire", "pkg/api/server", "pkg/replica",
+		"pkg/report", "pkg/metrics", "agent", "check"},
 	"github.com/hashicorp/go-hclog":          {"pkg/replica"},
 	"github.com/hashicorp/raft":              {"pkg/replica"},
 	"github.com/influxdata/line-protocol/v2": {"pkg/report"},

@@ -53,7 +53,8 @@ func TestNagios(t *testing.T) {
 			[3]string{"Online", `Offline \(.*\)`, "Online"}},
 		{"web-cluster", "Web servers", "1", `AWA WARNING - 1 of 2 nodes offline: ` + offline, [3]string{}},
 		{"web1", "", "0", `AWA OK - .*web1.*`, [3]string{}},
-		{"web2", "", "1", `AWA CRITICAL - web2 is offline: the host answers, its agent is not running \(connection refused\), 1 other does not see it either`, [3]string{}},
+		{"web2", "", "1", `AWA CRITICAL - web2 is offline: the host answers, its agent is not running ` +
+			`\(connection refused\), 1 other does not see it either`, [3]string{}},
 		{"db1", "", "0", `AWA OK - .*db1.*`, [3]string{}},
 	})
 	n.awaitMail("PROBLEM", "CRITICAL", `AWA CRITICAL - 1 of 3 nodes offline: `+offline+lastMajority)

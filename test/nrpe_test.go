@@ -36,7 +36,8 @@ func TestNRPE(t *testing.T) {
 	for i := range 40 {
 		s.node(t, "add", fmt.Sprintf("a-server-with-a-long-name-that-does-not-answer-%03d", 2*i), "127.0.0.1", "1")
 	}
-	awaitNRPE(t, s, 2, `AWA CRITICAL - 40 of 43 nodes offline: the host answers, its agent is not running \(a-server-with-a-long-name.* and \d+ more\)`)
+	awaitNRPE(t, s, 2, `AWA CRITICAL - 40 of 43 nodes offline: the host answers, its agent is not running `+
+		`\(a-server-with-a-long-name.* and \d+ more\)`)
 
 	for _, a := range s.agents {
 		a.kill()

@@ -103,7 +103,8 @@ func TestOriginal_server(t *testing.T) {
 	defer client.Close()
 	for i, change := range []string{"", "first", "second"} {
 		if change != "" {
-			if r := run(t, "awa-agent", "node", "set", "old1", "--label", "seen="+change, "--agent", c.agents[0].addr()); r.code != 0 {
+			r := run(t, "awa-agent", "node", "set", "old1", "--label", "seen="+change, "--agent", c.agents[0].addr())
+			if r.code != 0 {
 				t.Fatal(r.errors)
 			}
 		}
@@ -122,7 +123,8 @@ func TestOriginal_server(t *testing.T) {
 	}
 	cmd.Process.Kill()
 	cmd.Wait()
-	if r := run(t, "check_awa", "-H", c.agents[0].addr()); r.code != 2 || !strings.Contains(r.out, "old1 (the host answers, its agent is not running") {
+	r := run(t, "check_awa", "-H", c.agents[0].addr())
+	if r.code != 2 || !strings.Contains(r.out, "old1 (the host answers, its agent is not running") {
 		t.Errorf("exit code %d: %s", r.code, r.out)
 	}
 }

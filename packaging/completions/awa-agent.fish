@@ -51,7 +51,7 @@ complete -c awa-agent -n "__awa_agent_at 'run'" -l listen -x -d 'Address to list
 complete -c awa-agent -n "__awa_agent_at 'run'" -l data-dir -x -a '(__fish_complete_directories)' -d 'Folder of the node list (/var/lib/are-we-alive)'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l first -d 'Begin a new cluster with this node, unless the data folder holds a list'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l join -x -a '(__fish_print_hostnames)' -d 'Agents of the cluster to join'
-complete -c awa-agent -n "__awa_agent_at 'run'" -l take-over -d 'Register at once even if another agent holds this node\'s name, or its entry is at another address'
+complete -c awa-agent -n "__awa_agent_at 'run'" -l take-over -d 'Replace the agent that holds this node\'s name or entry at once'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l insecure -d 'Without a key, allow listening on other addresses than loopback'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l watch -x -d 'Time between sweeps in the background (5s)'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l ping-timeout -x -d 'How long a node may take to answer (1s)'

@@ -47,7 +47,7 @@ _awa-agent_run() {
         '--data-dir=[Folder of the node list (/var/lib/are-we-alive)]:DIR:_files -/' \
         '--first[Begin a new cluster with this node, unless the data folder holds a list]' \
         '*--join=[Agents of the cluster to join]:HOST[\:PORT],…:_hosts' \
-        '--take-over[Register at once even if another agent holds this node'\''s name, or its entry is at another address]' \
+        '--take-over[Replace the agent that holds this node'\''s name or entry at once]' \
         '--insecure[Without a key, allow listening on other addresses than loopback]' \
         '--watch=[Time between sweeps in the background (5s)]:TIME: ' \
         '--ping-timeout=[How long a node may take to answer (1s)]:TIME: ' \

@@ -72,7 +72,8 @@ const ownPing = 4 << 10
 
 // detached copies the strings of a ping's answer.
 func detached(s awa.Self) awa.Self {
-	for _, field := range []*string{&s.MacAddr, &s.Name, &s.UID, &s.Instance, &s.Cluster, &s.History.ID, &s.Leader, &s.Version} {
+	for _, field := range []*string{&s.MacAddr, &s.Name, &s.UID, &s.Instance,
+		&s.Cluster, &s.History.ID, &s.Leader, &s.Version} {
 		*field = strings.Clone(*field)
 	}
 	if s.Voters != nil {

@@ -194,7 +194,7 @@ var (
 type Daemon struct {
 	cfg      Config
 	log      *slog.Logger
-	instance string // made anew at each start, see awa.Self
+	instance string // new at each start, see awa.Self
 	store    *store.Store
 	ln       net.Listener
 	keys     *trust.Keyring // nil without a key

@@ -60,6 +60,24 @@ func awaitAddr(t *testing.T, c *awatest.Cluster, name, uid, addr string) awa.Nod
 	return n
 }
 
+// callN2 has agent 3 claim the name of agent 2.
+func callN2(i int, cfg *daemon.Config) {
+	if i == 3 {
+		cfg.Name = "n2"
+	}
+}
+
+// addCopy stops an agent, and adds one with a copy of its data folder.
+func addCopy(t *testing.T, c *awatest.Cluster, of int) int {
+	t.Helper()
+	i := c.Add()
+	c.Stop(of)
+	if err := os.CopyFS(c.Dir(i), os.DirFS(c.Dir(of))); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
 func TestRegister_ChangedAddress(t *testing.T) {
 	c := awatest.New(t, 3)
 	n := c.Nodes(0)["n2"]
@@ -176,15 +194,9 @@ func TestRegister_NewcomerCutOff(t *testing.T) {
 func TestRegister_CopyOfADataFolder(t *testing.T) {
 	c := awatest.New(t, 3, awatest.Configure(func(i int, cfg *daemon.Config) {
 		cfg.Timing.Move, cfg.Timing.Replace = time.Hour, time.Hour
-		if i == 3 {
-			cfg.Name = "n2"
-		}
+		callN2(i, cfg)
 	}))
-	i := c.Add()
-	c.Stop(2)
-	if err := os.CopyFS(c.Dir(i), os.DirFS(c.Dir(2))); err != nil {
-		t.Fatal(err)
-	}
+	i := addCopy(t, c, 2)
 	c.Start(2)
 	waitJoined(t, c, 2)
 	c.Leave(i)
@@ -215,15 +227,9 @@ func TestRegister_CopyOfADataFolder(t *testing.T) {
 func TestRegister_CopyGivesWay(t *testing.T) {
 	c := awatest.New(t, 3, awatest.Configure(func(i int, cfg *daemon.Config) {
 		cfg.Timing.Move, cfg.Timing.Replace = time.Hour, time.Hour
-		if i == 3 {
-			cfg.Name = "n2"
-		}
+		callN2(i, cfg)
 	}))
-	i := c.Add()
-	c.Stop(2)
-	if err := os.CopyFS(c.Dir(i), os.DirFS(c.Dir(2))); err != nil {
-		t.Fatal(err)
-	}
+	i := addCopy(t, c, 2)
 	c.Leave(i)
 	c.Start(i)
 	waitJoined(t, c, i)
@@ -245,16 +251,8 @@ func TestRegister_CopyGivesWay(t *testing.T) {
 // A copy takes the entry as any agent that has moved does, once the true agent is gone
 // for good, and then takes part again.
 func TestRegister_CopyInherits(t *testing.T) {
-	c := awatest.New(t, 3, awatest.Configure(func(i int, cfg *daemon.Config) {
-		if i == 3 {
-			cfg.Name = "n2"
-		}
-	}))
-	i := c.Add()
-	c.Stop(2)
-	if err := os.CopyFS(c.Dir(i), os.DirFS(c.Dir(2))); err != nil {
-		t.Fatal(err)
-	}
+	c := awatest.New(t, 3, awatest.Configure(callN2))
+	i := addCopy(t, c, 2)
 	c.Start(2)
 	waitJoined(t, c, 2)
 	c.Start(i)

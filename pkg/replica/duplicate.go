@@ -126,7 +126,8 @@ func (r *Replica) verifyCallers(ctx context.Context) {
 			defer r.callers.mu.Unlock()
 			if now, ok := r.callers.byKey[key]; ok {
 				if found.Code != "" && found.Code != now.found.Code {
-					r.log.Warn("a request came from an agent that does not match the node list", "code", string(found.Code), "why", found.Text)
+					r.log.Warn("a request came from an agent that does not match the node list",
+						"code", string(found.Code), "why", found.Text)
 				}
 				now.found, now.at = found, time.Now()
 				r.callers.byKey[key] = now

@@ -17,8 +17,8 @@ import (
 func silent(st awa.ClusterStatus, i int)   { kill(st, i, awa.StageConnect, "no answer within 1s") }
 func refusing(st awa.ClusterStatus, i int) { kill(st, i, awa.StageConnect, "connection refused") }
 
-// named gives the nodes names as people do, and labels: three racks of forty, the
-// rest without.
+// named sets names as people choose them, and labels: three racks of forty nodes, and
+// nodes without a rack.
 func named(st awa.ClusterStatus) awa.ClusterStatus {
 	for i := range st.Nodes {
 		n := &st.Nodes[i].Node
@@ -149,11 +149,13 @@ func TestText_inCommon(t *testing.T) {
 		want string
 	}{
 		"two of a rack of forty": {[]int{0, 1}, "2 of 300 nodes offline: no answer (app001, app002)"},
-		"a rack but for one":     {seq(0, 39), "39 of 300 nodes offline: no answer (app001-app039)"},
+		"a rack except one":      {seq(0, 39), "39 of 300 nodes offline: no answer (app001-app039)"},
 		"a rack":                 {seq(0, 40), "40 of 300 nodes offline, all 40 of rack=r7: no answer (app001-app040)"},
-		"a rack and one more":    {append(seq(0, 40), 45), "41 of 300 nodes offline, all 40 of rack=r7 and 1 more: no answer (app001-app040, app046)"},
-		"two racks":              {seq(0, 80), "80 of 300 nodes offline: no answer (app001-app080)"},
-		"one label that all have": {seq(0, 300), "300 of 300 nodes offline: no answer (app001-app300), and no majority for edits, 3 of 3 " +
+		"a rack and one more": {append(seq(0, 40), 45), "41 of 300 nodes offline, all 40 of rack=r7 and 1 " +
+			"more: no answer (app001-app040, app046)"},
+		"two racks": {seq(0, 80), "80 of 300 nodes offline: no answer (app001-app080)"},
+		"one label that all have": {seq(0, 300), "300 of 300 nodes offline: no answer (app001-app300), and no " +
+			"majority for edits, 3 of 3 " +
 			"voters not alive (app298, app299, app300)"},
 	} {
 		t.Run(name, func(t *testing.T) {

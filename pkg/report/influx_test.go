@@ -87,7 +87,8 @@ func pointsOf(r report.Result) []point {
 	}
 	fields := map[string]any{
 		"state": int64(r.State), "nodes": int64(c.Nodes), "online": int64(c.Online), "offline": int64(c.Offline), "mismatch": int64(c.Mismatch),
-		"unreachable": int64(c.Unreachable), "maintenance": int64(c.Maintenance), "isolated": flag(st.Isolated), "no_majority": flag(len(r.DeadVoters) > 0 ||
+		"unreachable": int64(c.Unreachable), "maintenance": int64(c.Maintenance),
+		"isolated": flag(st.Isolated), "no_majority": flag(len(r.DeadVoters) > 0 ||
 			slices.ContainsFunc(st.Health, func(c awa.Condition) bool { return c.Code == awa.NoMajority })),
 		"took": st.Took.Seconds(), "list_state": int64(st.State), "voters": int64(len(st.Voters)),
 	}

@@ -67,7 +67,7 @@ func meshViews(st awa.ClusterStatus) []meshView {
 }
 
 // meshOf makes the mesh of a whole status. A node that is not online and that nobody
-// sees is no difference.
+// sees does not count as a difference.
 func meshOf(st awa.ClusterStatus) mesh {
 	views := meshViews(st)
 	m := mesh{told: len(views)}

@@ -114,19 +114,21 @@ func TestEvaluate_majority(t *testing.T) {
 		sel      report.Selection
 		want     []string
 	}{
-		"all alive":                {[]string{"n1", "n2", "n3"}, nil, all, nil},
-		"one of three dead":        {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead}, all, nil},
-		"two of three dead":        {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, wrong}, all, []string{"n1", "n2"}},
-		"unreachable is alive":     {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, away}, all, nil},
-		"two of five dead":         {[]string{"n1", "n2", "n3", "n4", "n5"}, []awa.Verdict{dead, dead}, all, nil},
-		"half is no majority":      {[]string{"n1", "n2"}, []awa.Verdict{dead}, all, []string{"n1"}},
-		"the only one":             {[]string{"n1"}, []awa.Verdict{dead}, all, []string{"n1"}},
-		"the only one is alive":    {[]string{"n2"}, []awa.Verdict{dead}, all, nil},
-		"no voter is known":        {nil, []awa.Verdict{dead}, all, nil},
-		"one is not on the list":   {[]string{"n1", "n2", "gone"}, nil, all, nil},
-		"names differ by case":     {[]string{"N1"}, []awa.Verdict{dead}, all, []string{"N1"}},
-		"voters are not selected":  {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, dead}, report.Selection{Exclude: globs(t, "n[123]")}, []string{"n1", "n2"}},
-		"a host check of no voter": {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, dead}, report.Selection{Names: []string{"n5"}}, nil},
+		"all alive":              {[]string{"n1", "n2", "n3"}, nil, all, nil},
+		"one of three dead":      {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead}, all, nil},
+		"two of three dead":      {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, wrong}, all, []string{"n1", "n2"}},
+		"unreachable is alive":   {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, away}, all, nil},
+		"two of five dead":       {[]string{"n1", "n2", "n3", "n4", "n5"}, []awa.Verdict{dead, dead}, all, nil},
+		"half is no majority":    {[]string{"n1", "n2"}, []awa.Verdict{dead}, all, []string{"n1"}},
+		"the only one":           {[]string{"n1"}, []awa.Verdict{dead}, all, []string{"n1"}},
+		"the only one is alive":  {[]string{"n2"}, []awa.Verdict{dead}, all, nil},
+		"no voter is known":      {nil, []awa.Verdict{dead}, all, nil},
+		"one is not on the list": {[]string{"n1", "n2", "gone"}, nil, all, nil},
+		"names differ by case":   {[]string{"N1"}, []awa.Verdict{dead}, all, []string{"N1"}},
+		"voters are not selected": {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, dead},
+			report.Selection{Exclude: globs(t, "n[123]")}, []string{"n1", "n2"}},
+		"a host check of no voter": {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, dead},
+			report.Selection{Names: []string{"n5"}}, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

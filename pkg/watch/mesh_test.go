@@ -117,7 +117,8 @@ func TestWatcher_NotReached(t *testing.T) {
 				if c.want == "" {
 					return
 				}
-				if got.Addr != list[0].Addr() || got.Stage != awa.StageConnect || !strings.Contains(log.String(), "can't reach this one") {
+				if got.Addr != list[0].Addr() || got.Stage != awa.StageConnect ||
+					!strings.Contains(log.String(), "can't reach this one") {
 					t.Errorf("%+v, %s", got, &log)
 				}
 				for _, n := range list[1:] {

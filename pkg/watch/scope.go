@@ -9,8 +9,8 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// scope says what a look is about. The zero scope is every node, and every opinion
-// asked for anew.
+// scope says what a look is about. The zero scope is every node, and no
+// opinion known from before.
 type scope struct {
 	// known returns opinions that need not be asked for again; nil has none.
 	known func(awa.Node) (opinion, bool)

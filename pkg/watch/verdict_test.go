@@ -36,9 +36,11 @@ func TestWatcher_Sweep_who_answers(t *testing.T) {
 		"another cluster":                 {uid, "c1", self("n7", other, "c2"), "an agent of another cluster answers there (n7)"},
 		"another cluster, all else alike": {uid, "c1", self("n1", uid, "c2"), "an agent of another cluster answers there (n1)"},
 		"the original program":            {"", "c1", awa.Self{MacAddr: "x", Version: awa.VersionOriginal}, ""},
-		"the original program, not ours":  {uid, "c1", awa.Self{MacAddr: "x", Version: awa.VersionOriginal}, "the original program answers there, which knows no uid"},
-		"no name":                         {"", "c1", self("", "", ""), "another agent answers there: one without a proper name"},
-		"a hostile name":                  {"", "c1", self("\x1b[2J"+strings.Repeat("x", 1000), "", ""), "another agent answers there: one without a proper name"},
+		"the original program, not ours": {uid, "c1", awa.Self{MacAddr: "x", Version: awa.VersionOriginal},
+			"the original program answers there, which knows no uid"},
+		"no name": {"", "c1", self("", "", ""), "another agent answers there: one without a proper name"},
+		"a hostile name": {"", "c1", self("\x1b[2J"+strings.Repeat("x", 1000), "", ""),
+			"another agent answers there: one without a proper name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -58,7 +60,8 @@ func TestWatcher_Sweep_who_answers(t *testing.T) {
 					}
 					return
 				}
-				if st.Verdict != awa.Mismatch || st.Stage != awa.StageReply || st.Error != c.want || !reflect.DeepEqual(*st.Self, c.self) || heard != 0 {
+				if st.Verdict != awa.Mismatch || st.Stage != awa.StageReply || st.Error != c.want ||
+					!reflect.DeepEqual(*st.Self, c.self) || heard != 0 {
 					t.Errorf("%+v, heard %d times; want %q", st, heard, c.want)
 				}
 				if n := len(net.attempts[node.Addr()]); n != 1 {

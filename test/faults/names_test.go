@@ -368,7 +368,8 @@ func TestRefusedHosts(t *testing.T) {
 		if !ok || exit.ExitCode() != 2 || !strings.Contains(string(out), "my_host: ") || !strings.Contains(string(out), host) {
 			t.Errorf("my_host %s: %v: %s", host, err, out)
 		}
-		cmd := c.monitor.command(program("awa-agent"), "node", "add", "x", host, "--agent", c.n(1).host.addr, "--key-file", c.clusterKey())
+		cmd := c.monitor.command(program("awa-agent"), "node", "add", "x", host, "--agent", c.n(1).host.addr,
+			"--key-file", c.clusterKey())
 		if out, err := cmd.CombinedOutput(); err == nil && host != "localhost" {
 			t.Errorf("node add x %s: %s", host, out)
 		}

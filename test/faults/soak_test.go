@@ -155,5 +155,6 @@ func TestSoakWithoutDeaths(t *testing.T) {
 			t.Errorf("a false alarm in the log of %s: %+v", a.name, s)
 		}
 	}
-	fmt.Printf("\nThe soak without deaths: %d live checks of 5 healthy nodes. Wrong verdicts: %d. False alarms: %d.\n", checks, wrong, alarms)
+	fmt.Printf("\nThe soak without deaths: %d live checks of 5 healthy nodes. Wrong verdicts: %d. False alarms: %d.\n",
+		checks, wrong, alarms)
 }

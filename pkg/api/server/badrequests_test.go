@@ -61,7 +61,8 @@ func badParameters() []BadRequest {
 		bad("/sync", "the parameter state is missing: /sync?state=-1 gives all changes"),
 		bad("/sync?State=1", "the parameter state is missing: /sync?state=-1 gives all changes"),
 		bad("/v1/status?cached=maybe", "cached=maybe is not understood: use cached=1 or leave it out"),
-		bad("/v1/status?node=", `node: "" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or `+
+		bad("/v1/status?node=", `node: "" is no name for a node: use 1 to 63 letters, digits, dots, dashes and `+
+			`underscores, a letter or `+
 			`digit first`),
 		bad("/v1/status?node=n1&node=a+b", `node: "a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and `+
 			`underscores, a letter or digit first`),

@@ -53,7 +53,8 @@ func newFake(t testing.TB) *fakeAgent {
 	}
 	f := &fakeAgent{list: awa.NewList(), streams: make(chan net.Conn, 4), self: awa.Self{
 		MacAddr: "1a:d6:6e:ce:b5:5f", Time: 1795423597, TimeMS: 1795423597123, Name: "n1", UID: testUID,
-		Instance: "faf9379e73b13049", Cluster: testCluster, History: history, Leader: testUID, Version: "0.1.0", LogIndex: 4, Sees: []uint64{2},
+		Instance: "faf9379e73b13049", Cluster: testCluster, History: history, Leader: testUID, Version: "0.1.0",
+		LogIndex: 4, Sees: []uint64{2},
 	}}
 	for _, data := range []string{
 		`{"name":"n1","host":"10.0.0.1","port":25483,"uid":"` + testUID + `","by":"agent n1","at":"2026-11-23T18:00:00Z"}`,

@@ -14,7 +14,8 @@ import (
 func TestClient_server(t *testing.T) {
 	agent := newFake(t)
 	addr, _ := serve(t, agent, nil)
-	caller := awa.Caller{UID: "00000000000000000000000000000000", Instance: "faf9379e73b13049", Addr: "10.0.0.7:1", Cluster: testCluster, History: agent.self.History, State: 7}
+	caller := awa.Caller{UID: "00000000000000000000000000000000", Instance: "faf9379e73b13049", Addr: "10.0.0.7:1",
+		Cluster: testCluster, History: agent.self.History, State: 7}
 	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller { return caller }})
 	t.Cleanup(c.Close)
 	ctx := t.Context()
