@@ -19,6 +19,8 @@ const module = "are-we-alive"
 var allowed = map[string][]string{
 	"pkg/awa":               {},
 	"pkg/awatest/testaid":   {},
+	"pkg/backoff":           {},
+	"pkg/ratelog":           {},
 	"pkg/store":             {"pkg/awa"},
 	"pkg/api":               {"pkg/awa", "pkg/api/internal/wire"},
 	"pkg/api/internal/wire": {"pkg/awa"},
