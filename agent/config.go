@@ -15,7 +15,7 @@ import (
 )
 
 // configFiles are searched in turn when --config names none.
-var configFiles = [...]string{"cluster_info.json", "/etc/are-we-alive/cluster_info.json"}
+var configFiles = [...]string{awa.ConfigName, awa.ConfigFile}
 
 // BeforeResolve lets flags that are neither on the command line nor in the
 // environment come from the configuration file.

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/goccy/go-json"
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/backoff"
 )
 
 // editTries is how often a command sends one edit whose answer is lost. Its
@@ -21,31 +21,9 @@ const editTries = 3
 // has just changed it.
 const editConflicts = 10
 
-// The pause before something is tried again begins at firstPause and doubles
-// up to longestPause. It is random within its upper half, so that commands
-// which got into each other's way don't meet again.
-const (
-	firstPause   = 50 * time.Millisecond
-	longestPause = time.Second
-)
-
-// pause waits before try n, from 1, or until ctx ends.
-func pause(ctx context.Context, n int) error {
-	t := time.NewTimer(pauseFor(n, rand.Float64()))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// pauseFor is the pause before try n, from 1; random is in [0,1).
-func pauseFor(n int, random float64) time.Duration {
-	d := min(firstPause<<min(n-1, 10), longestPause)
-	return d/2 + time.Duration(float64(d/2)*random)
-}
+// newPauses returns the pauses before something is tried again. They are random, so that
+// commands which got into each other's way don't meet again.
+func newPauses() *backoff.Backoff { return backoff.New(50*time.Millisecond, time.Second) }
 
 // change is an edit that a command asks for.
 type change struct {
@@ -90,7 +68,7 @@ func (t target) edit(ctx context.Context, std streams, client *api.Client, addr 
 // an error with awa.ErrUnknownOutcome.
 func sendEdit(ctx context.Context, client *api.Client, addr string, e awa.Edit) (uint64, awa.Node, error) {
 	var lost error // of the first try whose answer was lost
-	for try := 1; ; try++ {
+	for try, pauses := 1, newPauses(); ; try++ {
 		id, node, err := client.Edit(ctx, addr, e, 0)
 		switch {
 		case err == nil:
@@ -102,7 +80,7 @@ func sendEdit(ctx context.Context, client *api.Client, addr string, e awa.Edit) 
 		case lost == nil:
 			lost = err
 		}
-		if definite(err) || try == editTries || pause(ctx, try) != nil {
+		if definite(err) || try == editTries || pauses.Wait(ctx) != nil {
 			return 0, awa.Node{}, unknownOutcome(addr, lost, err)
 		}
 	}
@@ -134,6 +112,6 @@ func unknownOutcome(addr string, lost, last error) error {
 	if last.Error() != lost.Error() {
 		then = fmt.Sprintf(", and a further try was told: %v", last)
 	}
-	return &awa.Fault{Code: awa.ErrUnknownOutcome, Text: fmt.Sprintf(
-		"it is not known whether the edit was made: it was sent to the agent at %s and got no definite answer (%v)%s; see awa-agent node list or awa-agent changes, and repeat the command if the edit is not there", addr, lost, then)}
+	return awa.Faultf(awa.ErrUnknownOutcome,
+		"it is not known whether the edit was made: it was sent to the agent at %s and got no definite answer (%v)%s; see awa-agent node list or awa-agent changes, and repeat the command if the edit is not there", addr, lost, then)
 }

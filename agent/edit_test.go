@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,7 +10,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"are-we-alive/pkg/awa"
 )
@@ -142,19 +140,6 @@ func TestEdit_interrupted(t *testing.T) {
 	code := run(ctx, []string{"node", "remove", "n1", "--key-file=", "--agent", strings.TrimPrefix(s.URL, "http://")}, nil, errs, errs)
 	if want := "awa-agent: interrupted before an edit was sent: nothing was changed\n"; code != 1 || errs.String() != want {
 		t.Errorf("%d %s", code, errs)
-	}
-}
-
-func TestPauseFor(t *testing.T) {
-	for n, want := range map[int]time.Duration{1: firstPause, 2: 2 * firstPause, 3: 4 * firstPause, 6: longestPause, 1000: longestPause} {
-		if least, most := pauseFor(n, 0), pauseFor(n, 0.999999); least != want/2 || most > want || most < want*9/10 {
-			t.Errorf("try %d: %v to %v, want %v at most", n, least, most, want)
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := pause(ctx, 1000); !errors.Is(err, context.Canceled) {
-		t.Error(err)
 	}
 }
 

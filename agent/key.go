@@ -13,17 +13,14 @@ import (
 	"are-we-alive/pkg/trust"
 )
 
-// clusterKeyFile is where the packages and this program look for the key.
-const clusterKeyFile = "/etc/are-we-alive/cluster.key"
-
 // keyFlag names the key file.
 type keyFlag struct {
 	// nil when it is not named; a name that is empty means no key.
-	KeyFile *string `placeholder:"FILE" env:"AWA_KEY_FILE" help:"The cluster's key file; /etc/are-we-alive/cluster.key where there is one, and an empty name for none."`
+	KeyFile *string `placeholder:"FILE" env:"AWA_KEY_FILE" help:"The cluster's key file; ${key_file} where there is one, and an empty name for none."`
 }
 
 // path gives the key file, "" for none.
-func (f keyFlag) path() string { return keyPath(f.KeyFile, clusterKeyFile) }
+func (f keyFlag) path() string { return keyPath(f.KeyFile, awa.ClusterKeyFile) }
 
 // keyPath gives the named file, or else the usual one if it is there. It is
 // there too when it can't be read: whoever has a key means to use it.
@@ -54,7 +51,7 @@ func (f keyFlag) keys() ([]trust.Key, error) {
 func (f keyFlag) someKeys() ([]trust.Key, error) {
 	keys, err := f.keys()
 	if err == nil && keys == nil {
-		err = usageError{errors.New("there is no " + clusterKeyFile + ": name the key file with --key-file, or make a cluster's key with awa-agent key new")}
+		err = usageError{errors.New("there is no " + awa.ClusterKeyFile + ": name the key file with --key-file, or make a cluster's key with awa-agent key new")}
 	}
 	return keys, err
 }
@@ -68,7 +65,7 @@ type keyCmd struct {
 
 // keyNewCmd is awa-agent key new.
 type keyNewCmd struct {
-	File string `arg:"" optional:"" default:"/etc/are-we-alive/cluster.key" help:"File to write; it must not exist (${default})."`
+	File string `arg:"" optional:"" default:"${key_file}" help:"File to write; it must not exist (${default})."`
 }
 
 // Run makes a key.
@@ -97,7 +94,7 @@ func (c *keyCheckCmd) Run(std streams) error {
 	if err != nil {
 		return err
 	}
-	if keys[0].Role() == trust.Check {
+	if keys[0].Role() == awa.RoleCheck {
 		return usageError{fmt.Errorf("key file %s: it holds a check key already: copy it, or name the cluster's key file with --key-file", c.path())}
 	}
 	for i := range keys {
@@ -111,8 +108,8 @@ func (c *keyCheckCmd) Run(std streams) error {
 		return err
 	}
 	_, err = fmt.Fprintf(std.out, `Wrote the check key of cluster key %s to %s, which only its owner can read.
-Next: copy the file to the monitoring hosts as /etc/are-we-alive/check.key, with mode 0600 and for the user that runs check_awa there (chown nagios).
-`, keys[0].ID(), c.File)
+Next: copy the file to the monitoring hosts as %s, with mode 0600 and for the user that runs check_awa there (chown nagios).
+`, keys[0].ID(), c.File, awa.CheckKeyFile)
 	return err
 }
 
@@ -134,7 +131,7 @@ func (c *keyCertCmd) Run(std streams) error {
 	if err != nil {
 		return err
 	}
-	role := trust.Role(c.Role)
+	role := awa.Role(c.Role)
 	if _, err := trust.NewClient(keys, role); err != nil {
 		return usageError{fmt.Errorf("key file %s: %w", c.path(), err)}
 	}

@@ -57,7 +57,7 @@ func TestKey_new(t *testing.T) {
 Next: copy the file to every server of the cluster, with mode 0600 and for the user that runs awa-agent there.
 Who holds it may do everything. Monitoring hosts need a check key only (awa-agent key check).
 `
-	if code != 0 || out != want || errs != "" || len(keys) != 1 || keys[0].Role() != trust.Member {
+	if code != 0 || out != want || errs != "" || len(keys) != 1 || keys[0].Role() != awa.RoleMember {
 		t.Errorf("exit code %d with\n%s%swant\n%s", code, out, errs, want)
 	}
 }
@@ -97,12 +97,12 @@ func TestKey_wrong(t *testing.T) {
 		code int
 		text string
 	}{
-		"key new DIR/cluster":                                               {1, "DIR/cluster" + never + "give another name, or move it away first"},
+		"key new DIR/cluster":                                               {1, "DIR/cluster" + never + "name another file, or move it away first"},
 		"key new DIR/none/k":                                                {1, "open DIR/none/k: " + noFolder},
 		"key new DIR/a DIR/b":                                               {2, "unexpected argument DIR/b (awa-agent --help tells what there is)"},
 		"key check --key-file= DIR/new":                                     {2, "there is no /etc/are-we-alive/cluster.key: name the key file with --key-file, or make a cluster's key with awa-agent key new"},
 		"key check --key-file DIR/none DIR/new":                             {2, "key file: open DIR/none: no such file or directory: make a cluster key with awa-agent key new, or copy the file from another server of the cluster"},
-		"key check --key-file DIR/cluster DIR/empty":                        {1, "DIR/empty" + never + "give another name, or move it away first"},
+		"key check --key-file DIR/cluster DIR/empty":                        {1, "DIR/empty" + never + "name another file, or move it away first"},
 		"key check --key-file DIR/cluster DIR/none/k":                       {1, "open DIR/none/k: " + noFolder},
 		"key check --key-file DIR/check DIR/new":                            {2, "key file DIR/check: it holds a check key already: copy it, or name the cluster's key file with --key-file"},
 		"key check --key-file DIR/empty":                                    {2, "key file DIR/empty: it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster"},

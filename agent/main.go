@@ -158,7 +158,12 @@ func newParser(options ...kong.Option) *kong.Kong {
 		kong.Description("The agent of are-we-alive: it keeps the list of a cluster's nodes and tells which of them are alive."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"version": "awa-agent " + awa.Version},
+		kong.Vars{
+			"version": "awa-agent " + awa.Version, "agent": awa.DefaultAgent, "port": awa.DefaultPort.String(),
+			"web_port": awa.DefaultWebPort.String(), "watch": awa.DefaultWatch.String(),
+			"ping_timeout": awa.DefaultPingTimeout.String(), "data_dir": awa.DataDir, "config_file": awa.ConfigFile,
+			"key_file": awa.ClusterKeyFile,
+		},
 	)...)
 	if err != nil {
 		panic(err) // a mistake in the struct tags

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"os/user"
 	"slices"
@@ -30,7 +29,7 @@ type nodeCmd struct {
 // target is the agent that a command asks, and how it answers.
 type target struct {
 	keyFlag
-	Agent  string `placeholder:"HOST[:PORT]" default:"127.0.0.1" env:"AWA_AGENT" help:"Agent to ask; any of the cluster will do (${default})."`
+	Agent  string `placeholder:"HOST[:PORT]" default:"${agent}" env:"AWA_AGENT" help:"Agent to ask; any of the cluster will do (${default})."`
 	Output string `short:"o" enum:"table,json" default:"table" help:"Form of the answer: table or json (${default})."`
 }
 
@@ -38,7 +37,7 @@ type target struct {
 const callTimeout = 15 * time.Second
 
 // open gives a client of a role and the agent's address.
-func (t target) open(role trust.Role) (*api.Client, string, error) {
+func (t target) open(role awa.Role) (*api.Client, string, error) {
 	host, port, err := awa.ParseAddr(t.Agent, awa.DefaultPort)
 	if err != nil {
 		return nil, "", usageError{fmt.Errorf("--agent: %w", err)}
@@ -48,7 +47,7 @@ func (t target) open(role trust.Role) (*api.Client, string, error) {
 }
 
 // client makes a client of a role, with the keys of the key file if there is one.
-func (f keyFlag) client(role trust.Role) (*api.Client, error) {
+func (f keyFlag) client(role awa.Role) (*api.Client, error) {
 	keys, err := f.keys()
 	if err != nil || keys == nil {
 		return api.NewClient(api.ClientConfig{}), err
@@ -57,20 +56,17 @@ func (f keyFlag) client(role trust.Role) (*api.Client, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("key file %s: %w", f.path(), err)}
 	}
-	secure := func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
-		return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-	}
-	return api.NewClient(api.ClientConfig{Secure: secure}), nil
+	return api.NewClient(api.ClientConfig{Secure: ring.Secure}), nil
 }
 
 // read is call for what the check role may do. A cluster key can do that too.
 func (t target) read(ctx context.Context, f func(ctx context.Context, c *api.Client, addr string) error) error {
-	return t.call(ctx, trust.Check, f)
+	return t.call(ctx, awa.RoleCheck, f)
 }
 
 // call runs f with a client of a role and a deadline, and says which agent
 // failed.
-func (t target) call(ctx context.Context, role trust.Role, f func(ctx context.Context, c *api.Client, addr string) error) error {
+func (t target) call(ctx context.Context, role awa.Role, f func(ctx context.Context, c *api.Client, addr string) error) error {
 	c, addr, err := t.open(role)
 	if err != nil {
 		return err
@@ -134,7 +130,7 @@ type nodeAddCmd struct {
 	target
 	Name  string            `arg:"" help:"Name of the node."`
 	Host  string            `arg:"" help:"DNS name or IP address of the node."`
-	Port  string            `arg:"" optional:"" default:"25483" help:"Port of its agent (${default})."`
+	Port  string            `arg:"" optional:"" default:"${port}" help:"Port of its agent (${default})."`
 	Label map[string]string `placeholder:"K=V" mapsep:"none" help:"Label of the node; may be repeated."`
 }
 
@@ -147,7 +143,7 @@ func (c *nodeAddCmd) Run(ctx context.Context, std streams) error {
 	if len(c.Label) > 0 {
 		fields["labels"] = c.Label
 	}
-	return c.call(ctx, trust.Member, func(ctx context.Context, client *api.Client, addr string) error {
+	return c.call(ctx, awa.RoleMember, func(ctx context.Context, client *api.Client, addr string) error {
 		return c.edit(ctx, std, client, addr, change{action: awa.Create, fields: fields, key: awa.NewUID()})
 	})
 }
@@ -210,7 +206,7 @@ func (c *nodeRemoveCmd) Run(ctx context.Context, std streams) error {
 	if err != nil || removed.UID == "" {
 		return err
 	}
-	return c.call(ctx, trust.Member, func(ctx context.Context, client *api.Client, _ string) error {
+	return c.call(ctx, awa.RoleMember, func(ctx context.Context, client *api.Client, _ string) error {
 		ctx, cancel := context.WithTimeout(ctx, aliveWait)
 		defer cancel()
 		if self, err := client.Ping(ctx, removed.Addr(), true); err == nil && self.UID == removed.UID {
@@ -228,8 +224,8 @@ const aliveWait = time.Second
 // editNode edits a node by its name, on what the list says of it now. When
 // somebody else was faster, it reads again, so that no edit is undone unseen.
 func (t target) editNode(ctx context.Context, std streams, name string, a awa.Action, fields func(awa.Node) map[string]any) error {
-	return t.call(ctx, trust.Member, func(ctx context.Context, client *api.Client, addr string) error {
-		for try := 1; ; try++ {
+	return t.call(ctx, awa.RoleMember, func(ctx context.Context, client *api.Client, addr string) error {
+		for try, pauses := 1, newPauses(); ; try++ {
 			set, err := client.Nodes(ctx, addr)
 			if err != nil {
 				return unsentError{err}
@@ -242,7 +238,7 @@ func (t target) editNode(ctx context.Context, std streams, name string, a awa.Ac
 			f := fields(n)
 			f["id"] = n.ID
 			err = t.edit(ctx, std, client, addr, change{action: a, fields: f, key: awa.NewUID(), ifChanged: n.Changed})
-			if !errors.Is(err, awa.ErrConflict) || try == editConflicts || pause(ctx, try) != nil {
+			if !errors.Is(err, awa.ErrConflict) || try == editConflicts || pauses.Wait(ctx) != nil {
 				return err
 			}
 		}

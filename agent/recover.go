@@ -9,13 +9,12 @@ import (
 
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/daemon"
-	"are-we-alive/pkg/trust"
 )
 
 // recoverCmd is awa-agent recover.
 type recoverCmd struct {
 	keyFlag
-	DataDir string `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Data folder of a stopped agent (${default})."`
+	DataDir string `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"Data folder of a stopped agent (${default})."`
 	Force   bool   `help:"Begin a new history although a majority of the voters answers, or another agent holds a longer list."`
 }
 
@@ -28,7 +27,7 @@ func (c *recoverCmd) Help() string {
 
 // Run makes this agent the only voter.
 func (c *recoverCmd) Run(ctx context.Context, std streams) error {
-	client, err := c.client(trust.Member)
+	client, err := c.client(awa.RoleMember)
 	if err != nil {
 		return err
 	}

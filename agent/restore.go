@@ -9,14 +9,13 @@ import (
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/daemon"
 	"are-we-alive/pkg/store"
-	"are-we-alive/pkg/trust"
 )
 
 // restoreCmd is awa-agent restore.
 type restoreCmd struct {
 	keyFlag
 	File    string `arg:"" help:"File that awa-agent backup wrote."`
-	DataDir string `placeholder:"DIR" default:"/var/lib/are-we-alive" env:"AWA_DATA_DIR" help:"Empty data folder of a stopped agent (${default})."`
+	DataDir string `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"Empty data folder of a stopped agent (${default})."`
 }
 
 // Run puts the list into an empty data folder.
@@ -25,7 +24,7 @@ func (c *restoreCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	client, err := c.client(trust.Member)
+	client, err := c.client(awa.RoleMember)
 	if err != nil {
 		return err
 	}

@@ -128,7 +128,7 @@ func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.
 	if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, awa.ErrShortage) }) {
 		return awa.ClusterStatus{}, failures(cfg, errs), errShort
 	}
-	if slices.ContainsFunc(errs, isTimeout) {
+	if slices.ContainsFunc(errs, awa.IsTimeout) {
 		return awa.ClusterStatus{}, failures(cfg, errs), errTooLate
 	}
 	if !slices.ContainsFunc(errs, func(err error) bool { return !isKeyRefused(err) }) {
@@ -171,7 +171,7 @@ func fetch(ctx context.Context, agents fetcher, cfg config, i int, to chan<- ans
 		to <- a
 	}()
 	names := cfg.selection.Names
-	if len(names) > maxAsked || cfg.mesh { // which is of all nodes
+	if len(names) > maxAsked || cfg.options.Mesh { // which is of all nodes
 		names = nil
 	}
 	a.status, a.err = agents.ClusterStatus(ctx, cfg.agents[i], false, names...)
@@ -185,7 +185,7 @@ func failures(cfg config, errs []error) []report.Failure {
 		if err == nil {
 			continue
 		}
-		if isTimeout(err) {
+		if awa.IsTimeout(err) {
 			late := fmt.Errorf("no answer within %v", cfg.timeout)
 			var ping *awa.PingError
 			if errors.As(err, &ping) {
@@ -204,10 +204,4 @@ func failures(cfg config, errs []error) []report.Failure {
 func isKeyRefused(err error) bool {
 	why, ok := errors.AsType[*trust.Failure](err)
 	return ok && (why.Code == trust.ErrOtherKey || why.Code == trust.ErrRefused)
-}
-
-// isTimeout tells whether a time was over, whichever library says so.
-func isTimeout(err error) bool {
-	var late interface{ Timeout() bool }
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) && late.Timeout()
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,16 +16,11 @@ import (
 	"are-we-alive/pkg/report"
 )
 
-// The formats of -o.
-const (
-	formatNagios = "nagios"
-	formatTable  = "table"
-	formatInflux = "influx"
-	formatJSON   = "json"
-)
-
 // defaultTimeout is that of -t. An agent takes at most 2.2 s.
 const defaultTimeout = 4 * time.Second
+
+// timeoutText is defaultTimeout as -t takes it.
+var timeoutText = strconv.FormatFloat(defaultTimeout.Seconds(), 'g', -1, 64)
 
 // The shortest and the longest -t.
 const (
@@ -39,8 +33,8 @@ const (
 // it apart at every start, which costs a tenth of a run.
 type flags struct {
 	Host     []string `short:"H" name:"hostname"`
-	Port     string   `short:"p" default:"25483"`
-	Timeout  string   `short:"t" default:"4"`
+	Port     string   `short:"p" default:"${port}"`
+	Timeout  string   `short:"t" default:"${timeout}"`
 	KeyFile  *string  `short:"k"`
 	Warning  string   `short:"w"`
 	Critical string   `short:"c" default:"0"`
@@ -63,7 +57,7 @@ type flags struct {
 	Label   []string `sep:"none"`
 	Exclude []string `sep:"none"`
 
-	Output   string `short:"o" default:"nagios"`
+	Output   string `short:"o" default:"${format}"`
 	Perfdata string `default:"cluster"`
 	Mesh     bool
 	Verbose  int  `short:"v" type:"counter"`
@@ -79,17 +73,15 @@ const (
 
 // config is what the command line asks for, checked.
 type config struct {
-	agents       []string // host:port, at least one
-	keyFile      *string  // nil: the usual ones; "": none
-	timeout      time.Duration
-	rules        report.Rules
-	noAnswer     report.State // when no agent answers
-	tooLate      report.State // likewise, when the time was over for one of them
-	selection    report.Selection
-	format       string
-	nodePerfdata bool
-	mesh         bool
-	verbose      int
+	agents    []string // host:port, at least one
+	keyFile   *string  // nil: the usual ones; "": none
+	timeout   time.Duration
+	rules     report.Rules
+	noAnswer  report.State // when no agent answers
+	tooLate   report.State // likewise, when the time was over for one of them
+	selection report.Selection
+	format    report.Format
+	options   report.Options
 }
 
 // parse reads the command line. With -h or -V it gives the text to print
@@ -97,12 +89,7 @@ type config struct {
 func parse(args []string) (cfg config, help string, err error) {
 	var f flags
 	var out bytes.Buffer
-	k, err := kong.New(&f, kong.Name("check_awa"), kong.NoDefaultHelp(),
-		kong.Writers(&out, &out), kong.Exit(func(int) {}), kong.KindMapper(reflect.String, kong.MapperFunc(readValue)))
-	if err != nil {
-		panic(err) // the tags of flags are wrong
-	}
-	kctx, err := k.Parse(args)
+	kctx, err := newParser(&f, kong.Writers(&out, &out)).Parse(args)
 	switch {
 	case err != nil:
 		return config{}, "", err
@@ -117,7 +104,19 @@ func parse(args []string) (cfg config, help string, err error) {
 	return cfg, "", err
 }
 
-// readValue is kong's own but for its words when the value is missing.
+// newParser knows the command line, except what help says of it: see explain.
+func newParser(f *flags, options ...kong.Option) *kong.Kong {
+	k, err := kong.New(f, append(options, kong.Name("check_awa"), kong.NoDefaultHelp(), kong.Exit(func(int) {}),
+		kong.KindMapper(reflect.String, kong.MapperFunc(readValue)), kong.Vars{
+			"port": awa.DefaultPort.String(), "timeout": timeoutText, "format": report.DefaultFormat().Name,
+		})...)
+	if err != nil {
+		panic(err) // the tags of flags are wrong
+	}
+	return k
+}
+
+// readValue is kong's own except for its words when the value is missing.
 func readValue(ctx *kong.DecodeContext, target reflect.Value) error {
 	if ctx.Scan.Peek().IsEOL() {
 		return errors.New("its value is missing")
@@ -127,18 +126,18 @@ func readValue(ctx *kong.DecodeContext, target reflect.Value) error {
 
 // config checks the flags.
 func (f flags) config() (config, error) {
-	c := config{format: f.Output, verbose: f.Verbose, keyFile: f.KeyFile}
-	if !slices.Contains([]string{formatNagios, formatTable, formatInflux, formatJSON}, c.format) {
-		return config{}, fmt.Errorf("bad -o: %q is no format: use nagios, table, influx or json", f.Output)
+	c := config{keyFile: f.KeyFile, options: report.Options{Verbose: f.Verbose, Mesh: f.Mesh}}
+	var err error
+	if c.format, err = report.ParseFormat(f.Output); err != nil {
+		return config{}, fmt.Errorf("bad -o: %w", err)
 	}
 	switch f.Perfdata {
 	case perfdataCluster:
 	case perfdataNodes:
-		c.nodePerfdata = true
+		c.options.NodePerfdata = true
 	default:
 		return config{}, fmt.Errorf("bad --perfdata: %q is neither cluster nor nodes", f.Perfdata)
 	}
-	var err error
 	if c.agents, err = f.agents(); err != nil {
 		return config{}, err
 	}
@@ -163,8 +162,8 @@ func (f flags) config() (config, error) {
 			return config{}, fmt.Errorf("bad %s: %w", state.flag, err)
 		}
 	}
-	if c.mesh = f.Mesh; c.mesh && c.format == formatInflux {
-		return config{}, errors.New("bad --mesh: Influx lines have none, so leave out -o influx")
+	if f.Mesh && !c.format.ShowsMesh() {
+		return config{}, fmt.Errorf("bad --mesh: the format %s does not have it, so leave out one of the two", c.format.Name)
 	}
 	return c, f.health(&c.rules)
 }
@@ -209,7 +208,7 @@ func (f flags) agents() ([]string, error) {
 	}
 	hosts := f.Host
 	if len(hosts) == 0 {
-		hosts = []string{"127.0.0.1"}
+		hosts = []string{awa.DefaultAgent}
 	}
 	var agents []string
 	for _, h := range hosts {
@@ -301,16 +300,22 @@ func parseTimeout(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// formatOf finds the format in a command line that may be unusable, so that a
-// reader of JSON gets JSON in any case.
-func formatOf(args []string) string {
+// formatOf returns the format to answer a command line in that may be unusable: the one that
+// it asks for where the reader understands nothing else.
+func formatOf(args []string) report.Format {
 	for i, a := range args {
 		for _, flag := range []string{"-o", "--output"} {
-			rest, ok := strings.CutPrefix(a, flag)
-			if ok && (strings.TrimPrefix(rest, "=") == formatJSON || rest == "" && i+1 < len(args) && args[i+1] == formatJSON) {
-				return formatJSON
+			value, ok := strings.CutPrefix(a, flag)
+			if !ok {
+				continue
+			}
+			if value == "" && i+1 < len(args) {
+				value = args[i+1]
+			}
+			if f, err := report.ParseFormat(strings.TrimPrefix(value, "=")); err == nil && f.Strict() {
+				return f
 			}
 		}
 	}
-	return formatNagios
+	return report.DefaultFormat()
 }

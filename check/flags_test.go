@@ -106,11 +106,11 @@ func TestCheck_states(t *testing.T) {
 }
 
 func TestParse_mesh(t *testing.T) {
-	if cfg, _, err := parse([]string{"--mesh", "--node", "n1"}); err != nil || !cfg.mesh {
+	if cfg, _, err := parse([]string{"--mesh", "--node", "n1"}); err != nil || !cfg.options.Mesh {
 		t.Errorf("%v, %+v", err, cfg)
 	}
 	_, _, err := parse([]string{"--mesh", "-o", "influx"})
-	if want := "bad --mesh: Influx lines have none, so leave out -o influx"; err == nil || err.Error() != want {
+	if want := "bad --mesh: the format influx does not have it, so leave out one of the two"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

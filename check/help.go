@@ -1,6 +1,13 @@
 package main
 
-import "github.com/alecthomas/kong"
+import (
+	"path/filepath"
+
+	"github.com/alecthomas/kong"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/report"
+)
 
 const description = `Asks an agent which servers of its cluster are alive.
 
@@ -19,10 +26,10 @@ A RANGE is that of the plugin guidelines: 10 (alert below 0 or above 10), 10:, ~
 func explain(program *kong.Application) {
 	program.Help = description
 	help := map[string]struct{ takes, means string }{
-		"hostname":             {"HOST[:PORT]", "Agent to ask: the first that answers. May be given several times. Default: 127.0.0.1"},
-		"port":                 {"PORT", "Port of an agent given without one. Default: 25483"},
-		"timeout":              {"SECONDS", "The plugin has ended by then. Default: 4"},
-		"key-file":             {"FILE", "Check key or cluster key; an empty name is none. Default: /etc/are-we-alive/check.key, then cluster.key, where they exist"},
+		"hostname":             {"HOST[:PORT]", "Agent to ask: the first that answers. May be given several times. Default: " + awa.DefaultAgent},
+		"port":                 {"PORT", "Port of an agent given without one. Default: " + awa.DefaultPort.String()},
+		"timeout":              {"SECONDS", "The plugin has ended by then. Default: " + timeoutText},
+		"key-file":             {"FILE", "Check key or cluster key; an empty name is none. Default: " + awa.CheckKeyFile + ", then " + filepath.Base(awa.ClusterKeyFile) + ", where they exist"},
 		"warning":              {"RANGE", "WARNING when the number of nodes not alive (offline or a mismatch) is outside this range, such as 1 or 10%. Default: none"},
 		"critical":             {"RANGE", "CRITICAL when that number is outside this one; ~: is none. Default: 0"},
 		"unreachable-warning":  {"RANGE", "WARNING for the number of nodes that only other agents reach. Default: 0"},
@@ -41,7 +48,7 @@ func explain(program *kong.Application) {
 		"node":            {"NAME", "Only this node, as a host check does it; may be given several times."},
 		"label":           {"KEY=VALUE", "Only nodes with this label; may be given several times, then all must be there."},
 		"exclude":         {"GLOB", "No nodes whose name matches, such as test*; may be given several times."},
-		"output":          {"FORMAT", "nagios, table, influx or json. Default: nagios"},
+		"output":          {"FORMAT", report.Alternatives(report.FormatNames()) + ". Default: " + report.DefaultFormat().Name},
 		"perfdata":        {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. Default: cluster"},
 		"mesh": {"", "Add who does not see whom, as all agents that answer tell it: the agents and " +
 			"nodes that differ only."},

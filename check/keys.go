@@ -1,20 +1,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 
 	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/trust"
 )
 
-// keyFiles are the usual places of a key, searched in turn.
-func keyFiles() []string {
-	return []string{"/etc/are-we-alive/check.key", "/etc/are-we-alive/cluster.key"}
-}
+// keyFiles returns the usual places of a key, searched in turn.
+func keyFiles() []string { return []string{awa.CheckKeyFile, awa.ClusterKeyFile} }
 
 // remembering is a client that keeps where the agents answered when it is closed.
 type remembering struct {
@@ -40,13 +37,11 @@ func connect(cfg config) (fetcher, error) {
 	if keys == nil {
 		return remembering{api.NewClient(asks), m}, nil
 	}
-	ring, err := trust.NewClient(keys, trust.Check)
+	ring, err := trust.NewClient(keys, awa.RoleCheck)
 	if err != nil {
 		return nil, err
 	}
-	asks.Secure = func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
-		return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-	}
+	asks.Secure = ring.Secure
 	return remembering{api.NewClient(asks), m}, nil
 }
 

@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
-
 	"are-we-alive/packaging/manual"
+	"are-we-alive/pkg/report"
 )
 
 // choices are the values of the flags that take a word. Kong doesn't know
@@ -16,7 +15,7 @@ import (
 func choices() map[string][]string {
 	states := []string{"ok", "warning", "critical", "unknown"}
 	return map[string][]string{
-		"output":            {formatNagios, formatTable, formatInflux, formatJSON},
+		"output":            report.FormatNames(),
 		"perfdata":          {perfdataCluster, perfdataNodes},
 		"no-majority-state": states,
 		"no-answer-state":   states,
@@ -26,14 +25,24 @@ func choices() map[string][]string {
 
 // TestManual keeps the man page and the completions as the command line is.
 func TestManual(t *testing.T) {
-	k, err := kong.New(&flags{}, kong.Name("check_awa"), kong.NoDefaultHelp())
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := newParser(&flags{})
 	explain(k.Model)
 	p := manual.Program{App: k.Model, Values: choices()}
 	if err := manual.Files(p, filepath.Join("..", "packaging"), *update, "check_awa.8"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Every format has a section of the man page.
+func TestManual_formats(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "packaging", "manual", "check_awa.8.in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range report.FormatNames() {
+		if !strings.Contains(string(page), "\n.Ss "+name+"\n") {
+			t.Errorf("the man page has no section on -o %s", name)
+		}
 	}
 }
 

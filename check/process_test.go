@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -90,7 +89,7 @@ type served struct {
 	err error
 }
 
-func (s served) Status(context.Context, bool, ...string) (awa.ClusterStatus, error) {
+func (s served) Status(bool, ...string) (awa.ClusterStatus, error) {
 	return s.st, s.err
 }
 

@@ -55,8 +55,7 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		p.write([]byte(help))
 		return report.Unknown.ExitCode() // as the monitoring plugins do
 	}
-	p.format, p.verbose, p.nodePerfdata, p.deadline = cfg.format, cfg.verbose, cfg.nodePerfdata, start.Add(cfg.timeout)
-	p.mesh = cfg.mesh
+	p.format, p.options, p.deadline = cfg.format, cfg.options, start.Add(cfg.timeout)
 
 	agents, err := connect(cfg)
 	if err != nil {
@@ -75,7 +74,7 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		return p.print(r)
 	}
 	r := report.Evaluate(st, cfg.selection, cfg.rules, time.Now())
-	r.Failures, r.Took, r.ShowMesh = failures, time.Since(start), cfg.mesh
+	r.Failures, r.Took, r.ShowMesh = failures, time.Since(start), cfg.options.Mesh
 	return p.print(r)
 }
 
@@ -83,10 +82,8 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 type printer struct {
 	ctx            context.Context // its end ends a write that hangs
 	stdout, stderr io.Writer
-	format         string
-	verbose        int
-	nodePerfdata   bool
-	mesh           bool
+	format         report.Format
+	options        report.Options
 	// forced keeps the exit code that of the result, also where the format's
 	// reader wants another: when no check was made.
 	forced   bool
@@ -99,32 +96,8 @@ type printer struct {
 // lines, since Telegraf throws away what a failing command printed.
 func (p printer) print(r report.Result) int {
 	var b bytes.Buffer
-	var err error
-	switch p.format {
-	case formatTable:
-		err = errors.Join(report.Table(&b, r, p.colour()), report.Notes(&b, r))
-		if p.mesh && err == nil {
-			err = report.Mesh(&b, r)
-		}
-	case formatInflux:
-		err = report.Influx(&b, r)
-	case formatJSON:
-		err = report.JSON(&b, r)
-	default:
-		err = report.Nagios(&b, r)
-		if p.verbose > 0 && r.Counts.Nodes > 0 && err == nil {
-			err = report.Table(&b, r, p.colour())
-		}
-		if p.verbose > 1 && err == nil {
-			err = report.Notes(&b, r)
-		}
-		if p.mesh && err == nil {
-			err = report.Mesh(&b, r)
-		}
-		if p.nodePerfdata && err == nil {
-			err = report.NodePerfdata(&b, r)
-		}
-	}
+	p.options.Color = p.color()
+	err := p.format.Write(&b, r, p.options)
 	if err == nil {
 		err = p.write(b.Bytes())
 	}
@@ -132,10 +105,10 @@ func (p printer) print(r report.Result) int {
 	case err != nil:
 		fmt.Fprintf(p.stderr, "check_awa: %v\n", err)
 		return report.Unknown.ExitCode()
-	case p.format == formatInflux && !p.forced:
-		return report.OK.ExitCode()
+	case p.forced:
+		return r.State.ExitCode()
 	}
-	return r.State.ExitCode()
+	return p.format.ExitCode(r)
 }
 
 // write gives up at the deadline, and when ctx ends: a pipe that nobody reads
@@ -170,9 +143,9 @@ func (p printer) write(b []byte) error {
 	}
 }
 
-// colour tells whether stdout is a terminal that may get colours
+// color reports whether stdout is a terminal that shows colors
 // (no-color.org).
-func (p printer) colour() bool {
+func (p printer) color() bool {
 	f, ok := p.stdout.(*os.File)
 	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }

@@ -174,19 +174,19 @@ func TestParseTimeout(t *testing.T) {
 
 func TestFormatOf(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                  formatNagios,
-		"-o json":           formatJSON,
-		"-x -o json":        formatJSON,
-		"-ojson":            formatJSON,
-		"-o=json":           formatJSON,
-		"--output json":     formatJSON,
-		"--output=json":     formatJSON,
-		"-o":                formatNagios,
-		"-o influx":         formatNagios,
-		"--outputs=json":    formatNagios,
-		"-H json -o nagios": formatNagios,
+		"":                  "nagios",
+		"-o json":           "json",
+		"-x -o json":        "json",
+		"-ojson":            "json",
+		"-o=json":           "json",
+		"--output json":     "json",
+		"--output=json":     "json",
+		"-o":                "nagios",
+		"-o influx":         "nagios",
+		"--outputs=json":    "nagios",
+		"-H json -o nagios": "nagios",
 	} {
-		if got := formatOf(strings.Fields(args)); got != want {
+		if got := formatOf(strings.Fields(args)).Name; got != want {
 			t.Errorf("%q: %s, want %s", args, got, want)
 		}
 	}

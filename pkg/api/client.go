@@ -467,7 +467,7 @@ func refusal(a *response) error {
 		return &awa.PingError{Stage: awa.StageReply, Err: fmt.Errorf("%w (HTTP status %d)", errNoAgent, a.status)}
 	}
 	fault := &awa.Fault{Code: body.Code, Text: awa.CleanText(body.Error)}
-	if body.Code == wire.CodePlainHTTP {
+	if body.Code == awa.ErrPlainHTTP {
 		return &awa.PingError{Stage: awa.StageTLS, Err: fault}
 	}
 	return fault
@@ -499,13 +499,13 @@ func (c *Client) fill(host string, req request) (headers []wire.Header, body []b
 	}
 	if req.body != nil {
 		if body, err = wire.Encode(req.body); err != nil {
-			return nil, nil, wire.Faultf(awa.ErrBadInput, "the request can't be written as JSON: %v", err)
+			return nil, nil, awa.Faultf(awa.ErrBadInput, "the request can't be written as JSON: %v", err)
 		}
 		add("Content-Type", "application/json")
 	}
 	for _, h := range headers {
 		if strings.ContainsFunc(h.Value, unicode.IsControl) { // one could begin another header
-			return nil, nil, wire.Faultf(awa.ErrBadInput, "the header %s can't hold the control character in %q", h.Name, h.Value)
+			return nil, nil, awa.Faultf(awa.ErrBadInput, "the header %s can't hold the control character in %q", h.Name, h.Value)
 		}
 	}
 	return headers, body, nil

@@ -55,7 +55,7 @@ func newPeer(t *testing.T, f func(conn net.Conn, n int)) *peer {
 			all.Go(func() {
 				f(conn, n)
 				// The client's end shows as the end of what it sends.
-				if _, err := io.Copy(io.Discard, conn); err != nil && isTimeout(err) {
+				if _, err := io.Copy(io.Discard, conn); err != nil && awa.IsTimeout(err) {
 					t.Errorf("connection %d to %s is still open", n, p.addr)
 				}
 				conn.Close()

@@ -22,7 +22,7 @@ import (
 // Errors of reading an answer, but for those of the connection.
 var (
 	// errNoAgent is an answer of another program.
-	errNoAgent error = &awa.Fault{Code: awa.ErrNoAgent, Text: "something answers there that is not an awa-agent"}
+	errNoAgent error = awa.Faultf(awa.ErrNoAgent, "something answers there that is not an awa-agent")
 	errClosed        = errors.New("the connection was closed without an answer")
 	errHalf          = errors.New("the connection was closed in the middle of the answer")
 )

@@ -186,7 +186,7 @@ func plain(err error) error {
 		return context.Canceled
 	case errors.As(err, &dns) && dns.IsTimeout && dns.Server != "":
 		return fmt.Errorf("name server %s: %w", serverOf(dns.Server), errNoAnswer)
-	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+	case errors.Is(err, context.DeadlineExceeded), awa.IsTimeout(err):
 		return errNoAnswer
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return errors.New("no such host")
@@ -225,12 +225,6 @@ type noAnswer struct{}
 
 func (noAnswer) Error() string        { return "no answer in time" }
 func (noAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
-
-// isTimeout tells whether a time was over.
-func isTimeout(err error) bool {
-	var late net.Error
-	return errors.As(err, &late) && late.Timeout()
-}
 
 // bound makes a connection end its reads and writes when ctx does. The
 // returned function undoes that and tells whether the connection is still

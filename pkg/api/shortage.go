@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -62,7 +61,7 @@ func outOfFiles() error {
 // tooFewPermits is the error of a call whose time was over before it had a
 // descriptor.
 func tooFewPermits(most int) error {
-	return &awa.Fault{Code: awa.ErrShortage, Text: fmt.Sprintf("no file descriptor became free in time: this process holds %d connections to others, and its limit of open files allows no more: raise it, with LimitNOFILE= in its systemd unit or ulimit -n in its shell", most)}
+	return awa.Faultf(awa.ErrShortage, "no file descriptor became free in time: this process holds %d connections to others, and its limit of open files allows no more: raise it, with LimitNOFILE= in its systemd unit or ulimit -n in its shell", most)
 }
 
 // ownDelay makes a call that found no answer in time an awa.ErrShortage when so

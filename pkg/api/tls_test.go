@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"are-we-alive/pkg/api/internal/wire"
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/trust"
 )
@@ -32,10 +31,8 @@ func must[T any](t *testing.T) func(T, error) T {
 // secured is a client with keys, in the check role.
 func secured(t *testing.T, keys ...trust.Key) *Client {
 	t.Helper()
-	ring := must[*trust.Keyring](t)(trust.NewClient(keys, trust.Check))
-	c := NewClient(ClientConfig{Secure: func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
-		return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-	}})
+	ring := must[*trust.Keyring](t)(trust.NewClient(keys, awa.RoleCheck))
+	c := NewClient(ClientConfig{Secure: ring.Secure})
 	t.Cleanup(c.Close)
 	return c
 }
@@ -81,8 +78,8 @@ func TestClient_Secure(t *testing.T) {
 		"its check key":                {secured(t, key.Check()), good, "", nil},
 		"another key":                  {secured(t, other), good, "tls: the agent there has another key (", trust.ErrOtherKey},
 		"a refusal with the answer":    {secured(t, other, key), good, "tls: it does not accept our key (" + other.ID() + "): add this key to its key file, or use the same key file on both sides", trust.ErrOtherKey},
-		"an agent without a key":       {secured(t, key), noKey, "tls: it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address", trust.ErrPlainHTTP},
-		"a client without a key":       {newClient(t), good, "tls: this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k), or use https with a certificate (awa-agent key cert --role check)", trust.ErrPlainHTTP},
+		"an agent without a key":       {secured(t, key), noKey, "tls: it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address", awa.ErrPlainHTTP},
+		"a client without a key":       {newClient(t), good, "tls: this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k), or use https with a certificate (awa-agent key cert --role check)", awa.ErrPlainHTTP},
 		"silence":                      {secured(t, key), silent, "tls: no answer in time", context.DeadlineExceeded},
 		"a connection that is closed":  {secured(t, key), closes, "tls: the connection was closed without an answer", nil},
 		"neither of both sides has it": {newClient(t), noKey, "", nil},
@@ -108,9 +105,6 @@ func TestClient_Secure(t *testing.T) {
 				}
 			}
 		})
-	}
-	if wire.CodePlainHTTP != trust.ErrPlainHTTP {
-		t.Errorf("%s is not what trust answers: %s", wire.CodePlainHTTP, trust.ErrPlainHTTP)
 	}
 }
 

@@ -15,10 +15,6 @@ import (
 	"strings"
 )
 
-// DefaultPort is the port of an agent that names no other: ALIVE on a
-// telephone keypad.
-const DefaultPort Port = 25483
-
 // NewUID makes 128 random bits in hex: an agent's uid, a cluster's id, an
 // idempotency key.
 func NewUID() string {
@@ -58,7 +54,7 @@ func ParseHistory(s string) (History, error) {
 	n, err := strconv.ParseUint(epoch, 10, 64)
 	h := History{Epoch: n, ID: id}
 	if !ok || err != nil || n == 0 || checkHistory(h) != nil {
-		return History{}, fmt.Errorf("%q is no history: it looks like 1-5f3a0c21b7e94d10", clip(s))
+		return History{}, fmt.Errorf("%q is no history: it looks like 1-5f3a0c21b7e94d10", Clip(s))
 	}
 	return h, nil
 }
@@ -89,8 +85,9 @@ type Caller struct {
 	IP string
 }
 
-// clip shortens what somebody sent before it goes into a message.
-func clip(s string) string {
+// Clip shortens what somebody sent before it goes into a message: to 80 bytes, between two
+// characters.
+func Clip(s string) string {
 	const most = 80
 	if len(s) <= most {
 		return s

@@ -3,9 +3,7 @@ package awa
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -73,7 +71,7 @@ func checkWord(field, s string, missing bool) error {
 		return nil
 	}
 	if s == "" || len(s) > MaxWord || strings.ContainsFunc(s, func(r rune) bool { return !isWordRune(r) }) {
-		return fmt.Errorf("%s is %q: it must be 1 to %d letters, digits and some of . _ : + ~ -", field, clip(s), MaxWord)
+		return fmt.Errorf("%s is %q: it must be 1 to %d letters, digits and some of . _ : + ~ -", field, Clip(s), MaxWord)
 	}
 	return nil
 }
@@ -185,23 +183,15 @@ func (v VoterSet) check() error {
 	return nil
 }
 
-// Check says which field of a node is out of its range, if any.
+// Check returns which field of a node is out of its range, if any.
 func (n Node) Check() error {
-	err := errors.Join(checkNumber("id", n.ID), checkNumber("changed", n.Changed), CheckName(n.Name), CheckHost(n.Host), CheckLabels(n.Labels))
-	switch {
-	case err != nil:
+	if err := errors.Join(checkNumber("id", n.ID), checkNumber("changed", n.Changed)); err != nil {
 		return first(err)
-	case n.ID == 0:
-		return errors.New("id must be the number of a node")
-	case n.Port == 0:
-		return errors.New("port must be a number from 1 to 65535")
-	case n.UID != "" && checkUID(n.UID) != nil:
-		return checkUID(n.UID)
-	case n.Maintenance == "":
-		return nil
 	}
-	if _, err := time.Parse(time.RFC3339, n.Maintenance); err != nil {
-		return fmt.Errorf("maintenance is %q: it must be a time such as 2026-11-23T18:00:00Z", clip(n.Maintenance))
+	for _, f := range nodeFields {
+		if err := f.checkIn(&n); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -323,7 +313,7 @@ func CheckOpinions(all []Opinion, asked []uint64) error {
 		switch o.Verdict {
 		case Online, Unreachable, Mismatch, Offline:
 		default:
-			return fmt.Errorf("%q is not a verdict", clip(string(o.Verdict)))
+			return fmt.Errorf("%q is not a verdict", Clip(string(o.Verdict)))
 		}
 		if err := errors.Join(checkWord("stage", string(o.Stage), true), checkSpan("rtt_ms", o.RTT)); err != nil {
 			return first(err)
@@ -373,11 +363,11 @@ func usableKey(s string) bool {
 	return len(s) <= MaxKey && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// CheckOutcome says why an answer can't be what became of the edit, if so: the
+// CheckOutcome returns why an answer can't be what became of the edit, if so: the
 // id of the change, and the node after it, nil for a DELETE. So nobody who
 // just answers acknowledges it.
 func (e Edit) CheckOutcome(id uint64, n *Node) error {
-	in, err := e.parse()
+	p, err := e.Parse()
 	switch {
 	case err != nil:
 		return err
@@ -395,31 +385,16 @@ func (e Edit) CheckOutcome(id uint64, n *Node) error {
 	if err := n.Check(); err != nil {
 		return err
 	}
-	return in.checkNode(n)
+	return p.data.checkNode(n)
 }
 
-// checkNode says which field that an edit asks for a node has not, if any.
+// checkNode returns which field that an edit asks for a node does not have, if any.
 func (d data) checkNode(n *Node) error {
-	want := d.node
-	for _, f := range []struct {
-		key        string
-		asked      bool
-		same       bool
-		want, have any
-	}{
-		{"id", d.has("id"), n.ID == want.ID, want.ID, n.ID},
-		{"name", true, n.Key() == want.Key(), want.Name, n.Name},
-		{"host", true, n.Host == want.Host, want.Host, n.Host},
-		{"port", true, n.Port == want.Port, want.Port, n.Port},
-		{"uid", d.has("uid"), n.UID == want.UID, want.UID, n.UID},
-		{"maintenance", d.has("maintenance"), n.Maintenance == want.Maintenance, want.Maintenance, n.Maintenance},
-		{"labels", d.has("labels"), maps.Equal(n.Labels, want.Labels), labelKeys(want.Labels), labelKeys(n.Labels)},
-	} {
-		if f.asked && !f.same {
-			return fmt.Errorf("the node was to have the %s %v, and is answered with %v", f.key, f.want, f.have)
+	for _, f := range nodeFields {
+		same := f.same(n, &d.node) || f.key == "name" && n.Key() == d.node.Key()
+		if d.has(f.key) && !same {
+			return fmt.Errorf("the node was to have the %s %v, and is answered with %v", f.key, f.text(&d.node), f.text(n))
 		}
 	}
 	return nil
 }
-
-func labelKeys(labels map[string]string) []string { return slices.Sorted(maps.Keys(labels)) }

@@ -295,7 +295,7 @@ func TestEdit_CheckOutcome(t *testing.T) {
 		"no id":                 {Create, create, 0, 0, nil, "change 0"},
 		"too large an id":       {Create, create, 0, MaxNumber + 1, nil, "change 9223372036854775808"},
 		"no node":               {Create, create, 0, 3, func(*Node) *Node { return nil }, "no node"},
-		"node 0":                {Create, create, 0, 3, func(n *Node) *Node { *n = Node{}; return n }, "name"},
+		"node 0":                {Create, create, 0, 3, func(n *Node) *Node { *n = Node{}; return n }, "id"},
 		"another name":          {Create, create, 0, 3, func(n *Node) *Node { n.Name = "n8"; return n }, "name n7"},
 		"the name in capitals":  {Create, create, 0, 3, func(n *Node) *Node { n.Name = "N7"; return n }, ""},
 		"a name that is none":   {Create, create, 0, 3, func(n *Node) *Node { n.Name = "\x1b[31m"; return n }, "name"},

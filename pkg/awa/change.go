@@ -62,23 +62,66 @@ type Edit struct {
 // MaxKey is the longest idempotency key.
 const MaxKey = 128
 
-// Check says what is wrong with the edit, if anything, as far as can be told
+// Check returns what is wrong with the edit, if anything, as far as that can be known
 // without a list. The error is a Fault with ErrBadInput.
 func (e Edit) Check() error {
-	_, err := e.parse()
+	_, err := e.Parse()
 	return err
 }
 
-// parse is Check, and gives what it has read.
-func (e Edit) parse() (data, error) {
+// ParsedEdit is an Edit that passed Check, with what its data says. It is made by
+// Edit.Parse where an edit comes in, so that what is behind need not look at JSON again.
+type ParsedEdit struct {
+	edit Edit
+	data data
+}
+
+// Parse is Check, and returns what it has read.
+func (e Edit) Parse() (ParsedEdit, error) {
 	if !usableKey(e.Key) {
-		return data{}, badInput("the idempotency key is not usable: send 1 to %d visible ASCII characters", MaxKey)
+		return ParsedEdit{}, Faultf(ErrBadInput, "the idempotency key is not usable: send 1 to %d visible ASCII characters", MaxKey)
 	}
 	d, err := parseData(e.Data)
 	if err == nil {
 		err = d.check(e.Action)
 	}
-	return d, err
+	return ParsedEdit{e, d}, err
+}
+
+// Edit returns the edit as it is to be sent on.
+func (p ParsedEdit) Edit() Edit { return p.edit }
+
+// Node returns the node with the fields that the edit names.
+func (p ParsedEdit) Node() Node { return p.data.node }
+
+// WithKey returns the edit with an idempotency key, unless it has one.
+func (p ParsedEdit) WithKey(key string) ParsedEdit {
+	if p.edit.Key == "" {
+		p.edit.Key = key
+	}
+	return p
+}
+
+// Stamped returns the edit with who makes it and when, where its data does not say so. It
+// fails with ErrBadInput when the data is too large then.
+func (p ParsedEdit) Stamped(by string, at time.Time) (ParsedEdit, error) {
+	if p.data.by == "" {
+		p.data.by = by
+	}
+	if p.data.at == "" {
+		p.data.at = at.UTC().Format(time.RFC3339)
+	}
+	stamp, err := json.Marshal(stampFields{p.data.by, p.data.at})
+	if err != nil {
+		return ParsedEdit{}, err
+	}
+	asked := maps.Clone(p.data.fields)
+	delete(asked, "by")
+	delete(asked, "at")
+	if p.edit.Data, err = appendFields(stamp, asked); err == nil {
+		err = checkSize(p.edit.Data)
+	}
+	return p, err
 }
 
 // Node gives the node as it is after the change, by and at, and fails with
@@ -90,35 +133,13 @@ func (c Change) Node() (n Node, by, at string, err error) {
 		err = d.check(c.Action)
 	}
 	if err == nil && d.node.ID == 0 {
-		err = badInput("the data of change %d names no node id", c.ID)
+		err = Faultf(ErrBadInput, "the data of change %d names no node id", c.ID)
 	}
 	if err != nil {
 		return Node{}, "", "", err
 	}
 	d.node.Changed = c.ID
 	return d.node, d.by, d.at, nil
-}
-
-// Stamp fills in who makes the edit and when, where the data does not say so.
-func (e *Edit) Stamp(by string, at time.Time) error {
-	d, err := parseData(e.Data)
-	if err != nil {
-		return err
-	}
-	if d.by == "" {
-		d.by = by
-	}
-	if d.at == "" {
-		d.at = at.UTC().Format(time.RFC3339)
-	}
-	add, err := json.Marshal(stampFields{d.by, d.at})
-	if err != nil {
-		return err
-	}
-	delete(d.fields, "by")
-	delete(d.fields, "at")
-	e.Data, err = appendFields(add, d.fields)
-	return err
 }
 
 type stampFields struct {
@@ -135,82 +156,55 @@ type data struct {
 
 // parseData reads a change's data and checks each key that is there.
 func parseData(raw []byte) (data, error) {
-	if len(raw) > MaxData {
-		return data{}, badInput("the data has %d bytes: at most %d are allowed", len(raw), MaxData)
+	if err := checkSize(raw); err != nil {
+		return data{}, err
 	}
 	if !utf8.Valid(raw) { // JSON on disk and on the wire would change it
-		return data{}, badInput("the data is not UTF-8")
+		return data{}, Faultf(ErrBadInput, "the data is not UTF-8")
 	}
 	var d data
 	if t := bytes.TrimSpace(raw); len(t) == 0 || t[0] != '{' || json.Unmarshal(raw, &d.fields) != nil {
-		return data{}, badInput("the data is not a JSON object: send one such as {\"name\":\"n1\",\"host\":\"10.0.0.1\",\"port\":\"25483\"}")
+		return data{}, Faultf(ErrBadInput, "the data is not a JSON object: send one such as {\"name\":\"n1\",\"host\":\"10.0.0.1\",\"port\":\"25483\"}")
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.fields)) { // so that all agents find the same fault first
 		if err := d.read(key, d.fields[key]); err != nil {
-			return data{}, badInput("%w", err)
+			return data{}, Faultf(ErrBadInput, "%v", err)
 		}
 	}
 	return d, nil
 }
 
-// read checks the value of one key.
-func (d *data) read(key string, value json.RawMessage) (err error) {
-	n := &d.node
-	switch key {
-	case "id":
-		if json.Unmarshal(value, &n.ID) != nil || n.ID == 0 {
-			return fmt.Errorf("id must be the number of a node")
-		}
-	case "name":
-		if err = readString(key, value, &n.Name); err == nil {
-			err = CheckName(n.Name)
-		}
-	case "host":
-		if err = readString(key, value, &n.Host); err == nil {
-			err = CheckHost(n.Host)
-		}
-	case "port":
-		err = n.Port.UnmarshalJSON(value)
-	case "uid":
-		if err = readString(key, value, &n.UID); err == nil && n.UID != "" {
-			err = checkUID(n.UID)
-		}
-	case "labels":
-		if string(value) != "null" && json.Unmarshal(value, &n.Labels) != nil {
-			return fmt.Errorf("labels must be an object of strings")
-		}
-		err = CheckLabels(n.Labels)
-	case "maintenance":
-		if err = readString(key, value, &n.Maintenance); err == nil && n.Maintenance != "" {
-			if _, e := time.Parse(time.RFC3339, n.Maintenance); e != nil {
-				return fmt.Errorf("maintenance must be the time at which it ends, such as 2026-11-23T18:00:00Z")
-			}
-		}
-	case "by":
-		err = readStamp(key, value, &d.by)
-	case "at":
-		err = readStamp(key, value, &d.at)
-	case "changed": // ours alone to give
-	default:
-		if n.Extra == nil {
-			n.Extra = map[string]json.RawMessage{}
-		}
-		n.Extra[key] = value
-	}
-	return err
-}
-
-// readString reads a string; null gives "".
-func readString(key string, value json.RawMessage, to *string) error {
-	if json.Unmarshal(value, to) != nil {
-		return fmt.Errorf("%s must be a string", key)
+func checkSize(raw []byte) error {
+	if len(raw) > MaxData {
+		return Faultf(ErrBadInput, "the data has %d bytes: at most %d are allowed", len(raw), MaxData)
 	}
 	return nil
 }
 
+// read checks the value of one key.
+func (d *data) read(key string, value json.RawMessage) error {
+	if f := fieldOf(key); f != nil {
+		return f.read(&d.node, value)
+	}
+	switch key {
+	case "by":
+		return readStamp(key, value, &d.by)
+	case "at":
+		return readStamp(key, value, &d.at)
+	case "changed": // only the list sets it
+		return nil
+	}
+	if d.node.Extra == nil {
+		d.node.Extra = map[string]json.RawMessage{}
+	}
+	compact, err := json.Marshal(value) // as it is written, so that the list is the same once it is read again
+	d.node.Extra[key] = compact
+	return err
+}
+
 func readStamp(key string, value json.RawMessage, to *string) error {
-	if err := readString(key, value, to); err != nil {
-		return err
+	if json.Unmarshal(value, to) != nil {
+		return fmt.Errorf("%s must be a string", key)
 	}
 	if len(*to) > MaxLabelValue || strings.ContainsFunc(*to, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return fmt.Errorf("%s must be at most %d characters and no control characters", key, MaxLabelValue)
@@ -218,37 +212,35 @@ func readStamp(key string, value json.RawMessage, to *string) error {
 	return nil
 }
 
-func checkUID(uid string) error {
+// CheckUID returns what is wrong with an agent's uid, if anything: it is 32 hex digits.
+func CheckUID(uid string) error {
 	if len(uid) != 32 || strings.Trim(uid, "0123456789abcdef") != "" {
-		return fmt.Errorf("%q is no uid: it is 32 hex digits", clip(uid))
+		return fmt.Errorf("%q is no uid: it is 32 hex digits", Clip(uid))
 	}
 	return nil
 }
 
-// check says whether the data holds what the action needs.
+// check returns what the data lacks that the action needs, if anything.
 func (d data) check(a Action) error {
 	var need []string
 	switch a {
-	case Create:
-		need = []string{"name", "host", "port"}
-	case Update:
-		need = []string{"id", "name", "host", "port"}
+	case Create, Update:
+		for _, f := range nodeFields {
+			if !f.optional && (a == Update || f.key != "id") {
+				need = append(need, f.key)
+			}
+		}
 	case Delete:
 		need = []string{"id"}
 	default:
-		return badInput("%q is no action: use CREATE, UPDATE or DELETE", clip(string(a)))
+		return Faultf(ErrBadInput, "%q is not an action: use CREATE, UPDATE or DELETE", Clip(string(a)))
 	}
 	for _, key := range need {
 		if v, ok := d.fields[key]; !ok || string(v) == "null" {
-			return badInput("the data of %s must hold %s", a, key)
+			return Faultf(ErrBadInput, "the data of %s must hold %s", a, key)
 		}
 	}
 	return nil
-}
-
-// badInput makes a Fault with ErrBadInput.
-func badInput(format string, args ...any) error {
-	return &Fault{ErrBadInput, fmt.Errorf(format, args...).Error()}
 }
 
 // Entry is an edit at its place in the voters' log, ready to be decided.

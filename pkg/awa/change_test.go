@@ -39,8 +39,8 @@ func TestEdit_Check(t *testing.T) {
 		"two objects":            {Create, `{}{}`, "not a JSON object"},
 		"no UTF-8":               {Delete, "{\"id\":1,\"x\":\"\xff\"}", "not UTF-8"},
 		"too long":               {Delete, `{"id":1,"x":"` + strings.Repeat("x", MaxData) + `"}`, "16384 are allowed"},
-		"no action":              {"", `{"id":1}`, `"" is no action`},
-		"an unknown action":      {"delete", `{"id":1}`, `"delete" is no action`},
+		"no action":              {"", `{"id":1}`, `"" is not an action`},
+		"an unknown action":      {"delete", `{"id":1}`, `"delete" is not an action`},
 		"no name":                {Create, `{"host":"h","port":1}`, "CREATE must hold name"},
 		"a null name":            {Create, `{"name":null,"host":"h","port":1}`, "no name for a node"},
 		"no host":                {Create, `{"name":"n1","port":1}`, "CREATE must hold host"},
@@ -80,21 +80,20 @@ func TestEdit_Check(t *testing.T) {
 	}
 }
 
-func TestEdit_Stamp(t *testing.T) {
+func TestParsedEdit_Stamped(t *testing.T) {
 	at := time.Date(2026, 11, 23, 18, 0, 0, 0, time.FixedZone("", 3600))
 	for data, want := range map[string]string{
 		`{"id":1}`:                     `{"by":"me","at":"2026-11-23T17:00:00Z","id":1}`,
 		`{"id":1,"by":"you"}`:          `{"by":"you","at":"2026-11-23T17:00:00Z","id":1}`,
 		`{"id":1,"by":"you","at":"x"}`: `{"by":"you","at":"x","id":1}`,
-		`{}`:                           `{"by":"me","at":"2026-11-23T17:00:00Z"}`,
 	} {
-		e := Edit{Action: Delete, Data: []byte(data)}
-		if err := e.Stamp("me", at); err != nil || string(e.Data) != want {
-			t.Errorf("%s: got %s, %v", data, e.Data, err)
+		p, err := Edit{Action: Delete, Data: []byte(data)}.Parse()
+		if err == nil {
+			p, err = p.Stamped("me", at)
 		}
-	}
-	if err := (&Edit{Data: []byte(`[]`)}).Stamp("me", at); !errors.Is(err, ErrBadInput) {
-		t.Errorf("got %v", err)
+		if err != nil || string(p.Edit().Data) != want {
+			t.Errorf("%s: got %s, %v", data, p.Edit().Data, err)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func ParseDigest(s string) (d Digest, err error) {
 	if b, err := hex.DecodeString(s); err == nil && len(b) == len(d) {
 		return Digest(b), nil
 	}
-	return d, fmt.Errorf("%q is not a digest: it has 32 hex digits", clip(s))
+	return d, fmt.Errorf("%q is not a digest: it has 32 hex digits", Clip(s))
 }
 
 // MarshalText implements encoding.TextMarshaler with String.

@@ -1,5 +1,11 @@
 package awa
 
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
 // Code is an error's name: the constants below are the sentinels to compare
 // with errors.Is, and on the wire they stand in the "code" of an error.
 type Code string
@@ -45,6 +51,8 @@ const (
 	ErrDamaged Code = "damaged"
 	// ErrFormat: a file's format version is not known to this program.
 	ErrFormat Code = "unknown_format"
+	// ErrPlainHTTP: one side speaks HTTP without TLS, and the other one TLS.
+	ErrPlainHTTP Code = "plain_http"
 	// ErrForbidden: the caller's key is not enough for the call, or is not
 	// accepted any more.
 	ErrForbidden Code = "forbidden"
@@ -69,8 +77,30 @@ type Fault struct {
 	Text string // one sentence: what happened, to what, and what to do next
 }
 
-// Error gives the sentence.
+// Faultf returns a *Fault whose sentence is formatted as by fmt.Sprintf.
+func Faultf(code Code, format string, args ...any) error {
+	return &Fault{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+// NotJoined returns the Fault (ErrNotJoined) of an agent that holds no list yet. A
+// name of "" stands for the agent that says so.
+func NotJoined(agent string) error {
+	who := "this agent"
+	if agent != "" {
+		who = "agent " + agent
+	}
+	return Faultf(ErrNotJoined, "%s holds no list yet: ask another one, or wait until it has joined", who)
+}
+
+// Error returns the sentence.
 func (f *Fault) Error() string { return f.Text }
 
-// Unwrap gives the code, so that errors.Is finds it.
+// Unwrap returns the code, so that errors.Is finds it.
 func (f *Fault) Unwrap() error { return f.Code }
+
+// IsTimeout reports whether an error says that a time was over, be it a deadline of a
+// context or of a connection.
+func IsTimeout(err error) bool {
+	var late interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) && late.Timeout()
+}

@@ -1,6 +1,7 @@
 package awa
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -131,4 +132,14 @@ func readAtMost(r io.Reader, path string, most int64) ([]byte, error) {
 		return nil, &FileError{Path: path, Most: most}
 	}
 	return b, err
+}
+
+// SyncFolder makes the names in an open folder survive a power failure. A file system that
+// can't do that is not an error.
+func SyncFolder(folder *os.File) error {
+	err := folder.Sync()
+	if err == nil || errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return fmt.Errorf("sync the folder: %w", err)
 }

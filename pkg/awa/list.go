@@ -180,53 +180,65 @@ func (d *Draft) Repeated(key string) (uint64, bool) {
 	return 0, false
 }
 
-// Decide turns an edit into the next change and adds it to the draft, or says
-// why not, with a Fault: ErrBadInput, ErrNameTaken, ErrUIDTaken,
-// ErrUnknownNode, ErrConflict or ErrGap. A repeated key must be looked for before,
-// with Repeated.
+// Decide turns an edit into the next change and adds it to the draft, or returns why not,
+// as a Fault: ErrBadInput, ErrNameTaken, ErrUIDTaken, ErrUnknownNode, ErrConflict or
+// ErrGap. Whoever calls it must look for a repeated key before, with Repeated.
 func (d *Draft) Decide(e Edit, index, term uint64) (Change, Node, error) {
-	in, err := e.parse()
+	p, err := e.Parse()
 	if err != nil {
 		return Change{}, Node{}, err
 	}
+	return d.DecideParsed(p, index, term)
+}
+
+// DecideParsed is Decide for an edit that was parsed already.
+func (d *Draft) DecideParsed(p ParsedEdit, index, term uint64) (Change, Node, error) {
+	e, in := p.edit, p.data
 	if err := d.checkID(e.ID); err != nil {
 		return Change{}, Node{}, err
 	}
-	var n Node
-	if e.Action == Create {
-		if in.node.ID != 0 {
-			return Change{}, Node{}, badInput("a CREATE must not hold an id: the list gives it")
-		}
-		n = merge(Node{ID: d.nextID}, in)
-	} else {
-		old, ok := d.node(in.node.ID)
-		if !ok {
-			return Change{}, Node{}, &Fault{ErrUnknownNode, fmt.Sprintf("the list has no node %d", in.node.ID)}
-		}
-		if e.IfChanged != 0 && e.IfChanged != old.Changed {
-			return Change{}, Node{}, &Fault{ErrConflict, fmt.Sprintf("node %s was changed by somebody else (change %d): read it again and repeat the edit", old.Name, old.Changed)}
-		}
-		n = Node{ID: old.ID}
-		if e.Action == Update {
-			n = merge(old, in)
-		}
+	n, err := d.nodeAfter(p)
+	if err != nil {
+		return Change{}, Node{}, err
 	}
 	c := Change{ID: d.state + 1, Action: e.Action, Index: index, Term: term, Key: e.Key}
 	if e.Key != "" {
-		c.Asked = e.fingerprint(in)
+		c.Asked = p.fingerprint()
 	}
 	n.Changed = 0
 	if c.Data, err = encodeData(e.Action, n, in.by, in.at); err != nil {
 		return Change{}, Node{}, err
 	}
 	if len(c.Data) > MaxData {
-		return Change{}, Node{}, badInput("node %s would hold %d bytes: at most %d are allowed", n.Name, len(c.Data), MaxData)
-	}
-	if err := d.Apply(c); err != nil {
-		return Change{}, Node{}, err
+		return Change{}, Node{}, Faultf(ErrBadInput, "node %s would hold %d bytes: at most %d are allowed", n.Name, len(c.Data), MaxData)
 	}
 	n.Changed = c.ID
+	if err := d.add(c, n); err != nil {
+		return Change{}, Node{}, err
+	}
 	return c, n, nil
+}
+
+// nodeAfter returns the node as it is after an edit; of a DELETE only its id.
+func (d *Draft) nodeAfter(p ParsedEdit) (Node, error) {
+	e, asked := p.edit, p.data.node
+	if e.Action == Create {
+		if asked.ID != 0 {
+			return Node{}, Faultf(ErrBadInput, "a CREATE must not hold an id: the list assigns it")
+		}
+		return merge(Node{ID: d.nextID}, p.data), nil
+	}
+	old, ok := d.node(asked.ID)
+	switch {
+	case !ok:
+		return Node{}, Faultf(ErrUnknownNode, "the list has no node %d", asked.ID)
+	case e.IfChanged != 0 && e.IfChanged != old.Changed:
+		return Node{}, Faultf(ErrConflict, "node %s was changed by somebody else (change %d): read it again and repeat the "+
+			"edit", old.Name, old.Changed)
+	case e.Action == Update:
+		return merge(old, p.data), nil
+	}
+	return Node{ID: old.ID}, nil
 }
 
 // checkID says why the next change can't have the id that an edit asks for.
@@ -235,13 +247,13 @@ func (d *Draft) checkID(id uint64) error {
 	case id > d.state+1:
 		return gap(id, d.state)
 	case id != 0 && id <= d.state:
-		return &Fault{ErrConflict, fmt.Sprintf("change %d was made already, and it is another one: the state is %d, read what is new and ask for change %d", id, d.state, d.state+1)}
+		return Faultf(ErrConflict, "change %d was made already, and it is another one: the state is %d, read what is new and ask for change %d", id, d.state, d.state+1)
 	}
 	return nil
 }
 
 func gap(id, state uint64) error {
-	return &Fault{ErrGap, fmt.Sprintf("change %d does not follow state %d", id, state)}
+	return Faultf(ErrGap, "change %d does not follow state %d", id, state)
 }
 
 // Apply adds a decided change to the draft. It fails with ErrGap when the
@@ -255,19 +267,24 @@ func (d *Draft) Apply(c Change) error {
 	if err != nil {
 		return err
 	}
+	return d.add(c, n)
+}
+
+// add adds a change, after which its node is n, to the draft.
+func (d *Draft) add(c Change, n Node) error {
 	old, exists := d.node(n.ID)
 	switch {
 	case c.Action == Create && n.ID != d.nextID:
-		return badInput("change %d creates node %d, but the next node is %d", c.ID, n.ID, d.nextID)
+		return Faultf(ErrBadInput, "change %d creates node %d, but the next node is %d", c.ID, n.ID, d.nextID)
 	case c.Action != Create && !exists:
-		return &Fault{ErrUnknownNode, fmt.Sprintf("the list has no node %d", n.ID)}
+		return Faultf(ErrUnknownNode, "the list has no node %d", n.ID)
 	}
 	if c.Action != Delete {
 		if id := lookup(d.names, d.list.names, n.Key()); id != 0 && id != n.ID {
-			return &Fault{ErrNameTaken, fmt.Sprintf("the name %s is taken by node %d: choose another name, or change that node", n.Name, id)}
+			return Faultf(ErrNameTaken, "the name %s is taken by node %d: choose another name, or change that node", n.Name, id)
 		}
 		if id := lookup(d.uids, d.list.uids, n.UID); n.UID != "" && id != 0 && id != n.ID {
-			return &Fault{ErrUIDTaken, fmt.Sprintf("the uid %s belongs to node %d: every agent needs a data folder of its own", n.UID, id)}
+			return Faultf(ErrUIDTaken, "the uid %s belongs to node %d: every agent needs a data folder of its own", n.UID, id)
 		}
 	}
 	if exists {
@@ -319,15 +336,13 @@ func lookup(draft, list map[string]uint64, key string) uint64 {
 // optional one.
 func merge(old Node, in data) Node {
 	n := old
-	n.Name, n.Host, n.Port = in.node.Name, in.node.Host, in.node.Port
-	if in.has("uid") {
-		n.UID = in.node.UID
-	}
-	if in.has("labels") {
-		n.Labels = in.node.Labels
-	}
-	if in.has("maintenance") {
-		n.Maintenance = in.node.Maintenance
+	for _, f := range nodeFields {
+		if in.has(f.key) && f.key != "id" {
+			f.copy(&n, &in.node)
+			if f.isZero(&n) { // as it is once it is read again
+				f.copy(&n, &Node{})
+			}
+		}
 	}
 	if len(in.node.Extra) > 0 {
 		n.Extra = map[string]json.RawMessage{}

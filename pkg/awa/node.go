@@ -22,28 +22,33 @@ const (
 	MaxData       = 16 << 10 // bytes of a change's data
 )
 
-// Node is an entry of the node list.
+// Node is an entry of the node list. In JSON it is one flat object: the known keys, then
+// those of Extra, sorted. A new field needs a line in nodeFields too.
 type Node struct {
-	ID          uint64            // given by CREATE, counted up, never used twice
-	Name        string            // unique, compared without regard to case
-	Host        string            // DNS name or IP address, v6 without brackets
-	Port        Port              //
-	UID         string            // the agent's; "" until an agent registered itself
-	Labels      map[string]string // may be nil
-	Maintenance string            // RFC 3339 time at which it ends; "" for none
-	Changed     uint64            // id of the last change of this node
+	ID          uint64            `json:"id"`                    // assigned by CREATE, counted up, never used twice
+	Name        string            `json:"name"`                  // unique, compared without regard to case
+	Host        string            `json:"host"`                  // DNS name or IP address, v6 without brackets
+	Port        Port              `json:"port"`                  //
+	UID         string            `json:"uid,omitempty"`         // the agent's; "" until an agent registered itself
+	Labels      map[string]string `json:"labels,omitempty"`      // may be nil
+	Maintenance string            `json:"maintenance,omitempty"` // RFC 3339 time at which it ends; "" for none
+	Changed     uint64            `json:"changed,omitempty"`     // id of the last change of this node
 
 	// Extra keeps the keys of a change's data that this version doesn't know.
-	Extra map[string]json.RawMessage
+	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// Key is the form of the name in which names are compared.
+// NodeFields is a Node without its methods, for shapes in JSON that hold the known keys of
+// a node among others.
+type NodeFields Node
+
+// Key returns the form of the name in which names are compared.
 func (n Node) Key() string { return NameKey(n.Name) }
 
 // NameKey is the form in which names are compared.
 func NameKey(name string) string { return strings.ToLower(name) }
 
-// Addr is host:port, with brackets round an IPv6 address.
+// Addr returns host:port, with brackets round an IPv6 address.
 func (n Node) Addr() string { return Addr(n.Host, n.Port) }
 
 // Addr joins a host and a port, with brackets round an IPv6 address.
@@ -62,20 +67,20 @@ func ParseAddr(s string, def Port) (string, Port, error) {
 	case strings.HasPrefix(s, "["):
 		end := strings.IndexByte(s, ']')
 		if end < 0 {
-			return "", 0, fmt.Errorf("%q is no address: the bracket is not closed", clip(s))
+			return "", 0, fmt.Errorf("%q is no address: the bracket is not closed", Clip(s))
 		}
 		rest := s[end+1:]
 		if rest != "" && !strings.HasPrefix(rest, ":") {
-			return "", 0, fmt.Errorf("%q is no address: only :PORT may follow the bracket", clip(s))
+			return "", 0, fmt.Errorf("%q is no address: only :PORT may follow the bracket", Clip(s))
 		}
 		host, port = s[1:end], strings.TrimPrefix(rest, ":")
 		if rest == ":" {
-			return "", 0, fmt.Errorf("%q is no address: the port after the colon is missing", clip(s))
+			return "", 0, fmt.Errorf("%q is no address: the port after the colon is missing", Clip(s))
 		}
 	case strings.Count(s, ":") == 1:
 		host, port, _ = strings.Cut(s, ":")
 		if port == "" {
-			return "", 0, fmt.Errorf("%q is no address: the port after the colon is missing", clip(s))
+			return "", 0, fmt.Errorf("%q is no address: the port after the colon is missing", Clip(s))
 		}
 	}
 	if err := CheckHost(host); err != nil {
@@ -96,7 +101,7 @@ func CheckName(name string) error {
 		ok = isNameByte(name[i])
 	}
 	if !ok {
-		return fmt.Errorf("%q is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", clip(name))
+		return fmt.Errorf("%q is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", Clip(name))
 	}
 	return nil
 }
@@ -122,18 +127,18 @@ func CheckHost(host string) error {
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("%q is no host: an IPv6 address is written without brackets and without a port", clip(host))
+			return fmt.Errorf("%q is no host: an IPv6 address is written without brackets and without a port", Clip(host))
 		}
 		return nil
 	}
 	for i := 0; i < len(host); i++ {
 		if !isNameByte(host[i]) {
-			return fmt.Errorf("%q is no host: give a DNS name or an IP address", clip(host))
+			return fmt.Errorf("%q is no host: give a DNS name or an IP address", Clip(host))
 		}
 	}
 	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' {
-			return fmt.Errorf("%q is no host: give a DNS name or an IP address", clip(host))
+			return fmt.Errorf("%q is no host: give a DNS name or an IP address", Clip(host))
 		}
 	}
 	return nil
@@ -148,7 +153,7 @@ func CheckReachable(host string) error {
 		last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]
 		if _, err := strconv.ParseUint(strings.TrimSuffix(last, "."), 10, 64); err == nil {
 			return fmt.Errorf("%q is not an IPv4 address, which has four numbers from 0 to 255, and a DNS name can't "+
-				"end with a number: use one of these", clip(host))
+				"end with a number: use one of these", Clip(host))
 		}
 		return nil
 	}
@@ -169,7 +174,7 @@ type Port uint16
 func ParsePort(s string) (Port, error) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n == 0 || s[0] == '+' {
-		return 0, fmt.Errorf("%q is no port: use a number from 1 to 65535", clip(s))
+		return 0, fmt.Errorf("%q is no port: use a number from 1 to 65535", Clip(s))
 	}
 	return Port(n), nil
 }
@@ -203,7 +208,7 @@ func CheckLabels(labels map[string]string) error {
 	}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		if CheckName(k) != nil {
-			return fmt.Errorf("%q is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", clip(k))
+			return fmt.Errorf("%q is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", Clip(k))
 		}
 		v := labels[k]
 		if len(v) > MaxLabelValue {
@@ -216,73 +221,7 @@ func CheckLabels(labels map[string]string) error {
 	return nil
 }
 
-// nodeFields is Node's shape in JSON but for Extra.
-type nodeFields struct {
-	ID          uint64            `json:"id"`
-	Name        string            `json:"name"`
-	Host        string            `json:"host"`
-	Port        Port              `json:"port"`
-	UID         string            `json:"uid,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Maintenance string            `json:"maintenance,omitempty"`
-	Changed     uint64            `json:"changed,omitempty"`
-}
-
-// MarshalJSON writes one flat object: the known keys, then the unknown ones.
-func (n Node) MarshalJSON() ([]byte, error) {
-	b, err := json.Marshal(nodeFields{n.ID, n.Name, n.Host, n.Port, n.UID, n.Labels, n.Maintenance, n.Changed})
-	if err != nil || len(n.Extra) == 0 {
-		return b, err
-	}
-	return appendFields(b, n.Extra)
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote. A key that differs from a known
-// one by case is an unknown one, as in a change's data.
-func (n *Node) UnmarshalJSON(b []byte) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(b, &fields); err != nil {
-		return err
-	}
-	var read Node
-	for key, to := range map[string]any{
-		"id": &read.ID, "name": &read.Name, "host": &read.Host, "port": &read.Port,
-		"uid": &read.UID, "labels": &read.Labels, "maintenance": &read.Maintenance, "changed": &read.Changed,
-	} {
-		if value, ok := fields[key]; ok {
-			if err := json.Unmarshal(value, to); err != nil {
-				return fmt.Errorf("%s: %w", key, err)
-			}
-			delete(fields, key)
-		}
-	}
-	if len(fields) > 0 {
-		read.Extra = fields
-	}
-	*n = read
-	return nil
-}
-
-// appendFields adds fields, sorted by key, to the JSON object b.
-func appendFields(b []byte, fields map[string]json.RawMessage) ([]byte, error) {
-	if len(fields) == 0 {
-		return b, nil
-	}
-	more, err := json.Marshal(fields)
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > 2 { // more than {}
-		more[0] = ','
-	} else {
-		more[0] = '{'
-		b = b[:1]
-		return append(b[:0], more...), nil
-	}
-	return append(b[:len(b)-1], more...), nil
-}
-
-// InMaintenance tells whether the node is under maintenance at a moment.
+// InMaintenance reports whether the node is under maintenance at a moment.
 func (n Node) InMaintenance(at time.Time) bool {
 	end, err := time.Parse(time.RFC3339, n.Maintenance)
 	return err == nil && at.Before(end)

@@ -22,13 +22,13 @@ var notAsked = []string{"by", "at", "changed"}
 // Made reports whether this edit, which has the key of the change, is the one
 // that made it. Where the change has no fingerprint, the edit counts as the
 // same when it asks for nothing that the change has not done.
-func (e Edit) Made(c Change) bool {
-	in, err := e.parse()
-	if err != nil || e.Action != c.Action {
+func (p ParsedEdit) Made(c Change) bool {
+	in := p.data
+	if p.edit.Action != c.Action {
 		return false
 	}
 	if c.Asked != "" {
-		return e.fingerprint(in) == c.Asked
+		return p.fingerprint() == c.Asked
 	}
 	was, err := parseData([]byte(c.Data))
 	if err != nil || in.node.ID != 0 && in.node.ID != was.node.ID {
@@ -44,10 +44,10 @@ func (e Edit) Made(c Change) bool {
 	return true
 }
 
-// fingerprint is the hash of all that an edit asks for, in the same form
+// fingerprint returns the hash of all that an edit asks for, in the same form
 // however its JSON was written.
-func (e Edit) fingerprint(in data) string {
-	asked := in.asked()
+func (p ParsedEdit) fingerprint() string {
+	e, asked := p.edit, p.data.asked()
 	b, err := json.Marshal(struct {
 		Action    Action
 		ID        uint64

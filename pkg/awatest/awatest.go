@@ -21,6 +21,7 @@ import (
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/consensus"
 	"are-we-alive/pkg/daemon"
 	"are-we-alive/pkg/replica"
 	"are-we-alive/pkg/trust"
@@ -33,9 +34,11 @@ const Patience = 60 * time.Second
 // Timing is that of the agents unless a test sets another: fast, but slow
 // enough for a machine that is busy with other things.
 var Timing = replica.Timing{
-	Heartbeat: time.Second, Commit: 50 * time.Millisecond,
-	Settle: 200 * time.Millisecond, Replace: 2 * time.Second, Move: 500 * time.Millisecond, Vacate: 3 * time.Second,
-	Tick: 50 * time.Millisecond, Patience: 5 * time.Second,
+	Timing: consensus.Timing{
+		Heartbeat: time.Second, Commit: 50 * time.Millisecond, Settle: 200 * time.Millisecond,
+		Replace: 2 * time.Second, Tick: 50 * time.Millisecond,
+	},
+	Move: 500 * time.Millisecond, Vacate: 3 * time.Second, Patience: 5 * time.Second,
 }
 
 // Watch is the time between two background sweeps.
@@ -137,20 +140,9 @@ func New(t testing.TB, n int, opts ...Option) *Cluster {
 	}
 	c.WaitAll(n)
 	if !c.opts.anyVoters {
-		c.WaitVoters(targetVoters(n))
+		c.WaitVoters(consensus.TargetVoters(n))
 	}
 	return c
-}
-
-// targetVoters is DESIGN.md's number of voters for n agents online.
-func targetVoters(n int) int {
-	switch {
-	case n < 3:
-		return 1
-	case n < 5:
-		return 3
-	}
-	return 5
 }
 
 // Add makes one more agent, which is not started yet, and gives its index.

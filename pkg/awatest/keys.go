@@ -1,12 +1,11 @@
 package awatest
 
 import (
-	"context"
-	"net"
 	"os"
 	"path/filepath"
 
 	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/trust"
 )
 
@@ -20,7 +19,7 @@ func (c *Cluster) takeKey(folder string) {
 	c.file = filepath.Join(folder, "cluster.key")
 	c.writeKeys(c.opts.keys)
 	var err error
-	if c.keys, err = trust.NewClient(c.opts.keys, trust.Member); err != nil {
+	if c.keys, err = trust.NewClient(c.opts.keys, awa.RoleMember); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -40,9 +39,7 @@ func (c *Cluster) writeKeys(keys []trust.Key) {
 func (c *Cluster) asks() api.ClientConfig {
 	cfg := api.ClientConfig{Dial: c.net.dialer(outside)}
 	if c.keys != nil {
-		cfg.Secure = func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
-			return c.keys.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-		}
+		cfg.Secure = c.keys.Secure
 	}
 	return cfg
 }

@@ -7,26 +7,33 @@ import (
 	"net"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/ratelog"
+	"are-we-alive/pkg/replica"
+	"are-we-alive/pkg/store"
 	"are-we-alive/pkg/watch"
 )
 
 var _ server.Agent = (*agent)(nil)
 
-// agent answers the HTTP interface out of the daemon's parts.
+// agent answers the HTTP interface. What its Replica can answer alone, that does.
 type agent struct {
-	*Daemon
-	macAddr   string
-	mu        sync.Mutex
-	strangers map[string]time.Time // agents of other clusters, when last logged
-}
+	*replica.Replica
+	store    *store.Store
+	watch    *watch.Watcher
+	log      *slog.Logger
+	name     string // as configured; see listedName
+	host     string
+	instance string // new at each start, see awa.Self
+	macAddr  string
+	clock    func() time.Time
+	hasKey   bool
+	insecure bool // everybody may do everything, at any address
 
-func newAgent(d *Daemon) *agent {
-	return &agent{Daemon: d, macAddr: macAddr(), strangers: map[string]time.Time{}}
+	strangers ratelog.Limiter // agents of other clusters, by uid
 }
 
 // macAddr is the hardware address of the first network interface that has one.
@@ -42,32 +49,34 @@ func macAddr() string {
 
 // Self implements server.Agent.
 func (a *agent) Self() awa.Self {
-	now := a.cfg.Clock()
+	now := a.clock()
 	self := awa.Self{
 		MacAddr: a.macAddr, Time: now.Unix(), TimeMS: now.UnixMilli(),
 		Instance: a.instance, Version: awa.Version,
 	}
-	a.replica.Describe(&self)
-	self.Name, self.Sees = a.name(self.UID), a.watch.Sees()
+	a.Describe(&self)
+	self.Name, self.Sees = a.listedName(), a.watch.Sees()
 	if a.watch.NotReached().Of > 0 && !slices.Contains(self.Health, awa.NotReached) {
 		self.Health = append(self.Health, awa.NotReached)
 	}
 	return self
 }
 
-// name is this agent's name: the list's, once it is there.
-func (d *Daemon) name(uid string) string {
-	if n, ok := d.store.Agent(uid); ok {
+// listedName returns this agent's name: the list's, once it is there.
+func (a *agent) listedName() string { return listedName(a.store, a.name) }
+
+func listedName(st *store.Store, otherwise string) string {
+	if n, ok := st.Agent(st.Meta().UID); ok {
 		return n.Name
 	}
-	return d.cfg.Name
+	return otherwise
 }
 
-// hosts are the names that clients may call this agent by: those that it was
-// told, those of its own entry, and the machine's.
-func (d *Daemon) hosts() []string {
-	all := []string{d.cfg.Name, d.cfg.Host}
-	if n, ok := d.store.Agent(d.store.Meta().UID); ok {
+// hosts returns the names that clients may call this agent by: those of its configuration,
+// those of its own entry, and the machine's.
+func (a *agent) hosts() []string {
+	all := []string{a.name, a.host}
+	if n, ok := a.store.Agent(a.store.Meta().UID); ok {
 		all = append(all, n.Name, n.Host)
 	}
 	if machine, err := os.Hostname(); err == nil {
@@ -76,37 +85,27 @@ func (d *Daemon) hosts() []string {
 	return all
 }
 
-// answered passes on what a node's answer to a ping tells.
-func (a *agent) answered(n awa.Node, self awa.Self) { a.replica.Answered(n.Addr(), self) }
+// answered passes on what a node's answer to a ping says.
+func (a *agent) answered(n awa.Node, self awa.Self) { a.Answered(n.Addr(), self) }
 
 // Heard implements server.Agent.
 func (a *agent) Heard(from awa.Caller) {
 	if own := a.store.Meta().Cluster; from.Cluster != "" && own != "" && from.Cluster != own {
 		a.stranger(from, own)
 	}
-	a.replica.Heard(from)
+	a.Replica.Heard(from)
 }
-
-// strangersKept bounds what the agent remembers of other clusters' agents.
-const strangersKept = 100
 
 // stranger logs that an agent of another cluster calls, once a minute each.
 func (a *agent) stranger(from awa.Caller, own string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
-	if at, ok := a.strangers[from.UID]; ok && now.Sub(at) < time.Minute {
-		return
+	if _, ok := a.strangers.Allow(from.UID); ok {
+		a.log.Warn("an agent of another cluster calls: two clusters never mix; remove its address here, or start it with an "+
+			"empty data folder to join", "uid", from.UID, "its_cluster", from.Cluster, "our_cluster", own)
 	}
-	if len(a.strangers) >= strangersKept {
-		clear(a.strangers)
-	}
-	a.strangers[from.UID] = now
-	a.log.Log(context.Background(), slog.LevelWarn, "an agent of another cluster calls: two clusters never mix; remove its address here, or start it with an empty data folder to join", "uid", from.UID, "its_cluster", from.Cluster, "our_cluster", own)
 }
 
 // Status implements server.Agent.
-func (a *agent) Status(_ context.Context, cached bool, nodes ...string) (awa.ClusterStatus, error) {
+func (a *agent) Status(cached bool, nodes ...string) (awa.ClusterStatus, error) {
 	if err := a.hasList(); err != nil {
 		return awa.ClusterStatus{}, err
 	}
@@ -124,7 +123,8 @@ func (a *agent) Status(_ context.Context, cached bool, nodes ...string) (awa.Clu
 		look = a.watch.Shared(a.store.State())
 	}
 	if look.Short != nil {
-		return awa.ClusterStatus{}, &awa.Fault{Code: awa.ErrShortage, Text: "agent " + a.cfg.Name + " could not look at all nodes, so it says nothing of them: " + look.Short.Error()}
+		return awa.ClusterStatus{}, awa.Faultf(awa.ErrShortage,
+			"agent %s could not look at all nodes, so it says nothing of them: %v", a.name, look.Short)
 	}
 	s := a.status(look)
 	if len(nodes) > 0 {
@@ -140,7 +140,7 @@ func (a *agent) hasList() error {
 	if a.store.Meta().Cluster != "" {
 		return nil
 	}
-	return &awa.Fault{Code: awa.ErrNotJoined, Text: "agent " + a.cfg.Name + " holds no list yet: ask another one, or wait until it has joined"}
+	return awa.NotJoined(a.name)
 }
 
 // status is what a sweep saw, with what this agent knows besides. What has left the
@@ -150,7 +150,7 @@ func (a *agent) status(look watch.Look) awa.ClusterStatus {
 	list := a.store.Nodes()
 	look.Nodes = stillListed(look.Nodes, list)
 	s := awa.ClusterStatus{
-		Cluster: m.Cluster, History: m.History, Agent: a.name(m.UID), State: a.store.State(), Insecure: a.cfg.insecure(),
+		Cluster: m.Cluster, History: m.History, Agent: a.listedName(), State: a.store.State(), Insecure: a.insecure,
 		Isolated: look.Isolated, SweptAt: look.At, Took: look.Took, Health: a.conditions(look), Nodes: look.Nodes,
 	}
 	names := map[string]string{}
@@ -159,8 +159,8 @@ func (a *agent) status(look watch.Look) awa.ClusterStatus {
 			names[n.UID] = n.Name
 		}
 	}
-	s.Leader = names[a.replica.Leader()]
-	for _, uid := range a.replica.Voters() {
+	s.Leader = names[a.Leader()]
+	for _, uid := range a.Voters() {
 		if name, ok := names[uid]; ok {
 			s.Voters = append(s.Voters, name)
 		}
@@ -206,23 +206,7 @@ func (a *agent) Nodes() (awa.NodeSet, error) {
 	return a.store.NodeSet(), nil
 }
 
-// Push implements server.Agent.
-func (a *agent) Push(_ context.Context, from awa.Caller, c awa.Change) (bool, error) {
-	return a.replica.Push(from, c)
-}
-
-// Edit implements server.Agent.
-func (a *agent) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
-	return a.replica.Edit(ctx, e, hops)
-}
-
 // Probe implements server.Agent.
 func (a *agent) Probe(ctx context.Context, ids []uint64, within time.Duration) []awa.Opinion {
 	return a.watch.Probe(ctx, ids, within)
 }
-
-// AcceptRaft implements server.Agent.
-func (a *agent) AcceptRaft(from awa.Caller) error { return a.replica.AcceptRaft(from) }
-
-// RaftStream implements server.Agent.
-func (a *agent) RaftStream(from awa.Caller, conn net.Conn) { a.replica.RaftStream(from, conn) }

@@ -35,7 +35,7 @@ func (a *agent) conditions(look watch.Look) []awa.Condition {
 		if n.Self == nil || n.Verdict != awa.Online || n.Self.UID == own {
 			continue
 		}
-		if code := a.replica.Compare(*n.Self); code != "" {
+		if code := a.Compare(*n.Self); code != "" {
 			add(awa.Condition{Code: code, Agent: n.Node.Name, Text: code.Of(n.Node.Name)})
 		}
 		for _, code := range n.Self.Health {
@@ -58,8 +58,8 @@ func (a *agent) conditions(look watch.Look) []awa.Condition {
 
 // notReached says that others can't reach this agent at the address of its entry, and
 // what to set.
-func (d *Daemon) notReached() awa.Condition {
-	n := d.watch.NotReached()
+func (a *agent) notReached() awa.Condition {
+	n := a.watch.NotReached()
 	if n.Of == 0 {
 		return awa.Condition{}
 	}
@@ -79,7 +79,7 @@ func (d *Daemon) notReached() awa.Condition {
 	}
 	text := fmt.Sprintf("%d of %s cannot reach this agent at %s (%s: %s): %s; %s",
 		len(n.By), countOf(n.Of, "agent"), n.Addr, n.Stage, n.Error, by, advice)
-	return awa.Condition{Code: awa.NotReached, Agent: d.name(d.store.Meta().UID), Text: text}
+	return awa.Condition{Code: awa.NotReached, Agent: a.listedName(), Text: text}
 }
 
 // skewMost is how far the clock of an agent may be from that of this one before it is a
@@ -89,14 +89,14 @@ const skewMost = 5 * time.Second
 // quiet are the conditions that a status tells with numbers too.
 func (a *agent) quiet(look watch.Look) []awa.Condition {
 	var all []awa.Condition
-	own := a.name(a.store.Meta().UID)
+	own := a.listedName()
 	tell := func(code awa.HealthCode, name string) {
 		all = append(all, awa.Condition{Code: code, Agent: name, Text: code.Of(name)})
 	}
 	if look.Isolated {
 		tell(awa.Isolated, own)
 	}
-	if a.keys == nil {
+	if !a.hasKey {
 		tell(awa.NoKey, own)
 	}
 	for _, n := range look.Nodes {
@@ -118,30 +118,30 @@ const namedMost = 3
 
 // found are the conditions that this agent finds without a look at the nodes: of itself,
 // and of agents that are not on its list.
-func (d *Daemon) found() []awa.Condition {
-	uid := d.store.Meta().UID
-	all := d.replica.Conditions()
-	if c := d.notReached(); c.Code != "" {
+func (a *agent) found() []awa.Condition {
+	uid := a.store.Meta().UID
+	all := a.Conditions()
+	if c := a.notReached(); c.Code != "" {
 		all = append(all, c)
 	}
 	for i := range all {
 		if all[i].Agent == uid { // it is not on the list
-			all[i].Agent = d.name(uid)
+			all[i].Agent = a.listedName()
 		}
 	}
 	return all
 }
 
 // ownConditions are those that this agent finds of itself.
-func (d *Daemon) ownConditions() []awa.Condition {
-	own := d.name(d.store.Meta().UID)
-	return slices.DeleteFunc(d.found(), func(c awa.Condition) bool { return c.Agent != own })
+func (a *agent) ownConditions() []awa.Condition {
+	own := a.listedName()
+	return slices.DeleteFunc(a.found(), func(c awa.Condition) bool { return c.Agent != own })
 }
 
 // votersCondition reports whether the list can be edited, and whether it still could
 // be after one more loss. Before the first sweep nothing is known.
 func (a *agent) votersCondition(look watch.Look) awa.Condition {
-	voters := a.replica.Voters()
+	voters := a.Voters()
 	if look.At.IsZero() {
 		return awa.Condition{}
 	}
@@ -189,7 +189,7 @@ func (a *agent) votersCondition(look watch.Look) awa.Condition {
 
 // noLeader says for how long no leader has been known, if that is long.
 func (a *agent) noLeader() awa.Condition {
-	without := a.replica.Leaderless()
+	without := a.Leaderless()
 	if without <= electionMost {
 		return awa.Condition{}
 	}
@@ -205,8 +205,8 @@ const electionMost = 10 * time.Second
 const lastText = "one more lost voter stops edits, so stop none until another agent has become a voter: "
 
 // nameOf is the name of an agent by its uid, or the uid where its node is gone.
-func (d *Daemon) nameOf(uid string) string {
-	if n, ok := d.store.Agent(uid); ok {
+func (a *agent) nameOf(uid string) string {
+	if n, ok := a.store.Agent(uid); ok {
 		return n.Name
 	}
 	return uid + " (not on the list any more)"

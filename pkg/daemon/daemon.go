@@ -4,7 +4,6 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,8 +15,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/api/server"
@@ -85,7 +82,7 @@ type Config struct {
 // Validate says in one sentence what is wrong, with awa.ErrBadInput.
 func (c Config) Validate() error {
 	bad := func(format string, args ...any) error {
-		return &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf(format, args...)}
+		return awa.Faultf(awa.ErrBadInput, format, args...)
 	}
 	if err := awa.CheckName(c.Name); err != nil {
 		return bad("my_name: %v", err)
@@ -237,7 +234,7 @@ func Open(cfg Config) (*Daemon, error) {
 		err = d.openKeys()
 	}
 	if err == nil {
-		err = d.told()
+		err = d.requireStartMode()
 	}
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
@@ -270,13 +267,13 @@ func Open(cfg Config) (*Daemon, error) {
 	return d, nil
 }
 
-// told sees to it that an agent without a list knows where to get one.
-func (d *Daemon) told() error {
+// requireStartMode makes sure that an agent without a list knows where to get one.
+func (d *Daemon) requireStartMode() error {
 	if d.store.Meta().Cluster != "" || d.cfg.First || len(d.cfg.Join) > 0 {
 		return nil
 	}
 	if d.cfg.Ask == nil {
-		return &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("%s holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs (in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"])", d.cfg.DataDir)}
+		return awa.Faultf(awa.ErrBadInput, "%s holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs (in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"])", d.cfg.DataDir)
 	}
 	first, join, err := d.cfg.Ask()
 	if err != nil {
@@ -301,7 +298,7 @@ func (d *Daemon) wire() {
 		MaxIdle: d.files.kept, MaxOpen: d.files.calls, Names: d.names,
 	}
 	if d.keys != nil {
-		asks.Secure = d.secure
+		asks.Secure = d.keys.Secure
 	}
 	d.client = api.NewClient(asks)
 	d.pings = d.client
@@ -309,13 +306,17 @@ func (d *Daemon) wire() {
 		asks.MaxOpen = d.files.pingDescriptors()
 		d.pings = api.NewClient(asks)
 	}
-	d.agent = newAgent(d)
+	d.agent = &agent{
+		store: d.store, log: d.log, name: d.cfg.Name, host: d.cfg.Host, instance: d.instance, macAddr: macAddr(),
+		clock: d.cfg.Clock, hasKey: d.keys != nil, insecure: d.cfg.insecure(),
+	}
 	d.watch = watch.New(watch.Config{
 		Pinger: d.pings, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,
-		Prober: d.pings, Memory: d.store, Now: d.cfg.Clock, Kept: d.files.kept, MaxOpen: d.files.pings,
-		Timeout: d.cfg.PingTimeout, Every: d.cfg.Watch, Logger: d.log,
+		Prober: d.pings, Memory: d.store, Clock: d.cfg.Clock, Kept: d.files.kept, MaxOpen: d.files.pings,
+		PingTimeout: d.cfg.PingTimeout, Watch: d.cfg.Watch, Log: d.log,
 	})
 	d.replica = replica.New(d.replicaConfig())
+	d.agent.watch, d.agent.Replica = d.watch, d.replica
 	d.server = server.NewServer(d.serverConfig())
 	if d.web != nil {
 		d.web.server = server.NewWebServer(newPages(d.agent), d.log, d.files.web)
@@ -368,115 +369,6 @@ func (d *Daemon) Addr() string { return d.ln.Addr().String() }
 // Node is this agent as it stands on the list, but for the id.
 func (d *Daemon) Node() awa.Node {
 	return awa.Node{Name: d.cfg.Name, Host: d.cfg.Host, Port: d.cfg.Port, UID: d.store.Meta().UID}
-}
-
-// Run is the agent's life: it serves, gets its list if it has none, registers
-// itself, and sweeps, until ctx ends. Then it hands over its leadership, lets
-// the requests under way finish and closes the port, all within 3 s.
-func (d *Daemon) Run(ctx context.Context) error {
-	parts, stopParts := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopParts()
-	group, failed := errgroup.WithContext(parts)
-	serve := func(s *server.Server, ln net.Listener) {
-		group.Go(func() error {
-			err := s.Serve(ln)
-			if parts.Err() != nil || ctx.Err() != nil {
-				return nil
-			}
-			return err
-		})
-	}
-	d.recallNames()
-	group.Go(func() error { return d.keepNames(parts) })
-	serve(d.server, d.ln)
-	d.log.Info("listening", "addr", d.Addr(), "name", d.cfg.Name, "version", awa.Version, "keys", d.keyIDs())
-	if d.web != nil {
-		serve(d.web.server, d.web.ln)
-		d.log.Info("listening for Prometheus", "addr", d.WebAddr())
-	}
-	group.Go(func() error {
-		live, stop := context.WithCancel(failed)
-		defer stop()
-		defer context.AfterFunc(ctx, stop)()
-		err := d.haveList(live)
-		if err != nil || live.Err() != nil {
-			return ignoreCancel(err)
-		}
-		return d.takePart(ctx, failed)
-	})
-	select {
-	case <-ctx.Done():
-	case <-failed.Done():
-	}
-	d.stopServing()
-	stopParts()
-	return ignoreCancel(group.Wait())
-}
-
-// stopServing ends what clients see of the agent, in an order that fails no
-// request under way: first the leadership goes, then the ports.
-func (d *Daemon) stopServing() {
-	d.replica.HandOver()
-	ctx, cancel := context.WithTimeout(context.Background(), 1200*time.Millisecond)
-	defer cancel()
-	var web sync.WaitGroup
-	defer web.Wait()
-	web.Go(func() { d.stopWeb(ctx) })
-	if err := d.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
-		d.log.Info("some requests did not finish in time", "error", err)
-	}
-	d.ln.Close() // when Serve had not begun
-}
-
-// haveList gets the list that the folder lacks.
-func (d *Daemon) haveList(ctx context.Context) error {
-	cfg := d.replicaConfig()
-	switch m := d.store.Meta(); {
-	case m.Cluster != "":
-		if d.cfg.First {
-			d.log.Info("--first is passed over: this agent holds a list already", "cluster", m.Cluster)
-		}
-		return nil
-	case d.cfg.First && len(d.cfg.Join) > 0:
-		joined, err := replica.JoinNow(ctx, cfg)
-		if joined || err != nil {
-			return err
-		}
-		d.log.Info("none of the agents to join answers as one of a cluster, so this agent begins a new one", "tried",
-			strings.Join(d.cfg.Join, ", "))
-		fallthrough
-	case d.cfg.First:
-		if err := replica.Bootstrap(d.store, cfg.Dir); err != nil {
-			return fmt.Errorf("begin a new cluster: %w", err)
-		}
-		d.log.Info("began a new cluster", "cluster", d.store.Meta().Cluster)
-		return nil
-	}
-	return replica.Join(ctx, cfg)
-}
-
-// takePart runs all that needs a list. quit ends what an agent that stops
-// begins no more; the rest ends with ctx.
-func (d *Daemon) takePart(quit, ctx context.Context) error {
-	d.warnFiles()
-	group, ctx := errgroup.WithContext(ctx)
-	starting, stop := context.WithCancel(ctx)
-	defer stop()
-	defer context.AfterFunc(quit, stop)()
-	group.Go(func() error { return d.replica.Run(ctx) })
-	group.Go(func() error { return d.watch.Run(starting) })
-	group.Go(func() error { return ignoreCancel(d.awaitListed(starting)) })
-	group.Go(func() error { return ignoreCancel(d.followName(starting)) })
-	group.Go(func() error { return ignoreCancel(d.replica.Meet(starting)) })
-	group.Go(func() error { return ignoreCancel(d.replica.StayRegistered(starting, d.Node())) })
-	return group.Wait()
-}
-
-func ignoreCancel(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }
 
 // Close closes the port and the data folder. It is safe to call it twice, and

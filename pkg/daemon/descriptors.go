@@ -88,7 +88,7 @@ func (d *Daemon) shareDescriptors() error {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
 	if limit < minFiles {
-		return &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("this process may have no more than %d open files, and an agent needs at least %d, better %d: raise the limit, with LimitNOFILE= in its systemd unit or ulimit -n in its shell", limit, minFiles, needs(100))}
+		return awa.Faultf(awa.ErrBadInput, "this process may have no more than %d open files, and an agent needs at least %d, better %d: raise the limit, with LimitNOFILE= in its systemd unit or ulimit -n in its shell", limit, minFiles, needs(100))
 	}
 	d.files = share(limit, d.cfg.Web != "")
 	return nil

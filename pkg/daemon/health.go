@@ -81,7 +81,7 @@ func (d *Daemon) Summary() string {
 	} else if n, ok := d.store.Agent(uid); ok {
 		text += ", leader " + n.Name
 	}
-	for _, c := range d.ownConditions() {
+	for _, c := range d.agent.ownConditions() {
 		text += "; " + string(c.Code) + ": " + c.Text
 	}
 	return text

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -27,7 +26,7 @@ func (d *Daemon) openKeys() error {
 		return keyFileError{err}
 	}
 	uid := d.store.Meta().UID
-	if d.keys, err = trust.NewAgent(keys, uid, d.name(uid)); err != nil {
+	if d.keys, err = trust.NewAgent(keys, uid, listedName(d.store, d.cfg.Name)); err != nil {
 		return fmt.Errorf("key file %s: %w", d.cfg.KeyFile, err)
 	}
 	return nil
@@ -83,15 +82,10 @@ func (d *Daemon) keyIDs() string {
 	return strings.Join(d.keys.IDs(), " ")
 }
 
-// secure makes a connection to another agent speak TLS.
-func (d *Daemon) secure(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
-	return d.keys.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-}
-
 // serverConfig is that of the agent's port.
 func (d *Daemon) serverConfig() server.Config {
 	if d.keys == nil {
-		return server.Config{Agent: d.agent, Log: d.log, Secure: trust.PlainListener, Hosts: d.hosts, MaxConns: d.files.port}
+		return server.Config{Agent: d.agent, Log: d.log, Secure: trust.PlainListener, Hosts: d.agent.hosts, MaxConns: d.files.port}
 	}
 	return server.Config{Agent: d.agent, Log: d.log, Secure: d.keys.Listener, Role: d.keys.RoleOf, MaxConns: d.files.port}
 }
@@ -104,7 +98,7 @@ func (d *Daemon) followName(ctx context.Context) error {
 	}
 	for in := ""; ; {
 		state, uid := d.store.State(), d.store.Meta().UID
-		if name := d.name(uid); name != in {
+		if name := listedName(d.store, d.cfg.Name); name != in {
 			if err := d.keys.SetIdentity(uid, name); err != nil {
 				return err
 			}

@@ -148,7 +148,7 @@ func TestDaemon_Reload_bad(t *testing.T) {
 func TestDaemon_nameInCertificate(t *testing.T) {
 	key := trust.NewKey()
 	c := awatest.New(t, 1, awatest.WithKey(key))
-	keys, err := trust.NewClient([]trust.Key{key}, trust.Check)
+	keys, err := trust.NewClient([]trust.Key{key}, awa.RoleCheck)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestDaemon_nameInCertificate(t *testing.T) {
 	n.Name = "renamed"
 	c.MustEdit(0, awatest.UpdateEdit(n))
 	c.Wait("the certificate holds the new name", func() error { return meet("renamed") })
-	if err := meet(c.Name(0)); !errors.Is(err, trust.ErrOtherAgent) {
+	if err := meet(c.Name(0)); !errors.Is(err, awa.ErrOtherAgent) {
 		t.Errorf("under the old name: %v", err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
-	"are-we-alive/pkg/replica"
+	"are-we-alive/pkg/consensus"
 	"are-we-alive/pkg/store"
 )
 
@@ -67,7 +67,7 @@ func Recover(ctx context.Context, dataDir string, ask func(ctx context.Context, 
 		}
 	}
 	done.State = st.State()
-	done.History, err = replica.Recover(st, filepath.Join(dataDir, "raft"), epoch+1)
+	done.History, err = consensus.Recover(st, filepath.Join(dataDir, "raft"), epoch+1)
 	return done, err
 }
 

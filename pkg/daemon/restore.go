@@ -13,7 +13,7 @@ import (
 	"syscall"
 
 	"are-we-alive/pkg/awa"
-	"are-we-alive/pkg/replica"
+	"are-we-alive/pkg/consensus"
 	"are-we-alive/pkg/store"
 )
 
@@ -35,7 +35,7 @@ func Restore(dataDir string, set awa.ChangeSet) (h awa.History, err error) {
 	}
 	set.History, set.Fork = awa.NewHistory(set.History), awa.Position{State: set.State, Digest: set.Digest}
 	raft := filepath.Join(dataDir, "raft")
-	err = errors.Join(replica.Found(st, raft, set), st.Close())
+	err = errors.Join(consensus.BootstrapFrom(st, raft, set), st.Close())
 	if err != nil {
 		// The folder held no list, so nothing is lost with what the attempt has
 		// left; half of it could mislead an agent that joins from here.

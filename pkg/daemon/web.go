@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -11,10 +10,6 @@ import (
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/metrics"
 )
-
-// defaultWebPort is the port of Config.Web when it names none: the one after
-// awa.DefaultPort.
-const defaultWebPort = "25484"
 
 // webAddr is the address that Prometheus asks; "" for none.
 func (c Config) webAddr() (string, error) {
@@ -26,7 +21,7 @@ func (c Config) webAddr() (string, error) {
 	}
 	host, port, err := net.SplitHostPort(c.Web)
 	if err != nil {
-		host, port = strings.Trim(c.Web, "[]"), defaultWebPort
+		host, port = strings.Trim(c.Web, "[]"), awa.DefaultWebPort.String()
 	} else if _, err := awa.ParsePort(port); err != nil && port != "0" {
 		return "", err
 	}
@@ -61,16 +56,13 @@ func (d *Daemon) openWeb() error {
 	return nil
 }
 
-// stopWeb lets the requests under way at the second port finish until ctx
-// ends, and closes it and its connections.
-func (d *Daemon) stopWeb(ctx context.Context) {
+// webPort is the part that serves the second port, if there is one.
+func (d *Daemon) webPort() part {
 	if d.web == nil {
-		return
+		return task(func(ctx context.Context) error { <-ctx.Done(); return nil })
 	}
-	if err := d.web.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
-		d.log.Info("some requests at the port for Prometheus did not finish in time", "error", err)
-	}
-	d.closeWeb() // when Serve had not begun
+	d.log.Info("listening for Prometheus", "addr", d.WebAddr())
+	return d.port(d.web.server, d.web.ln)
 }
 
 // closeWeb closes the second port; it is safe to call it twice.
@@ -97,7 +89,7 @@ type pages struct {
 }
 
 func newPages(a *agent) *pages {
-	return &pages{a, metrics.New(func() awa.ClusterStatus { return a.status(a.watch.Last()) }, a.cfg.Clock)}
+	return &pages{a, metrics.New(func() awa.ClusterStatus { return a.status(a.watch.Last()) }, a.clock)}
 }
 
 // Metrics implements server.Web.
@@ -113,7 +105,7 @@ func (p *pages) Targets() ([]byte, error) {
 		return nil, err
 	}
 	if p.agent.watch.Last().At.IsZero() {
-		return nil, &awa.Fault{Code: awa.ErrStarting, Text: "agent " + p.agent.cfg.Name + " was just started and compares its list with the other agents first: ask again in a few seconds"}
+		return nil, awa.Faultf(awa.ErrStarting, "agent %s was just started and compares its list with the other agents first: ask again in a few seconds", p.agent.name)
 	}
-	return metrics.Targets(p.agent.store.Meta().Cluster, p.agent.store.Nodes(), p.agent.cfg.Clock())
+	return metrics.Targets(p.agent.store.Meta().Cluster, p.agent.store.Nodes(), p.agent.clock())
 }

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/consensus"
 )
 
 // catchUpFirst is for an only voter that is started: its disk may be older than it
-// was, and then the others hold what was decided since. It would give the same
-// ids to other changes. So it asks all agents of its list, and where one holds
+// was, and then the others hold what was decided since. It would assign the
+// same ids to other changes. So it asks all agents of its list, and where one holds
 // more of the same list, it takes that as decided before it leads.
 func (r *Replica) catchUpFirst(ctx context.Context) error {
 	m := r.list.Meta()
@@ -45,7 +46,7 @@ func (r *Replica) catchUpFirst(ctx context.Context) error {
 	}
 	r.log.Error("the data folder of this only voter was older than the list that another agent holds, as after a "+
 		"rollback: it took over what it lacked", "from", addr, "state", before, "now", state)
-	if err := rebootstrap(r.list, r.cfg.Dir, m.History); err != nil {
+	if err := consensus.Rebootstrap(r.list, r.cfg.Dir, m.History); err != nil {
 		return fmt.Errorf("begin Raft's log: %w", err)
 	}
 	return nil
@@ -59,7 +60,9 @@ func (r *Replica) furthestList(ctx context.Context) (addr string, most awa.Self)
 		uids = append(uids, n.UID)
 	}
 	most.State = r.list.State()
-	for _, self := range askAll(ctx, r.cfg, r.listed, uids, time.Second) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, self := range (voters{r}).Ask(ctx, true, uids...) {
 		if self.State > most.State && self.Digest != (awa.Digest{}) {
 			most = self
 		}
@@ -69,21 +72,4 @@ func (r *Replica) furthestList(ctx context.Context) (addr string, most awa.Self)
 	}
 	addr, _ = r.listed(most.UID)
 	return addr, most
-}
-
-// noteLevel notes when this agent's log has come as far as those of the other
-// voters that answer, so that it need not ask them before it votes any more. It
-// counts as level once it leads, or hears from a leader and lacks nothing.
-func (o *order) noteLevel() {
-	r := o.running()
-	o.mu.RLock()
-	trans := o.trans
-	o.mu.RUnlock()
-	if r == nil || trans == nil || trans.level.Load() || !o.votes(r) {
-		return
-	}
-	if r.LastContact().IsZero() && !o.isLeader() || o.furthest().after(o.last()) {
-		return
-	}
-	trans.level.Store(true)
 }

@@ -21,7 +21,7 @@ func TestVoters_AsManyAsTheAgentsCarry(t *testing.T) {
 			for i := range n {
 				// Who is told of the voters late must not take itself for a
 				// removed one: with its log it would drop what it agreed to.
-				if c.Logged(i, "no voter any more") {
+				if c.Logged(i, "not a voter any more") {
 					t.Errorf("agent %d lost its vote, and nobody was away", i)
 				}
 			}
@@ -201,7 +201,7 @@ func TestVoters_MajorityOfThePast(t *testing.T) {
 		c.Leader()
 		c.Start(i)
 		c.Wait(fmt.Sprintf("agent %d knows that", i), func() error {
-			if !c.Logged(i, "this agent is no voter any more") {
+			if !c.Logged(i, "this agent is not a voter any more") {
 				return errors.New("it does not say so")
 			}
 			return dormant(c, i)

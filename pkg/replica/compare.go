@@ -129,14 +129,14 @@ func (r *Replica) ownConditions() []awa.Condition {
 	own, claim := r.own, r.unregistered
 	r.mu.Unlock()
 	var all []awa.Condition
-	if entry, ok := r.list.Agent(r.uid); ok && r.order.held.Load() && claim.Code != awa.Duplicate {
+	if entry, ok := r.list.Agent(r.uid); ok && r.raft.Held() && claim.Code != awa.Duplicate {
 		claim = r.copyOf(entry, "another address")
 	}
 	damaged := awa.Condition{}
 	if err := r.list.Damaged(); err != nil {
 		damaged = awa.Condition{Code: awa.DataDamaged, Text: err.Error()}
 	}
-	for _, c := range []awa.Condition{own, claim, damaged, r.order.disk.condition()} {
+	for _, c := range []awa.Condition{own, claim, damaged, r.raft.Disk.Condition()} {
 		if c.Code != "" {
 			c.Agent = r.name(r.uid)
 			all = append(all, c)

@@ -225,17 +225,13 @@ func (r *Replica) holdIfCopy(ctx context.Context) error {
 // Raft again when that one is gone and the list has this agent's address: during a
 // partition the other one may only be out of sight.
 func (r *Replica) holdOrRelease() error {
-	switch copied, held := r.copied.Load(), r.order.held.Load(); {
+	switch copied, held := r.copied.Load(), r.raft.Held(); {
 	case copied && !held:
-		r.order.held.Store(true)
 		r.log.Error("another agent uses the uid of this one: this agent does not vote")
-		if err := r.order.stop(10 * time.Second); err != nil {
-			return fmt.Errorf("stop Raft: %w", err)
-		}
+		return r.raft.Hold()
 	case !copied && held && r.holdsEntry():
-		r.order.held.Store(false)
 		r.log.Info("no other agent uses the uid of this one any more: this agent may vote again")
-		return r.order.start()
+		return r.raft.Release()
 	}
 	return nil
 }

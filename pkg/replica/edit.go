@@ -10,25 +10,24 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/backoff"
 )
 
-// Edit has an edit decided, at this agent or at the leader, and returns when
+// Edit submits an edit, at this agent or at the leader, and returns when
 // a majority of the voters has it on disk and this agent's own list shows it.
 // hops is how often the edit was passed on already. Errors: the Faults of
 // awa.Draft.Decide; awa.ErrNoMajority, which names the voters that are
 // missing; awa.ErrUnknownOutcome; awa.ErrNotJoined. An edit without a key is
 // given one, so that it can be repeated here.
-func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
+func (r *Replica) Edit(ctx context.Context, e awa.ParsedEdit, hops int) (uint64, awa.Node, error) {
 	if r.list.Meta().Cluster == "" {
-		return 0, awa.Node{}, notJoined()
+		return 0, awa.Node{}, awa.NotJoined("")
 	}
-	if e.Key == "" {
-		e.Key = awa.NewUID()
-	}
+	e = e.WithKey(awa.NewUID())
 	patience, cancel := context.WithTimeout(ctx, r.cfg.Timing.Patience)
 	defer cancel()
 	var unknown error // an attempt that may have succeeded
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+	for pauses := backoff.New(10*time.Millisecond, 200*time.Millisecond); ; {
 		id, node, err := r.editOnce(ctx, patience, e, hops)
 		switch {
 		case err == nil:
@@ -42,28 +41,26 @@ func (r *Replica) Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.N
 		if hops > 0 { // whoever passed it on tries again
 			return 0, awa.Node{}, err
 		}
-		select {
-		case <-time.After(pause):
+		if pauses.Wait(patience) == nil {
 			continue
-		case <-patience.Done():
 		}
 		reason := r.noMajority()
 		if unknown != nil {
-			reason = fault(awa.ErrUnknownOutcome, "%v (since then: %s)", unknown, strings.TrimPrefix(reason.Error(), refusedPrefix))
+			reason = awa.Faultf(awa.ErrUnknownOutcome, "%v (since then: %s)", unknown, strings.TrimPrefix(reason.Error(), refusedPrefix))
 		}
 		err = reason
 		return 0, awa.Node{}, err
 	}
 }
 
-// editOnce has the leader decide an edit. Unless this agent leads, it passes the
-// edit on, which ends with patience.
-func (r *Replica) editOnce(ctx, patience context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
+// editOnce submits an edit to the leader. Unless this agent leads, it passes the edit on,
+// which ends with patience.
+func (r *Replica) editOnce(ctx, patience context.Context, e awa.ParsedEdit, hops int) (uint64, awa.Node, error) {
 	switch {
 	case r.IsLeader():
 		return r.decide(ctx, e)
-	case r.onlyVoter() && r.order.running() == nil && !r.order.held.Load():
-		return 0, awa.Node{}, fault(awa.ErrStarting, "this agent is the only voter, and is starting: try again")
+	case r.onlyVoter() && !r.raft.Running() && !r.raft.Held():
+		return 0, awa.Node{}, awa.Faultf(awa.ErrStarting, "this agent is the only voter, and is starting: try again")
 	}
 	if hops > 0 { // for no longer than it is waited for
 		var cancel context.CancelFunc
@@ -74,19 +71,10 @@ func (r *Replica) editOnce(ctx, patience context.Context, e awa.Edit, hops int) 
 }
 
 // decide proposes an edit to the voters. This agent must be their leader.
-func (r *Replica) decide(ctx context.Context, e awa.Edit) (uint64, awa.Node, error) {
+func (r *Replica) decide(ctx context.Context, e awa.ParsedEdit) (uint64, awa.Node, error) {
 	r.awaitSuccessor(ctx, e)
-	out, err := r.order.propose(ctx, e)
+	out, err := r.raft.Propose(ctx, e.Edit())
 	return out.Change.ID, out.Node, err
-}
-
-// unknownOutcome is the answer where an attempt may have been made.
-func unknownOutcome(cause error) error {
-	text := ""
-	if cause != nil {
-		text = fmt.Sprintf(" (%v)", cause)
-	}
-	return fault(awa.ErrUnknownOutcome, "it is not known whether the edit was made%s: repeat it with the same Idempotency-Key, or read the list", text)
 }
 
 // isDecision reports whether an error is what the voters' log made of an edit.
@@ -116,7 +104,7 @@ func isAny(err error, codes ...awa.Code) bool {
 // here reads it here; the change is decided in any case. A voter that hears no
 // leader would wait in vain.
 func (r *Replica) catchUp(ctx context.Context, id uint64) {
-	if r.order.starved() {
+	if r.raft.Stalled() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -131,7 +119,7 @@ const refusedPrefix = "the edit was refused: "
 func (r *Replica) noMajority() error {
 	voters := r.Voters()
 	if len(voters) == 0 {
-		return fault(awa.ErrNoMajority, refusedPrefix+"no agent that was asked knows the leader, and this one knows no voter yet")
+		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"no agent that was asked knows the leader, and this one knows no voter yet")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -158,10 +146,10 @@ func (r *Replica) noMajority() error {
 	names := strings.Join(missing, ", ")
 	switch {
 	case len(voters)-len(missing) < need:
-		return fault(awa.ErrNoMajority, refusedPrefix+"%d of %d voters are needed, and these do not answer: %s; bring one "+
+		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"%d of %d voters are needed, and these do not answer: %s; bring one "+
 			"back and try again, or if they are lost for good run awa-agent recover on one agent", need, len(voters), names)
 	case len(missing) > 0:
-		return fault(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet, and these do not answer: %s; try again in a few seconds", names)
+		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet, and these do not answer: %s; try again in a few seconds", names)
 	}
-	return fault(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet; try again in a few seconds")
+	return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet; try again in a few seconds")
 }

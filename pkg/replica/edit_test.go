@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testlist"
 )
 
 // reply is what an agent answers to an edit that is passed on to it.
@@ -73,7 +74,7 @@ var (
 
 func TestEdit_PassedOn(t *testing.T) {
 	const leader, voter = "10.0.0.1:1", "10.0.0.1:2"
-	noMajority, taken := fault(awa.ErrNoMajority, "no"), fault(awa.ErrNameTaken, "the name x is taken")
+	noMajority, taken := awa.Faultf(awa.ErrNoMajority, "no"), awa.Faultf(awa.ErrNameTaken, "the name x is taken")
 	for name, test := range map[string]struct {
 		replies map[string][]reply
 		hops    int
@@ -89,7 +90,7 @@ func TestEdit_PassedOn(t *testing.T) {
 		"nobody is there":               {err: awa.ErrNoMajority, text: "2 of 2 voters are needed, and these do not answer: n0 (10.0.0.1:1: connect: connection refused), n1 (10.0.0.1:2"},
 		"nobody decides":                {replies: map[string][]reply{leader: {{err: noMajority}}, voter: {{err: noMajority}}}, err: awa.ErrNoMajority},
 		"it may have been made":         {replies: map[string][]reply{leader: {{err: lost}, {err: refused}}}, err: awa.ErrUnknownOutcome},
-		"another one says it may be":    {replies: map[string][]reply{leader: {{err: refused}}, voter: {{err: fault(awa.ErrUnknownOutcome, "?")}, {err: noMajority}}}, err: awa.ErrUnknownOutcome},
+		"another one says it may be":    {replies: map[string][]reply{leader: {{err: refused}}, voter: {{err: awa.Faultf(awa.ErrUnknownOutcome, "?")}, {err: noMajority}}}, err: awa.ErrUnknownOutcome},
 		"passed on already: tried once": {replies: map[string][]reply{leader: {{err: noMajority}, {id: 7}}}, hops: 1, err: awa.ErrNoMajority},
 		"passed on already: lost":       {replies: map[string][]reply{leader: {{err: lost}, {id: 7}}}, hops: 1, err: awa.ErrUnknownOutcome},
 	} {
@@ -98,7 +99,7 @@ func TestEdit_PassedOn(t *testing.T) {
 				net := &others{replies: test.replies}
 				r := knowsTwoVoters(t, net)
 				began := time.Now()
-				id, _, err := r.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}, test.hops)
+				id, _, err := r.Edit(t.Context(), removal(t), test.hops)
 				switch {
 				case test.err == "" && err != nil, test.err != "" && !errors.Is(err, test.err), id != test.id:
 					t.Errorf("the edit gave %d, %v", id, err)
@@ -135,7 +136,7 @@ func TestEdit_HungLeader(t *testing.T) {
 		err     awa.Code
 	}{
 		"it hangs": {replies: hangs, to: []string{leader, voter}, takes: hedgeAfter},
-		"another is chosen": {replies: map[string][]reply{leader: {{hang: true}}, voter: {{err: fault(awa.ErrNoMajority, "no")},
+		"another is chosen": {replies: map[string][]reply{leader: {{hang: true}}, voter: {{err: awa.Faultf(awa.ErrNoMajority, "no")},
 			{id: 7}}}, to: []string{leader, voter, voter}, takes: 2 * hedgeAfter},
 		"it is offline": {replies: hangs, offline: true, to: []string{voter}},
 		"it is back":    {replies: takes, to: []string{leader}},
@@ -153,7 +154,7 @@ func TestEdit_HungLeader(t *testing.T) {
 					r.cfg.Seen = func() map[string]Seen { return map[string]Seen{r.Leader(): {}} }
 				}
 				began := time.Now()
-				_, _, err := r.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}, test.hops)
+				_, _, err := r.Edit(t.Context(), removal(t), test.hops)
 				if test.err == "" && err != nil || test.err != "" && !errors.Is(err, test.err) {
 					t.Errorf("the edit gave %v", err)
 				}
@@ -192,10 +193,7 @@ func TestLeaderless(t *testing.T) {
 // heard that n0 leads. It takes no part in Raft itself.
 func knowsTwoVoters(t *testing.T, net Peers) *Replica {
 	t.Helper()
-	st := openList(t)
-	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: listOf(t, 2)}); err != nil {
-		t.Fatal(err)
-	}
+	st := testlist.New(t, testlist.Changes(t, 2))
 	uids := []string{st.Nodes()[0].UID, st.Nodes()[1].UID}
 	r := New(Config{
 		List: st, Peers: net, Dir: "unused", Instance: "this",
@@ -206,8 +204,8 @@ func knowsTwoVoters(t *testing.T, net Peers) *Replica {
 }
 
 func TestEdit_NotJoined(t *testing.T) {
-	r := New(Config{List: openList(t), Peers: &others{}, Log: slog.New(slog.DiscardHandler)})
-	if _, _, err := r.Edit(t.Context(), awa.Edit{}, 0); !errors.Is(err, awa.ErrNotJoined) {
+	r := New(Config{List: testlist.Open(t), Peers: &others{}, Log: slog.New(slog.DiscardHandler)})
+	if _, _, err := r.Edit(t.Context(), removal(t), 0); !errors.Is(err, awa.ErrNotJoined) {
 		t.Errorf("an edit at an agent without a list gave %v", err)
 	}
 }
@@ -226,11 +224,11 @@ func TestEdit_AfterALostAnswer(t *testing.T) {
 	then := map[string]error{
 		"nobody is reached":       &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")},
 		"its name can't be found": &awa.PingError{Stage: awa.StageResolve, Err: errors.New("no such host")},
-		"its key is refused":      &awa.PingError{Stage: awa.StageTLS, Err: fault(awa.ErrForbidden, "key")},
+		"its key is refused":      &awa.PingError{Stage: awa.StageTLS, Err: awa.Faultf(awa.ErrForbidden, "key")},
 		"lost again":              lost,
 	}
 	for code := range refusals {
-		then[string(code)] = fault(code, "refused: %s", code)
+		then[string(code)] = awa.Faultf(code, "refused: %s", code)
 	}
 	for name, err := range then {
 		want := awa.ErrUnknownOutcome
@@ -241,7 +239,7 @@ func TestEdit_AfterALostAnswer(t *testing.T) {
 		for where, replies := range map[string]map[string][]reply{
 			"at the same agent":  {leader: {{err: lost}, {err: err}}},
 			"at another agent":   {leader: {{err: lost}, {err: refused}}, voter: {{err: err}}},
-			"told by the leader": {leader: {{err: fault(awa.ErrUnknownOutcome, "?")}, {err: err}}},
+			"told by the leader": {leader: {{err: awa.Faultf(awa.ErrUnknownOutcome, "?")}, {err: err}}},
 			"without an id":      {leader: {{id: 0}, {err: err}}},
 		} {
 			if name != "nobody is reached" && (where == "told by the leader" || where == "without an id") {
@@ -250,7 +248,7 @@ func TestEdit_AfterALostAnswer(t *testing.T) {
 			t.Run(name+" "+where, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := knowsTwoVoters(t, &others{replies: replies})
-					_, _, got := r.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}, 0)
+					_, _, got := r.Edit(t.Context(), removal(t), 0)
 					if !errors.Is(got, want) {
 						t.Errorf("the answer is %v, not %s", got, want)
 					}
@@ -264,7 +262,7 @@ func TestEdit_AfterALostAnswer(t *testing.T) {
 		t.Run(name+" at first", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := knowsTwoVoters(t, &others{replies: map[string][]reply{leader: {{err: err}}}})
-				_, _, got := r.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}, 0)
+				_, _, got := r.Edit(t.Context(), removal(t), 0)
 				want := f != nil && isRefusal(err) && !errors.Is(err, awa.ErrForbidden)
 				if want && !errors.Is(got, f.Code) {
 					t.Errorf("the answer is %v, not %v", got, err)
@@ -272,4 +270,14 @@ func TestEdit_AfterALostAnswer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// removal returns an edit.
+func removal(t *testing.T) awa.ParsedEdit {
+	t.Helper()
+	e, err := awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`)}.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }

@@ -22,7 +22,7 @@ func Caller(l List, addr, instance string) awa.Caller {
 func (r *Replica) Answered(addr string, self awa.Self) {
 	m := r.list.Meta()
 	if self.IsOriginal() {
-		r.spread.original(addr, self.State)
+		r.replicator.original(addr, self.State)
 	}
 	if self.Cluster == "" || self.UID == r.uid {
 		return
@@ -36,7 +36,7 @@ func (r *Replica) Answered(addr string, self awa.Self) {
 	r.met(self.UID, addr)
 	r.learn(self)
 	if self.State > r.list.State() {
-		r.spread.behind(addr, self.State)
+		r.replicator.behind(addr, self.State)
 	}
 }
 
@@ -88,6 +88,6 @@ func (r *Replica) behind(from awa.Caller, state uint64) {
 		addr = r.cfg.Contacts[rand.N(n)]
 	}
 	if addr != "" {
-		r.spread.behind(addr, state)
+		r.replicator.behind(addr, state)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testlist"
+	"are-we-alive/pkg/consensus"
 )
 
 // answers is a network in which each address answers pings with one thing.
@@ -43,9 +45,9 @@ func (a *answers) set(addr string, self awa.Self) {
 // An agent that is among its own contacts has not met anybody yet: after a
 // power failure all may have moved, and find each other late.
 func TestMeet_ItselfIsNobody(t *testing.T) {
-	st := openList(t)
+	st := testlist.Open(t)
 	dir := t.TempDir()
-	if err := Bootstrap(st, dir); err != nil {
+	if err := consensus.Bootstrap(st, dir); err != nil {
 		t.Fatal(err)
 	}
 	m := st.Meta()
@@ -97,7 +99,7 @@ func (m *mover) ClusterStatus(context.Context, string, bool, ...string) (awa.Clu
 	now := time.Now()
 	set := m.set
 	moved, _, _, err := set.Changes[2].Node()
-	return awa.ClusterStatus{Cluster: "c", History: testHistory, Agent: "n2", SweptAt: now, Nodes: []awa.NodeStatus{{
+	return awa.ClusterStatus{Cluster: "c", History: testlist.History, Agent: "n2", SweptAt: now, Nodes: []awa.NodeStatus{{
 		Node: moved, Verdict: awa.Offline, Since: now.Add(-time.Minute),
 	}}}, err
 }
@@ -114,7 +116,7 @@ func (m *mover) Edit(_ context.Context, _ string, e awa.Edit, _ int) (uint64, aw
 // since, registers again.
 func TestRegister_Behind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := openList(t)
+		st := testlist.Open(t)
 		uid := st.Meta().UID
 		d := awa.NewList().Draft()
 		for i, data := range []string{
@@ -131,12 +133,12 @@ func TestRegister_Behind(t *testing.T) {
 			}
 		}
 		all := d.Changes()
-		if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
+		if err := st.Init(awa.ChangeSet{Cluster: "c", History: testlist.History, Changes: all[:2]}); err != nil {
 			t.Fatal(err)
 		}
-		set := awa.ChangeSet{Cluster: "c", History: testHistory, State: 3, Changes: all}
+		set := awa.ChangeSet{Cluster: "c", History: testlist.History, State: 3, Changes: all}
 		net := &mover{holder: &holder{addr: "10.0.0.2:1", set: set}}
-		net.self = awa.Self{UID: "00000000000000000000000000000002", Cluster: "c", History: testHistory, State: 3}
+		net.self = awa.Self{UID: "00000000000000000000000000000002", Cluster: "c", History: testlist.History, State: 3}
 		r := newTestReplica(t, st, net, net.addr)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
@@ -161,9 +163,9 @@ func TestRegister_Behind(t *testing.T) {
 }
 
 func TestMeet_AnotherCluster(t *testing.T) {
-	st := openList(t)
+	st := testlist.Open(t)
 	dir := t.TempDir()
-	if err := Bootstrap(st, dir); err != nil {
+	if err := consensus.Bootstrap(st, dir); err != nil {
 		t.Fatal(err)
 	}
 	net := &answers{selfs: map[string]awa.Self{"other:1": {Name: "n9", UID: "other", Cluster: "theirs"}}}
@@ -173,28 +175,5 @@ func TestMeet_AnotherCluster(t *testing.T) {
 	})
 	if err := r.Meet(t.Context()); !errors.Is(err, awa.ErrOtherCluster) {
 		t.Errorf("it met another cluster's agent with %v", err)
-	}
-}
-
-// A list with a forged place in the log founds a log that has room for edits.
-func TestFound_ForgedPlaces(t *testing.T) {
-	for _, index := range []uint64{7, noPlace - 1, noPlace, 1<<64 - 1} {
-		st := openList(t)
-		dir := t.TempDir()
-		changes := listOf(t, 3)
-		changes[1].Index, changes[1].Term = index, 3
-		if err := Found(st, dir, awa.ChangeSet{Cluster: "c", History: testHistory, State: 3, Changes: changes}); err != nil {
-			t.Fatal(err)
-		}
-		o := newTestOrder(t, st, dir)
-		start(t, o)
-		eventually(t, "it leads", o.isLeader)
-		ctx, cancel := context.WithTimeout(t.Context(), editPatience)
-		out, err := o.propose(ctx, awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`), Key: "k"})
-		cancel()
-		if want := index + 1; err != nil || out.Change.ID != 4 || index < noPlace && out.Change.Index <= want {
-			t.Errorf("with index %d the edit gave %+v, %v", index, out.Change, err)
-		}
-		stop(t, o)
 	}
 }

@@ -22,7 +22,7 @@ type originals struct {
 const maxOriginals = 1000
 
 // original notes that a server of the original program answered at an address.
-func (s *spread) original(addr string, state uint64) {
+func (s *replicator) original(addr string, state uint64) {
 	if s.originals.note(addr, state); state < s.list.State() {
 		s.originals.lack()
 	}
@@ -61,7 +61,7 @@ func (o *originals) current(nodes []awa.Node) map[string]uint64 {
 
 // pushToOriginals hands the originals what they lack, whenever one says so and when
 // the list has grown, until ctx ends.
-func (s *spread) pushToOriginals(ctx context.Context) {
+func (s *replicator) pushToOriginals(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -78,7 +78,7 @@ func (s *spread) pushToOriginals(ctx context.Context) {
 }
 
 // pushEach pushes the changes after a state in their order, until one is refused.
-func (s *spread) pushEach(ctx context.Context, addr string, state uint64) {
+func (s *replicator) pushEach(ctx context.Context, addr string, state uint64) {
 	for until := s.list.State(); state < until && ctx.Err() == nil; state++ {
 		changes, err := s.list.Changes(state, 1)
 		if err != nil || len(changes) == 0 {

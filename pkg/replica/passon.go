@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/consensus"
 )
 
 const (
@@ -35,7 +36,7 @@ func (a attempt) final() bool { return a.err == nil && a.id > 0 || isDecision(a.
 // passOn sends an edit to the agents that may lead, or may know the leader, one after
 // the other until one returns a decision. While one of them hangs, it asks the others
 // again and again, since they may elect a leader meanwhile. That may be this agent.
-func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error) {
+func (r *Replica) passOn(ctx context.Context, e awa.ParsedEdit, hops int) (uint64, awa.Node, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // of the attempts that are left
 	done, running, last := make(chan attempt, maxHedged), map[string]bool{}, time.Now()
@@ -50,7 +51,7 @@ func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa
 	}
 	leader, poll := r.leaderAddr(), time.NewTicker(leaderPoll)
 	defer poll.Stop()
-	err := error(errNotLeader)
+	err := error(consensus.ErrNotLeader)
 	for addrs := try(r.whoMayLead(hops)); len(running) > 0; {
 		select {
 		case <-poll.C:
@@ -60,7 +61,7 @@ func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa
 			case r.IsLeader():
 				id, node, err := r.decide(ctx, e)
 				if err != nil && !isDecision(err) {
-					err = unknownOutcome(err) // what was passed on may be made yet
+					err = consensus.UnknownOutcome(err) // what was passed on may be made yet
 				}
 				return id, node, err
 			case leader != "" && leader != before:
@@ -93,12 +94,12 @@ func (r *Replica) passOn(ctx context.Context, e awa.Edit, hops int) (uint64, awa
 }
 
 // passTo hands an edit to one agent, and leaves time for others.
-func (r *Replica) passTo(ctx context.Context, addr string, e awa.Edit, hops int) attempt {
+func (r *Replica) passTo(ctx context.Context, addr string, e awa.ParsedEdit, hops int) attempt {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timing.Patience/3)
 	defer cancel()
-	id, node, err := r.cfg.Peers.Edit(ctx, addr, e, hops)
+	id, node, err := r.cfg.Peers.Edit(ctx, addr, e.Edit(), hops)
 	if err == nil && id > r.list.State() {
-		r.spread.had(addr, id)
+		r.replicator.decidedBy(addr, id)
 	}
 	return attempt{addr, id, node, err}
 }
@@ -111,7 +112,7 @@ func afterAttempt(before, failed error) error {
 	case errors.Is(failed, awa.ErrUnknownOutcome):
 		return failed
 	case errors.As(failed, &missing) && missing.Stage == awa.StageReply:
-		return unknownOutcome(failed) // it was sent, and nobody knows what became of it
+		return consensus.UnknownOutcome(failed) // it was sent, and nobody knows what became of it
 	case errors.As(failed, &missing), isTransient(failed):
 		return before
 	case isRefusal(failed):
@@ -120,7 +121,7 @@ func afterAttempt(before, failed error) error {
 		}
 		return failed
 	}
-	return unknownOutcome(failed) // it failed over there, or was answered without an id
+	return consensus.UnknownOutcome(failed) // it failed over there, or was answered without an id
 }
 
 // whoMayLead returns the addresses to try in turn: the leader, the voters, the

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/consensus"
 )
 
 // reconcile acts on what observe has found. This agent follows a later history, and
@@ -157,11 +158,11 @@ func (r *Replica) rebase(ctx context.Context, addr string, to awa.Self, why stri
 	r.log.Error("this agent drops what its list holds alone, and follows another one",
 		"why", why, "its_state", r.list.State(), "common_state", at)
 	// Raft stops first, so that nothing is decided meanwhile.
-	if err := r.order.stop(10 * time.Second); err != nil {
+	if err := r.raft.Stop(10 * time.Second); err != nil {
 		return false, fmt.Errorf("stop Raft: %w", err)
 	}
 	done, err = r.setAside(at, to, why)
-	if err := errors.Join(err, r.order.start()); err != nil || !done {
+	if err := errors.Join(err, r.raft.Start()); err != nil || !done {
 		return false, err
 	}
 	r.mu.Lock()
@@ -171,7 +172,7 @@ func (r *Replica) rebase(ctx context.Context, addr string, to awa.Self, why stri
 	r.mu.Unlock()
 	r.setOwn("", "")
 	if to.State > at {
-		r.spread.behind(addr, to.State)
+		r.replicator.behind(addr, to.State)
 	}
 	r.Answered(addr, to)
 	select {
@@ -187,7 +188,7 @@ func (r *Replica) setAside(at uint64, to awa.Self, why string) (done bool, err e
 	state, path := r.list.State(), ""
 	if state > at && !r.onlyItself() {
 		if path, err = r.list.SetAside(at, why, time.Now()); err != nil {
-			r.order.disk.failed(err)
+			r.raft.Disk.Failed(err)
 			r.setOwn(awa.Diverged, "the list of this agent contradicts that of %s, and what it alone holds can't be set "+
 				"aside: %v", to.Name, err)
 			r.log.Error("what this agent's list holds alone can't be set aside, trying again", "error", err)
@@ -195,14 +196,14 @@ func (r *Replica) setAside(at uint64, to awa.Self, why string) (done bool, err e
 		}
 	}
 	m := r.list.Meta()
-	a := adoption{
+	a := consensus.Adoption{
 		From: state, State: at, Cluster: to.Cluster, History: to.History,
 		Switch: to.Cluster != m.Cluster || to.History != m.History,
 	}
 	if to.Fork != nil {
 		a.Fork = *to.Fork
 	}
-	if done, err = r.order.adopt(a); err != nil {
+	if done, err = r.raft.Adopt(a); err != nil {
 		return false, fmt.Errorf("write the node list: %w", err)
 	}
 	if !done {

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-json"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/backoff"
 )
 
 const (
@@ -30,7 +31,7 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 	r.mu.Lock()
 	r.ownAddr = want.Addr()
 	r.mu.Unlock()
-	for pause := registerPause; ; pause = min(2*pause, maxRegisterPause) {
+	for pauses := backoff.New(registerPause, maxRegisterPause); ; {
 		edit, why, err := r.registration(ctx, want)
 		switch {
 		case err != nil:
@@ -39,8 +40,8 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 			return ctx.Err()
 		case why.Code != "":
 			r.setUnregistered(why)
-		case edit.Action != "":
-			registered, err := r.register(ctx, want, edit)
+		case edit != nil:
+			registered, err := r.register(ctx, want, *edit)
 			if err != nil {
 				return err
 			}
@@ -53,10 +54,10 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 			if err := r.watchEntry(ctx, want); err != nil {
 				return err
 			}
-			pause = registerPause
+			pauses.Reset()
 			continue
 		}
-		if err := r.awaitList(ctx, jitter(pause)); err != nil {
+		if err := r.awaitList(ctx, pauses.Next()); err != nil {
 			return err
 		}
 	}
@@ -64,11 +65,11 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 
 // register submits this agent's edit, and reports whether it was made. Only what a retry
 // can't cure is an error.
-func (r *Replica) register(ctx context.Context, want awa.Node, edit awa.Edit) (bool, error) {
+func (r *Replica) register(ctx context.Context, want awa.Node, edit awa.ParsedEdit) (bool, error) {
 	id, _, err := r.Edit(ctx, edit, 0)
 	switch {
 	case err == nil:
-		r.log.Info("registered", "name", want.Name, "addr", want.Addr(), "action", string(edit.Action))
+		r.log.Info("registered", "name", want.Name, "addr", want.Addr(), "action", string(edit.Edit().Action))
 		waiting, cancel := context.WithTimeout(ctx, levelWait)
 		defer cancel()
 		r.list.Wait(waiting, id)
@@ -203,8 +204,8 @@ func (r *Replica) upToDate(ctx context.Context) bool {
 	return r.list.State() == had
 }
 
-// registration is the edit that registers this agent, or none; or why it must wait.
-func (r *Replica) registration(ctx context.Context, want awa.Node) (e awa.Edit, why awa.Condition, err error) {
+// registration returns the edit that registers this agent, or nil; or why it must wait.
+func (r *Replica) registration(ctx context.Context, want awa.Node) (e *awa.ParsedEdit, why awa.Condition, err error) {
 	nodes := r.list.Nodes()
 	byUID := slices.IndexFunc(nodes, func(n awa.Node) bool { return n.UID == r.uid })
 	byName := slices.IndexFunc(nodes, func(n awa.Node) bool { return n.Key() == want.Key() })
@@ -212,25 +213,25 @@ func (r *Replica) registration(ctx context.Context, want awa.Node) (e awa.Edit, 
 		want.Name, byName = nodes[byUID].Name, byUID
 	}
 	if byUID >= 0 && nodes[byUID].Host == want.Host && nodes[byUID].Port == want.Port {
-		return awa.Edit{}, awa.Condition{}, nil
+		return nil, awa.Condition{}, nil
 	}
 	planned := byName >= 0 && nodes[byName].UID == ""
 	if byUID < 0 && !planned && !r.rejoin.Load() && !r.takeOver.Load() {
 		if why, err := r.removed(want); why.Code != "" || err != nil {
-			return awa.Edit{}, why, err
+			return nil, why, err
 		}
 	}
 	if byName < 0 {
-		e, err = registrationEdit(awa.Create, awa.Node{}, want, r.uid)
+		e, err = r.registrationEdit(awa.Create, awa.Node{}, want)
 		return e, awa.Condition{}, err
 	}
 	old := nodes[byName]
 	if !r.takeOver.Load() {
 		if why := r.claimBlocked(ctx, old, want); why.Code != "" {
-			return awa.Edit{}, why, nil
+			return nil, why, nil
 		}
 	}
-	e, err = registrationEdit(awa.Update, old, want, r.uid)
+	e, err = r.registrationEdit(awa.Update, old, want)
 	return e, awa.Condition{}, err
 }
 
@@ -278,15 +279,20 @@ func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 		orWord(by, "somebody"), orWord(at, "a time that is not known"), want.Name, want.Host, want.Port)}, nil
 }
 
-func registrationEdit(a awa.Action, old, want awa.Node, uid string) (awa.Edit, error) {
-	e := awa.Edit{Action: a, Key: awa.NewUID(), IfChanged: old.Changed}
-	fields := map[string]any{"name": want.Name, "host": want.Host, "port": want.Port, "uid": uid, "by": "agent " + want.Name}
+// registrationEdit returns the edit that makes want, with this agent's uid, the entry old;
+// the zero old is none yet.
+func (r *Replica) registrationEdit(a awa.Action, old, want awa.Node) (*awa.ParsedEdit, error) {
+	fields := map[string]any{"name": want.Name, "host": want.Host, "port": want.Port, "uid": r.uid, "by": "agent " + want.Name}
 	if a == awa.Update {
 		fields["id"] = old.ID
 	}
-	var err error
-	if e.Data, err = json.Marshal(fields); err != nil {
-		return awa.Edit{}, err
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return nil, err
 	}
-	return e, e.Stamp("", time.Now())
+	e, err := awa.Edit{Action: a, Data: b, Key: awa.NewUID(), IfChanged: old.Changed}.Parse()
+	if err == nil {
+		e, err = e.Stamped("", time.Now())
+	}
+	return &e, err
 }

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goccy/go-json"
-
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/backoff"
+	"are-we-alive/pkg/consensus"
 )
 
 // A reinstalled server has its name and a new uid, with which it takes over its
@@ -35,24 +35,24 @@ const (
 
 // awaitSuccessor waits until the agent that takes over an entry by an edit has its
 // vote, if one is needed, or for succeedWithin.
-func (r *Replica) awaitSuccessor(ctx context.Context, e awa.Edit) {
+func (r *Replica) awaitSuccessor(ctx context.Context, e awa.ParsedEdit) {
 	uid, s, ok := r.successorOf(e)
 	if !ok || !r.admit(uid, s) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, succeedWithin)
 	defer cancel()
-	for pause := 5 * time.Millisecond; r.IsLeader() && r.needs(uid, s); pause = min(2*pause, 100*time.Millisecond) {
+	settled := func() bool {
+		if !r.IsLeader() || !r.needs(uid, s) {
+			return true
+		}
 		select {
 		case r.wakeManager <- struct{}{}: // the manager need not wait for its next tick
 		default:
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
+		return false
 	}
+	backoff.Poll(ctx, 5*time.Millisecond, 100*time.Millisecond, settled)
 }
 
 // admit makes an agent a successor, unless there are many.
@@ -82,21 +82,16 @@ func (r *Replica) needs(uid string, s successor) bool {
 		}
 	}
 	if slices.Contains(voters, uid) {
-		return len(voters) < targetVoters(online)
+		return len(voters) < consensus.TargetVoters(online)
 	}
-	return slices.Contains(voters, s.of) || len(voters) < targetVoters(online)
+	return slices.Contains(voters, s.of) || len(voters) < consensus.TargetVoters(online)
 }
 
 // successorOf returns the agent that takes over an entry by an edit; ok is false
 // when none does.
-func (r *Replica) successorOf(e awa.Edit) (uid string, s successor, ok bool) {
-	var to struct {
-		ID   uint64   `json:"id"`
-		UID  string   `json:"uid"`
-		Host string   `json:"host"`
-		Port awa.Port `json:"port"`
-	}
-	if e.Action != awa.Update || json.Unmarshal(e.Data, &to) != nil || to.UID == "" {
+func (r *Replica) successorOf(e awa.ParsedEdit) (uid string, s successor, ok bool) {
+	to := e.Node()
+	if e.Edit().Action != awa.Update || to.UID == "" {
 		return "", successor{}, false
 	}
 	nodes := r.list.Nodes()
@@ -104,7 +99,7 @@ func (r *Replica) successorOf(e awa.Edit) (uid string, s successor, ok bool) {
 	if i < 0 || nodes[i].UID == "" || nodes[i].UID == to.UID {
 		return "", successor{}, false
 	}
-	return to.UID, successor{awa.Addr(to.Host, to.Port), nodes[i].UID, time.Now().Add(successorFor)}, true
+	return to.UID, successor{to.Addr(), nodes[i].UID, time.Now().Add(successorFor)}, true
 }
 
 // currentSuccessors returns the successors whose time is not over, by uid.

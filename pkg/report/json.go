@@ -47,24 +47,20 @@ type objectCounts struct {
 }
 
 type objectNode struct {
-	ID          uint64            `json:"id"`
-	Name        string            `json:"name"`
-	Host        string            `json:"host"`
-	Port        awa.Port          `json:"port"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Verdict     awa.Verdict       `json:"verdict"`
-	Problem     bool              `json:"problem"`               // it counts as offline, mismatch or unreachable
-	Maintenance string            `json:"maintenance,omitempty"` // its end, while it lasts
-	Stage       awa.Stage         `json:"stage,omitempty"`
-	Error       string            `json:"error,omitempty"`
-	Asked       int               `json:"asked,omitempty"`   // other agents that gave a second opinion
-	SeenBy      []string          `json:"seen_by,omitempty"` // those that it answered
-	RTTS        *float64          `json:"rtt_s,omitempty"`
-	Behind      *uint64           `json:"behind,omitempty"` // changes that its list lacks; when online
-	SkewS       *float64          `json:"skew_s,omitempty"` // its clock is ahead; where it is known
-	SkewErrorS  *float64          `json:"skew_error_s,omitempty"`
-	Since       string            `json:"since,omitempty"`
-	Version     string            `json:"version,omitempty"` // of its agent; "original" for the original program
+	awa.NodeFields             // without uid and changed
+	Verdict        awa.Verdict `json:"verdict"`
+	Problem        bool        `json:"problem"`               // it counts as offline, mismatch or unreachable
+	Maintenance    string      `json:"maintenance,omitempty"` // its end, while it lasts
+	Stage          awa.Stage   `json:"stage,omitempty"`
+	Error          string      `json:"error,omitempty"`
+	Asked          int         `json:"asked,omitempty"`   // other agents that gave a second opinion
+	SeenBy         []string    `json:"seen_by,omitempty"` // those that it answered
+	RTTS           *float64    `json:"rtt_s,omitempty"`
+	Behind         *uint64     `json:"behind,omitempty"` // changes that its list lacks; when online
+	SkewS          *float64    `json:"skew_s,omitempty"` // its clock is ahead; where it is known
+	SkewErrorS     *float64    `json:"skew_error_s,omitempty"`
+	Since          string      `json:"since,omitempty"`
+	Version        string      `json:"version,omitempty"` // of its agent; "original" for the original program
 }
 
 type objectHealth struct {
@@ -128,9 +124,10 @@ func JSON(w io.Writer, r Result) error {
 func (r Result) objectNodes() []objectNode {
 	nodes := make([]objectNode, len(r.Status.Nodes))
 	for i, n := range r.Status.Nodes {
+		fields := awa.NodeFields(n.Node)
+		fields.UID, fields.Changed = "", 0
 		o := objectNode{
-			ID: n.Node.ID, Name: n.Node.Name, Host: n.Node.Host, Port: n.Node.Port, Labels: n.Node.Labels,
-			Verdict: n.Verdict, Problem: r.problem(n), Stage: n.Stage, Error: n.Error, Since: timeText(n.Since),
+			NodeFields: fields, Verdict: n.Verdict, Problem: r.problem(n), Stage: n.Stage, Error: n.Error, Since: timeText(n.Since),
 			Asked: n.Asked, SeenBy: n.SeenBy,
 		}
 		if n.Verdict == awa.Online {

@@ -118,7 +118,7 @@ func createFile(path string, head backupFile, next func() ([]awa.Change, error))
 		return err
 	}
 	defer d.Close()
-	return syncOpen(d)
+	return awa.SyncFolder(d)
 }
 
 // inFolder puts the whole path into an error of os.Root, which names the last

@@ -21,7 +21,7 @@ func backupOf(more string) string {
 func TestReadBackup_hostile(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	const damaged = " is no backup of a node list, or a damaged one: nothing was changed"
+	const damaged = " is not a backup of a node list, or is damaged: nothing was changed"
 	for name, test := range map[string]struct{ text, want string }{
 		"empty":              {"", damaged},
 		"text":               {"hello\n", damaged},

@@ -41,7 +41,7 @@ func writerChild(path, round string) {
 	s, err := Open(path)
 	must(err)
 	if s.Meta().Cluster == "" {
-		must(s.Found(awa.ChangeSet{Cluster: "c1", History: testHistory}))
+		must(s.Init(awa.ChangeSet{Cluster: "c1", History: testHistory}))
 	}
 	seed, err := strconv.ParseUint(round, 10, 64)
 	must(err)
@@ -166,7 +166,7 @@ func limitedChild(path, limit string) {
 	signal.Ignore(syscall.SIGXFSZ)
 	s, err := Open(path)
 	must(err)
-	must(s.Found(awa.ChangeSet{Cluster: "c1", History: testHistory}))
+	must(s.Init(awa.ChangeSet{Cluster: "c1", History: testHistory}))
 	note := strings.Repeat("x", 9000)
 	batch := func() []awa.Entry {
 		var all []awa.Entry

@@ -29,7 +29,7 @@ func goodFile(t testing.TB) []byte {
 	path := filepath.Join(t.TempDir(), "awa.db")
 	s, err := Open(path)
 	ok(t, err)
-	ok(t, s.Found(awa.ChangeSet{Cluster: "c1", History: testHistory}))
+	ok(t, s.Init(awa.ChangeSet{Cluster: "c1", History: testHistory}))
 	for i := range 12 {
 		var all []string
 		for j := range 8 {

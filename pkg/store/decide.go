@@ -56,14 +56,19 @@ func (s *Store) Decide(entries []awa.Entry) ([]awa.Outcome, error) {
 // decide adds the change that comes of an edit to the draft, if any does. An
 // error is the disk's; a refusal is in the outcome.
 func (s *Store) decide(d *awa.Draft, e awa.Entry) (awa.Outcome, error) {
+	edit, err := e.Edit.Parse()
+	if err != nil {
+		return awa.Outcome{Err: err}, nil
+	}
 	if id, ok := d.Repeated(e.Edit.Key); ok {
 		o, err := s.outcome(d, id)
-		if err == nil && !e.Edit.Made(o.Change) {
-			o = awa.Outcome{Err: &awa.Fault{Code: awa.ErrKeyReused, Text: fmt.Sprintf("the Idempotency-Key %s was used for another edit before, which made change %d: nothing was changed now; send each edit with a key of its own", e.Edit.Key, id)}}
+		if err == nil && !edit.Made(o.Change) {
+			o = awa.Outcome{Err: awa.Faultf(awa.ErrKeyReused, "the Idempotency-Key %s was used for another edit before, which "+
+				"made change %d: nothing was changed now; send each edit with a key of its own", e.Edit.Key, id)}
 		}
 		return o, err
 	}
-	c, n, err := d.Decide(e.Edit, e.Index, e.Term)
+	c, n, err := d.DecideParsed(edit, e.Index, e.Term)
 	return awa.Outcome{Change: c, Node: n, Err: err}, nil
 }
 
@@ -146,7 +151,7 @@ func (s *Store) apply(d *awa.Draft, changes []awa.Change) error {
 				return err
 			}
 			if !sameChange(held, c) {
-				return &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("the lists differ: change %d is %s %s here and %s %s there; one of the two agents must be emptied and join anew", c.ID, held.Action, held.Data, c.Action, c.Data)}
+				return awa.Faultf(awa.ErrDamaged, "the lists differ: change %d is %s %s here and %s %s there; one of the two agents must be emptied and join anew", c.ID, held.Action, held.Data, c.Action, c.Data)
 			}
 			continue
 		}
@@ -162,18 +167,18 @@ func sameChange(a, b awa.Change) bool {
 	return a.ID == b.ID && a.Action == b.Action && a.Data == b.Data && a.Key == b.Key
 }
 
-// Found makes an empty file hold the list of a cluster: none yet at a
+// Init makes an empty file hold the list of a cluster: none yet at a
 // bootstrap, or all changes from the first at a join or a restore. It fails
 // when the file holds a cluster already, and as Apply does.
-func (s *Store) Found(set awa.ChangeSet) error {
+func (s *Store) Init(set awa.ChangeSet) error {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
 	m, d := s.meta, s.list.Draft()
 	switch {
 	case m.Cluster != "":
-		return &awa.Fault{Code: awa.ErrOtherCluster, Text: fmt.Sprintf("%s holds the list of cluster %s already: move it away first", s.path, m.Cluster)}
+		return awa.Faultf(awa.ErrOtherCluster, "%s holds the list of cluster %s already: move it away first", s.path, m.Cluster)
 	case set.Cluster == "" || set.History == awa.History{}:
-		return &awa.Fault{Code: awa.ErrBadInput, Text: "a node list needs the id of its cluster and a history"}
+		return awa.Faultf(awa.ErrBadInput, "a node list needs the id of its cluster and a history")
 	}
 	m.Cluster, m.History, m.Fork, m.Epoch = set.Cluster, set.History, set.Fork, set.History.Epoch
 	if err := s.apply(d, set.Changes); err != nil {
@@ -259,5 +264,5 @@ func putNode(tx *bolt.Tx, n awa.Node) error {
 }
 
 func (s *Store) notJoined() error {
-	return &awa.Fault{Code: awa.ErrNotJoined, Text: fmt.Sprintf("%s holds no node list yet: found a cluster or join one first", s.path)}
+	return awa.Faultf(awa.ErrNotJoined, "%s holds no node list yet: found a cluster or join one first", s.path)
 }

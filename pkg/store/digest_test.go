@@ -57,7 +57,7 @@ func TestStore_DigestAt(t *testing.T) {
 	for i := range changes {
 		changes[i].Index, changes[i].Term = 0, 0
 	}
-	ok(t, other.Found(awa.ChangeSet{Cluster: "c1", History: testHistory, Changes: changes}))
+	ok(t, other.Init(awa.ChangeSet{Cluster: "c1", History: testHistory, Changes: changes}))
 	equal(t, "digests of the list from elsewhere", digests(t, other), before)
 }
 

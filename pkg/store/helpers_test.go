@@ -75,7 +75,7 @@ func open(t testing.TB, path string) *Store {
 func founded(t testing.TB) *Store {
 	t.Helper()
 	s := open(t, filepath.Join(t.TempDir(), "awa.db"))
-	ok(t, s.Found(awa.ChangeSet{Cluster: "c1", History: testHistory}))
+	ok(t, s.Init(awa.ChangeSet{Cluster: "c1", History: testHistory}))
 	return s
 }
 

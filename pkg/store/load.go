@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"reflect"
 
 	"are-we-alive/pkg/awa"
@@ -34,7 +33,7 @@ func load(tx *bolt.Tx) (content, error) {
 	case "":
 		return content{}, damage("it holds no format version")
 	default:
-		return content{}, &awa.Fault{Code: awa.ErrFormat, Text: fmt.Sprintf("%s has the format version %q, this program knows version %s: use the program that wrote it", tx.DB().Path(), version, format)}
+		return content{}, awa.Faultf(awa.ErrFormat, "%s has the format version %q, this program knows version %s: use the program that wrote it", tx.DB().Path(), version, format)
 	}
 	if version == formatPlain && b.Get([]byte(keySum)) != nil {
 		return content{}, damage("its format version is not what was written")

@@ -115,14 +115,7 @@ func syncFolder(folder string) error {
 		return err
 	}
 	defer f.Close()
-	return syncOpen(f)
-}
-
-func syncOpen(folder *os.File) error {
-	if err := folder.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("sync the folder: %w", err)
-	}
-	return nil
+	return awa.SyncFolder(f)
 }
 
 // examine reads and checks a file without writing to it. The file must not
@@ -133,7 +126,7 @@ func examine(path string) (held content, err error) {
 	case err != nil:
 		return content{}, err
 	case !info.Mode().IsRegular():
-		return content{}, &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is a folder or a device: the node list needs a file there, or a free name", path)}
+		return content{}, awa.Faultf(awa.ErrDamaged, "%s is a folder or a device: the node list needs a file there, or a free name", path)
 	case info.Size() == 0:
 		return content{}, damage("it is empty")
 	}
@@ -207,9 +200,9 @@ func openError(path string, err error) error {
 	var fault *awa.Fault
 	var damaged damageError
 	damagedText := func(what string) error {
-		return &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is damaged or no node list (%s): move the data "+
+		return awa.Faultf(awa.ErrDamaged, "%s is damaged or no node list (%s): move the data "+
 			"folder away and start the agent again, which then joins the cluster with an empty one; if no other agent holds "+
-			"the list, restore a backup", path, what)}
+			"the list, restore a backup", path, what)
 	}
 	switch {
 	case errors.As(err, &fault):
@@ -219,7 +212,7 @@ func openError(path string, err error) error {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return inUse(path)
 	case errors.Is(err, bolterrors.ErrVersionMismatch):
-		return &awa.Fault{Code: awa.ErrFormat, Text: fmt.Sprintf("%s is a bbolt file of a version that this program doesn't know: use the program that wrote it", path)}
+		return awa.Faultf(awa.ErrFormat, "%s is a bbolt file of a version that this program doesn't know: use the program that wrote it", path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("open %s: this user (uid %d) may not read and write it: %w", path, os.Geteuid(), err)
 	case isSystem(err):
@@ -242,7 +235,7 @@ func createError(path string, err error) error {
 }
 
 func inUse(path string) error {
-	return &awa.Fault{Code: awa.ErrInUse, Text: fmt.Sprintf("%s is in use by another process: stop the other agent, or give this one a data folder of its own", path)}
+	return awa.Faultf(awa.ErrInUse, "%s is in use by another process: stop the other agent, or give this one a data folder of its own", path)
 }
 
 // isSystem tells the system's errors from what bbolt says of a file.

@@ -307,11 +307,11 @@ func (s *Store) Rebase(from, state uint64, cluster string, h awa.History, fork a
 	case m.Cluster == "":
 		return s.notJoined()
 	case from != s.list.State():
-		return &awa.Fault{Code: awa.ErrConflict, Text: fmt.Sprintf("the list is at change %d, and not at change %d any "+
-			"more: nothing was dropped", s.list.State(), from)}
+		return awa.Faultf(awa.ErrConflict, "the list is at change %d, and not at change %d any "+
+			"more: nothing was dropped", s.list.State(), from)
 	case state > s.list.State() || cluster != m.Cluster && state != 0 || cluster == "" || h == awa.History{}:
-		return &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("the list of cluster %s at change %d can't become that "+
-			"of cluster %s and history %s from change %d on", m.Cluster, s.list.State(), cluster, h, state)}
+		return awa.Faultf(awa.ErrBadInput, "the list of cluster %s at change %d can't become that "+
+			"of cluster %s and history %s from change %d on", m.Cluster, s.list.State(), cluster, h, state)
 	}
 	base, err := s.prefix(state)
 	if err != nil {

@@ -29,18 +29,18 @@ func ReadBackup(path string) (awa.ChangeSet, error) {
 	r := newBackupReader(io.LimitReader(f, maxBackup))
 	file, err := r.read()
 	if file.Format != 0 && file.Format != backupFormat {
-		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrFormat, Text: fmt.Sprintf("%s is a backup of format %d, and this program knows format %d: use a newer awa-agent", path, file.Format, backupFormat)}
+		return awa.ChangeSet{}, awa.Faultf(awa.ErrFormat, "%s is a backup of format %d, and this program knows format %d: use a newer awa-agent", path, file.Format, backupFormat)
 	}
 	if isSystem(err) {
 		return awa.ChangeSet{}, fmt.Errorf("read backup: %w", err)
 	}
 	if err != nil || file.Format == 0 {
-		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrDamaged, Text: path + " is no backup of a node list, or a damaged one: nothing was changed"}
+		return awa.ChangeSet{}, awa.Faultf(awa.ErrDamaged, "%s is not a backup of a node list, or is damaged: nothing was changed", path)
 	}
 	if file.After != nil {
-		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrBadInput, Text: fmt.Sprintf("%s is not a backup: it holds the "+
+		return awa.ChangeSet{}, awa.Faultf(awa.ErrBadInput, "%s is not a backup: it holds the "+
 			"changes after %d that an agent has set aside (%s); make the edits again that are still "+
-			"wanted", path, file.After.State, awa.CleanText(file.Why))}
+			"wanted", path, file.After.State, awa.CleanText(file.Why))
 	}
 	set := awa.ChangeSet{Cluster: file.Cluster, History: file.History, State: file.State, Changes: r.changes}
 	l, err := awa.Replay(set.Changes)
@@ -54,7 +54,7 @@ func ReadBackup(path string) (awa.ChangeSet, error) {
 		err = fmt.Errorf("it says its state is %d and holds %d changes", set.State, len(set.Changes))
 	}
 	if err != nil {
-		return awa.ChangeSet{}, &awa.Fault{Code: awa.ErrDamaged, Text: fmt.Sprintf("%s is a damaged backup (%v): nothing was changed", path, err)}
+		return awa.ChangeSet{}, awa.Faultf(awa.ErrDamaged, "%s is a damaged backup (%v): nothing was changed", path, err)
 	}
 	return set, nil
 }

@@ -68,8 +68,7 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := founded(t)
 			decide(t, s, createNode(1))
-			first := awa.Edit{Action: test.action, Data: json.RawMessage(test.data), Key: "k"}
-			ok(t, first.Stamp("10.0.0.1", time.Unix(1, 0)))
+			first := stamped(t, awa.Edit{Action: test.action, Data: json.RawMessage(test.data), Key: "k"}, "10.0.0.1")
 			out, err := s.Decide([]awa.Entry{{Index: s.Meta().Index + 1, Term: 3, Edit: first}})
 			ok(t, err)
 			ok(t, out[0].Err)
@@ -82,7 +81,7 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 					if again.action != "" {
 						e.Action = again.action
 					}
-					ok(t, e.Stamp("10.0.0.2", time.Unix(2, 0)))
+					e = stamped(t, e, "10.0.0.2")
 					got, err := s.Decide([]awa.Entry{{Index: s.Meta().Index + 1, Term: 3, Edit: e}})
 					ok(t, err)
 					if again.same || blind && again.unseen {
@@ -108,4 +107,14 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 			check(reopen(t, told), "the same, after a restart", true)
 		})
 	}
+}
+
+// stamped returns an edit that says who made it, as the HTTP interface submits it.
+func stamped(t *testing.T, e awa.Edit, by string) awa.Edit {
+	t.Helper()
+	p, err := e.Parse()
+	ok(t, err)
+	p, err = p.Stamped(by, time.Unix(1, 0))
+	ok(t, err)
+	return p.Edit()
 }

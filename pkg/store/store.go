@@ -1,10 +1,3 @@
-// Package store keeps awa.db: the node list, the changes that made it, and
-// what a voter's Raft log needs, in one bbolt file.
-//
-// It owns the file: its format, its checks when it is opened, and which writes
-// share a transaction. What a change may look like and what it does to the
-// list is said by package awa; who may decide one, and when, by package
-// replica. Nothing of bbolt leaves this package.
 package store
 
 import (
@@ -242,5 +235,5 @@ func (s *Store) wrap(operation string, err error) error {
 }
 
 func (s *Store) stopping() error {
-	return &awa.Fault{Code: awa.ErrStopping, Text: fmt.Sprintf("%s is closed: the agent is stopping", s.path)}
+	return awa.Faultf(awa.ErrStopping, "%s is closed: the agent is stopping", s.path)
 }

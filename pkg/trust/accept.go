@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"time"
+
+	"are-we-alive/pkg/awa"
 )
 
 // Bounds on what a peer may make this side read and compute before it is
@@ -68,7 +70,7 @@ func (h *holding) accept(s tls.ConnectionState, opts x509.VerifyOptions) (*autho
 		return refused(x509.CertificateInvalidError{Cert: leaf, Reason: x509.Expired})
 	}
 	issuer := h.issuerOf(leaf)
-	if issuer == nil || issuer.role != Member && opts.DNSName != "" {
+	if issuer == nil || issuer.role != awa.RoleMember && opts.DNSName != "" {
 		return refused(x509.UnknownAuthorityError{Cert: leaf})
 	}
 	if err := likeOurs(s, issuer); err != nil {

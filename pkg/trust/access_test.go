@@ -37,7 +37,7 @@ func (s stage) leafOf(t testing.TB, a authority, l leaf) tls.Certificate {
 // shown is a certificate that somebody shows, and what comes of it.
 type shown struct {
 	cert *tls.Certificate // nil: none
-	role Role             // as a client: "" is let in as nobody
+	role awa.Role         // as a client: "" is let in as nobody
 	// What each side says then, when the one with the certificate is a client
 	// and when it is a server. "?" is an error without a sentence of ours. A
 	// client learns no more than that its certificate was refused (alert
@@ -57,20 +57,20 @@ func (s stage) all(t testing.TB) map[string]shown {
 		all[name] = v
 	}
 	otherKey := shown{asClient: ErrOtherKey, byServer: ErrOtherKey, byClient: ErrOtherKey, asServer: ErrRefused}
-	madeUp := shown{asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused}
+	madeUp := shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused}
 
 	// Those who belong here.
-	add("member role", s.leafOf(t, s.ours.member, agent), shown{role: Member})
-	add("member role, asks only", s.leafOf(t, s.ours.member, clientLeaf(Member)), shown{role: Member, byClient: ErrNoAgent, asServer: ErrRefused})
-	check := shown{role: Check, byClient: ErrNoAgent, asServer: ErrRefused}
-	add("check role", s.leafOf(t, s.ours.check, clientLeaf(Check)), check)
-	add("check role, out of a check key", s.leafOf(t, s.stolen.check, clientLeaf(Check)), check)
-	add("another agent", s.leafOf(t, s.ours.member, agentLeaf(uidB, "n2", []authorities{s.ours})), shown{role: Member, byClient: ErrOtherAgent, asServer: ErrRefused})
+	add("member role", s.leafOf(t, s.ours.member, agent), shown{role: awa.RoleMember})
+	add("member role, asks only", s.leafOf(t, s.ours.member, clientLeaf(awa.RoleMember)), shown{role: awa.RoleMember, byClient: awa.ErrNoAgent, asServer: ErrRefused})
+	check := shown{role: awa.RoleCheck, byClient: awa.ErrNoAgent, asServer: ErrRefused}
+	add("check role", s.leafOf(t, s.ours.check, clientLeaf(awa.RoleCheck)), check)
+	add("check role, out of a check key", s.leafOf(t, s.stolen.check, clientLeaf(awa.RoleCheck)), check)
+	add("another agent", s.leafOf(t, s.ours.member, agentLeaf(uidB, "n2", []authorities{s.ours})), shown{role: awa.RoleMember, byClient: awa.ErrOtherAgent, asServer: ErrRefused})
 
 	// Those who don't.
 	add("other cluster's", s.leafOf(t, s.theirs.member, agentLeaf(uidA, "n1", []authorities{s.theirs})), otherKey)
 	add("other cluster's, another agent", s.leafOf(t, s.theirs.member, agentLeaf(uidB, "n1", []authorities{s.theirs})), otherKey)
-	add("other cluster's check role", s.leafOf(t, s.theirs.check, clientLeaf(Check)), shown{asClient: ErrOtherKey, byServer: ErrOtherKey, byClient: ErrNoAgent, asServer: ErrRefused})
+	add("other cluster's check role", s.leafOf(t, s.theirs.check, clientLeaf(awa.RoleCheck)), shown{asClient: ErrOtherKey, byServer: ErrOtherKey, byClient: awa.ErrNoAgent, asServer: ErrRefused})
 	add("expired", forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: s.ours.member.cert, signer: s.ours.member.key,
 		from: time.Unix(0, 0), to: time.Now().Add(-time.Hour),
@@ -82,11 +82,11 @@ func (s stage) all(t testing.TB) map[string]shown {
 	add("self-made with our names", forge{subject: memberName, names: s.names, uses: bothUses}.make(t), shown{
 		asClient: ErrOtherKey, byServer: ErrOtherKey, byClient: ErrOtherKey, asServer: ErrRefused})
 	add("of a stranger", forge{subject: "www.example.org", names: []string{"www.example.org"}}.make(t), shown{
-		asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
+		asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused})
 
 	add("of a stranger, expired", forge{
 		subject: "www.example.org", names: []string{"www.example.org"}, from: time.Unix(0, 0), to: time.Unix(1, 0),
-	}.make(t), shown{asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
+	}.make(t), shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused})
 
 	// What can be made of a check key.
 	add("check CA signs an agent's", s.leafOf(t, s.stolen.check, agent), check)
@@ -94,14 +94,14 @@ func (s stage) all(t testing.TB) map[string]shown {
 	below := forge{subject: memberName, ca: true, id: s.ours.member.cert.SubjectKeyId, parent: s.stolen.check.cert, signer: s.stolen.check.key}.make(t)
 	add("check CA signs a member CA", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: below.Leaf, signer: keyOf(below),
-	}.make(t), below.Leaf, s.stolen.check.cert), shown{asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
+	}.make(t), below.Leaf, s.stolen.check.cert), shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused})
 	beneath := forge{subject: "any", ca: true, parent: s.stolen.check.cert, signer: s.stolen.check.key}.make(t)
 	add("check CA signs a CA", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: beneath.Leaf, signer: keyOf(beneath),
-	}.make(t), beneath.Leaf), shown{asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
+	}.make(t), beneath.Leaf), shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused})
 	add("a check certificate signs", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: beneath.Leaf, signer: keyOf(beneath),
-	}.make(t), s.leafOf(t, s.stolen.check, clientLeaf(Check)).Leaf), shown{asClient: ErrOtherKey, byServer: ErrNoAgent, byClient: ErrNoAgent, asServer: ErrRefused})
+	}.make(t), s.leafOf(t, s.stolen.check, clientLeaf(awa.RoleCheck)).Leaf), shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused})
 	forged := forge{subject: memberName, ca: true, id: s.ours.member.cert.SubjectKeyId}.make(t)
 	add("forged member CA", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: forged.Leaf, signer: keyOf(forged),
@@ -112,19 +112,19 @@ func (s stage) all(t testing.TB) map[string]shown {
 	add("check CA's key signs as the member CA", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: anyKey(s.stolen.member.cert), signer: s.stolen.check.key,
 	}.make(t), s.stolen.member.cert), madeUp)
-	noProof := shown{asClient: ErrRefused, byServer: "?", byClient: ErrNoAgent, asServer: ErrRefused}
+	noProof := shown{asClient: ErrRefused, byServer: "?", byClient: awa.ErrNoAgent, asServer: ErrRefused}
 	add("the anchor itself", tls.Certificate{Certificate: [][]byte{s.stolen.member.cert.Raw}, PrivateKey: anchorSigner()}, madeUp)
 	add("the member CA itself", tls.Certificate{Certificate: [][]byte{s.ours.member.cert.Raw}, PrivateKey: s.stolen.check.key}, noProof)
-	swapped := derived(t, newKey(Check, append(append([]byte(nil), s.key.memberKey()...), s.key.checkSeed()...)))
+	swapped := derived(t, newKey(awa.RoleCheck, append(append([]byte(nil), s.key.memberKey()...), s.key.checkSeed()...)))
 	add("swapped halves", s.leafOf(t, swapped.check, agent), otherKeyCheck)
 	for name, b := range map[string][]byte{
 		"member CA's public key": s.key.memberKey(), "check CA's seed": s.key.checkSeed(),
 		"check CA's public key": public(s.stolen.check.key), "key of names": s.stolen.nameKey,
 	} {
-		a := derived(t, newKey(Member, b))
+		a := derived(t, newKey(awa.RoleMember, b))
 		add("the "+name+" as a cluster key", s.leafOf(t, a.member, agent), otherKey)
 		a.member.key = ed25519.NewKeyFromSeed(b)
-		a.member.cert = must[*x509.Certificate](t)(authorityCert(Member, s.key.memberKey(), public(a.member.key), a.member.key))
+		a.member.cert = must[*x509.Certificate](t)(authorityCert(awa.RoleMember, s.key.memberKey(), public(a.member.key), a.member.key))
 		add("the "+name+" as the member CA's seed", s.leafOf(t, a.member, agent), madeUp)
 	}
 
@@ -135,7 +135,7 @@ func (s stage) all(t testing.TB) map[string]shown {
 	return all
 }
 
-var otherKeyCheck = shown{asClient: ErrOtherKey, byServer: ErrOtherKey, byClient: ErrNoAgent, asServer: ErrRefused}
+var otherKeyCheck = shown{asClient: ErrOtherKey, byServer: ErrOtherKey, byClient: awa.ErrNoAgent, asServer: ErrRefused}
 
 // anyKey is a certificate whose public key x509.CreateCertificate does not
 // compare with the signer's.
@@ -149,7 +149,7 @@ func anyKey(c *x509.Certificate) *x509.Certificate {
 func TestKeyring_Server(t *testing.T) {
 	s := newStage(t)
 	agent := newAgent(t, uidB, "n2", s.key)
-	client := newClient(t, Member, s.key)
+	client := newClient(t, awa.RoleMember, s.key)
 	for name, c := range s.all(t) {
 		t.Run(name, func(t *testing.T) {
 			config := client.Client(Target{UID: uidB})
@@ -182,12 +182,12 @@ func TestKeyring_Server(t *testing.T) {
 func TestKeyring_Client(t *testing.T) {
 	s := newStage(t)
 	for role, client := range map[string]*Keyring{
-		"member":                      newClient(t, Member, s.key),
-		"check":                       newClient(t, Check, s.key),
-		"check with a check key":      newClient(t, Check, s.key.Check()),
+		"member":                      newClient(t, awa.RoleMember, s.key),
+		"check":                       newClient(t, awa.RoleCheck, s.key),
+		"check with a check key":      newClient(t, awa.RoleCheck, s.key.Check()),
 		"an agent":                    newAgent(t, uidB, "n2", s.key),
-		"a member with two keys":      newClient(t, Member, NewKey(), s.key),
-		"check, two keys, this first": newClient(t, Check, s.key.Check(), NewKey().Check()),
+		"a member with two keys":      newClient(t, awa.RoleMember, NewKey(), s.key),
+		"check, two keys, this first": newClient(t, awa.RoleCheck, s.key.Check(), NewKey().Check()),
 	} {
 		target := Target{UID: uidA}
 		if role == "check" {
@@ -243,10 +243,10 @@ func TestCheckKey_cantBecomeMember(t *testing.T) {
 	const want = "can only read: this needs the cluster key"
 	for name, try := range map[string]func() error{
 		"NewAgent":           func() error { _, err := NewAgent([]Key{check}, uidA, "n1"); return err },
-		"NewClient":          func() error { _, err := NewClient([]Key{check}, Member); return err },
-		"Export":             func() error { return Export(t.TempDir(), []Key{check}, Member) },
+		"NewClient":          func() error { _, err := NewClient([]Key{check}, awa.RoleMember); return err },
+		"Export":             func() error { return Export(t.TempDir(), []Key{check}, awa.RoleMember) },
 		"behind another key": func() error { _, err := NewAgent([]Key{NewKey(), check}, uidA, "n1"); return err },
-		"the anchor mints":   func() error { _, err := derived(t, check).member.mint(clientLeaf(Member)); return err },
+		"the anchor mints":   func() error { _, err := derived(t, check).member.mint(clientLeaf(awa.RoleMember)); return err },
 		"SetKeys":            func() error { return newAgent(t, uidA, "n1", NewKey()).SetKeys([]Key{check}) },
 	} {
 		if err := try(); !errors.Is(err, awa.ErrBadInput) || !strings.HasSuffix(err.Error(), want) {

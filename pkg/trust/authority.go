@@ -45,7 +45,7 @@ func validity() (from, to time.Time) {
 
 // authority is a CA of one key.
 type authority struct {
-	role Role
+	role awa.Role
 	cert *x509.Certificate
 	root *x509.CertPool     // holds cert alone
 	key  ed25519.PrivateKey // nil for the member CA of a check key
@@ -63,21 +63,21 @@ type authorities struct {
 func (k Key) derive() (authorities, error) {
 	memberKey := k.memberKey()
 	a := authorities{
-		id:      idOf(authorityID(Member, memberKey)),
-		member:  authority{role: Member},
-		check:   authority{role: Check, key: ed25519.NewKeyFromSeed(k.checkSeed())},
+		id:      idOf(authorityID(awa.RoleMember, memberKey)),
+		member:  authority{role: awa.RoleMember},
+		check:   authority{role: awa.RoleCheck, key: ed25519.NewKeyFromSeed(k.checkSeed())},
 		nameKey: expand(k.checkSeed(), infoNames),
 	}
 	signer := anchorSigner()
-	if k.Role() == Member {
+	if k.Role() == awa.RoleMember {
 		a.member.key = k.memberSeed()
 		signer = a.member.key
 	}
 	var err error
-	if a.member.cert, err = authorityCert(Member, memberKey, memberKey, signer); err != nil {
+	if a.member.cert, err = authorityCert(awa.RoleMember, memberKey, memberKey, signer); err != nil {
 		return authorities{}, err
 	}
-	if a.check.cert, err = authorityCert(Check, memberKey, public(a.check.key), a.check.key); err != nil {
+	if a.check.cert, err = authorityCert(awa.RoleCheck, memberKey, public(a.check.key), a.check.key); err != nil {
 		return authorities{}, err
 	}
 	for _, ca := range []*authority{&a.member, &a.check} {
@@ -98,7 +98,7 @@ func anchorSigner() ed25519.PrivateKey {
 // authorityCert makes a CA's certificate. It depends on the public keys only,
 // and all of it is spelt out: what crypto/x509 would choose by itself (the
 // subject key id, a random serial) may differ from one version to the next.
-func authorityCert(r Role, member, own ed25519.PublicKey, signer ed25519.PrivateKey) (*x509.Certificate, error) {
+func authorityCert(r awa.Role, member, own ed25519.PublicKey, signer ed25519.PrivateKey) (*x509.Certificate, error) {
 	from, to := validity()
 	t := &x509.Certificate{
 		// Not the same for all clusters: programs with one store of
@@ -114,7 +114,7 @@ func authorityCert(r Role, member, own ed25519.PublicKey, signer ed25519.Private
 		MaxPathLenZero:        true, // no further CA below: the check CA can't make itself a member CA
 		SubjectKeyId:          authorityID(r, member),
 	}
-	if r == Check {
+	if r == awa.RoleCheck {
 		t.Subject.CommonName = checkName
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} // never a server, wherever it is trusted
 	}
@@ -141,7 +141,7 @@ type leaf struct {
 }
 
 // clientLeaf is a certificate that can only ask.
-func clientLeaf(r Role) leaf {
+func clientLeaf(r awa.Role) leaf {
 	return leaf{
 		subject: "are-we-alive " + string(r) + " client",
 		uses:    []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -177,19 +177,17 @@ func (a authorities) hashedName(name string) string {
 // uidIn finds the uid in an agent's certificate, "" when there is none.
 func uidIn(c *x509.Certificate) string {
 	for _, name := range c.DNSNames {
-		if uid, ok := strings.CutSuffix(name, uidSuffix); ok && isUID(uid) {
+		if uid, ok := strings.CutSuffix(name, uidSuffix); ok && awa.CheckUID(uid) == nil {
 			return uid
 		}
 	}
 	return ""
 }
 
-func isUID(s string) bool { return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == "" }
-
 // mint makes a certificate with a key of its own and a random serial.
 func (a authority) mint(l leaf) (tls.Certificate, error) {
 	if a.key == nil {
-		return tls.Certificate{}, &awa.Fault{Code: awa.ErrBadInput, Text: "a check key can only read: this needs the cluster key"}
+		return tls.Certificate{}, awa.Faultf(awa.ErrBadInput, "a check key can only read: this needs the cluster key")
 	}
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -8,12 +8,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awa"
 )
 
 // A handshake costs both sides' work here, since they share the process.
 func BenchmarkHandshake(b *testing.B) {
 	k := NewKey()
-	agent, client := newAgent(b, uidA, "n1", k), newClient(b, Check, k.Check())
+	agent, client := newAgent(b, uidA, "n1", k), newClient(b, awa.RoleCheck, k.Check())
 	addr, _ := serve(b, "127.0.0.1:0", agent.Server())
 	for name, target := range map[string]Target{"full": {UID: uidA}, "resumed": {UID: uidA, Addr: addr}} {
 		visit := func(b *testing.B) {
@@ -57,7 +59,7 @@ func cpu(b *testing.B) time.Duration {
 
 // What the configuration for one connection costs beside its handshake.
 func BenchmarkKeyring_Client(b *testing.B) {
-	client := newClient(b, Check, NewKey())
+	client := newClient(b, awa.RoleCheck, NewKey())
 	b.ReportAllocs()
 	for b.Loop() {
 		client.Client(Target{UID: uidA, Addr: "127.0.0.1:25483"})
@@ -70,7 +72,7 @@ func BenchmarkKeyring_Client(b *testing.B) {
 func BenchmarkIdle(b *testing.B) {
 	const conns = 500
 	k := NewKey()
-	agent, client := newAgent(b, uidA, "n1", k), newClient(b, Check, k.Check())
+	agent, client := newAgent(b, uidA, "n1", k), newClient(b, awa.RoleCheck, k.Check())
 	used := func() float64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -139,7 +141,7 @@ func BenchmarkSession(b *testing.B) {
 	agent := newAgent(b, uidA, "n1", k)
 	addr, _ := serve(b, "127.0.0.1:0", agent.Server())
 	for b.Loop() {
-		client := newClient(b, Check, k.Check())
+		client := newClient(b, awa.RoleCheck, k.Check())
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)

@@ -83,7 +83,7 @@ func padded(t *testing.T, want int, shake func(pad int) (sent int, err error)) e
 // What a whole handshake may have is maxHandshake bytes, on both sides.
 func TestKeyring_bytes(t *testing.T) {
 	s := newStage(t)
-	agent, client := newAgent(t, uidA, "n1", s.key), newClient(t, Check, s.key.Check())
+	agent, client := newAgent(t, uidA, "n1", s.key), newClient(t, awa.RoleCheck, s.key.Check())
 	said := newTold()
 	ln := listen(t)
 	startHTTP(t, agent.Listener(ln, said.tell))
@@ -140,7 +140,7 @@ func TestKeyring_bytes(t *testing.T) {
 		if err := padded(t, maxHandshake+1, asClient); err == nil {
 			t.Error("a byte more is read")
 		}
-		if err := said.next(t); code(err) != ErrNoAgent || !strings.Contains(err.Error(), "a client sends more than 8 KiB") {
+		if err := said.next(t); code(err) != awa.ErrNoAgent || !strings.Contains(err.Error(), "a client sends more than 8 KiB") {
 			t.Error(err)
 		}
 	})
@@ -148,7 +148,7 @@ func TestKeyring_bytes(t *testing.T) {
 		if err := padded(t, maxHandshake, asServer); err != nil {
 			t.Error(err)
 		}
-		if err := padded(t, maxHandshake+1, asServer); code(err) != ErrNoAgent || !strings.Contains(err.Error(), "sends more than 8 KiB") {
+		if err := padded(t, maxHandshake+1, asServer); code(err) != awa.ErrNoAgent || !strings.Contains(err.Error(), "sends more than 8 KiB") {
 			t.Error(err)
 		}
 	})
@@ -173,7 +173,7 @@ func (b *behind) Write(p []byte) (int, error) {
 // its end.
 func TestKeyring_bytes_behind(t *testing.T) {
 	k := NewKey()
-	agent, client := newAgent(t, uidA, "n1", k), newClient(t, Check, k)
+	agent, client := newAgent(t, uidA, "n1", k), newClient(t, awa.RoleCheck, k)
 	said := newTold()
 	inner := listen(t)
 	defer inner.Close()
@@ -271,7 +271,7 @@ func TestKeyring_ticket(t *testing.T) {
 	k := NewKey()
 	agent := newAgent(t, uidA, "n1", k)
 	for _, size := range []int{maxTicket, maxTicket + 1} {
-		client := newClient(t, Check, k)
+		client := newClient(t, awa.RoleCheck, k)
 		config := agent.now.Load().server.Clone()
 		var kept *tls.SessionState
 		config.WrapSession = func(_ tls.ConnectionState, s *tls.SessionState) ([]byte, error) {
@@ -295,7 +295,7 @@ func TestKeyring_accept_resumed(t *testing.T) {
 	s := newStage(t)
 	agent := newAgent(t, uidB, "n2", s.key)
 	leaf := s.leafOf(t, s.ours.member, agentLeaf(uidA, "n1", []authorities{s.ours})).Leaf
-	checks := s.leafOf(t, s.ours.check, clientLeaf(Check)).Leaf
+	checks := s.leafOf(t, s.ours.check, clientLeaf(awa.RoleCheck)).Leaf
 	foreign := s.leafOf(t, s.theirs.member, agentLeaf(uidA, "n1", []authorities{s.theirs})).Leaf
 	short := forge{subject: "x", names: s.names, uses: bothUses, parent: s.ours.member.cert, signer: s.ours.member.key, from: time.Now().Add(-time.Hour), to: time.Now().Add(time.Hour)}.make(t).Leaf
 	now := func(after time.Duration) clock { return func() time.Time { return time.Now().Add(after) } }
@@ -307,11 +307,11 @@ func TestKeyring_accept_resumed(t *testing.T) {
 		"ours":                  {[]*x509.Certificate{leaf}, 0, "", ""},
 		"ours and its CA":       {[]*x509.Certificate{leaf, s.ours.member.cert}, 0, "", ""},
 		"ours for a time":       {[]*x509.Certificate{short}, 0, "", ""},
-		"check role":            {[]*x509.Certificate{checks}, 0, ErrNoAgent, ""},
+		"check role":            {[]*x509.Certificate{checks}, 0, awa.ErrNoAgent, ""},
 		"whose key was removed": {[]*x509.Certificate{foreign}, 0, ErrOtherKey, ErrOtherKey},
 		"over":                  {[]*x509.Certificate{short}, 2 * time.Hour, ErrExpired, ErrExpired},
 		"not yet":               {[]*x509.Certificate{short}, -2 * time.Hour, ErrExpired, ErrExpired},
-		"another agent's":       {[]*x509.Certificate{agent.now.Load().own.Leaf}, 0, ErrOtherAgent, ""},
+		"another agent's":       {[]*x509.Certificate{agent.now.Load().own.Leaf}, 0, awa.ErrOtherAgent, ""},
 		"none":                  {nil, 0, "?", "?"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -345,7 +345,7 @@ func TestKeyring_resumption_time(t *testing.T) {
 	}
 	for _, side := range []string{"the agent's clock", "the client's clock"} {
 		t.Run(side, func(t *testing.T) {
-			agent, client := newAgent(t, uidA, "n1", s.key), newClient(t, Member, s.key)
+			agent, client := newAgent(t, uidA, "n1", s.key), newClient(t, awa.RoleMember, s.key)
 			for _, k := range []*Keyring{agent, client} {
 				h := *k.now.Load()
 				h.own = mine

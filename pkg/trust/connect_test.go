@@ -38,7 +38,7 @@ func TestKeyring_Connect(t *testing.T) {
 		return string(answer), err
 	}
 	t.Run("who belongs here", func(t *testing.T) {
-		for _, client := range []*Keyring{newClient(t, Check, k.Check()), newClient(t, Member, k), agent} {
+		for _, client := range []*Keyring{newClient(t, awa.RoleCheck, k.Check()), newClient(t, awa.RoleMember, k), agent} {
 			if answer, err := ask(client, Target{UID: uidA}); err != nil || answer == "" {
 				t.Errorf("%q, %v", answer, err)
 			}
@@ -46,9 +46,9 @@ func TestKeyring_Connect(t *testing.T) {
 		said.none(t)
 	})
 	t.Run("another agent is meant", func(t *testing.T) {
-		_, err := ask(newClient(t, Check, k), Target{UID: uidB})
+		_, err := ask(newClient(t, awa.RoleCheck, k), Target{UID: uidB})
 		var f *Failure
-		if !errors.As(err, &f) || f.Code != ErrOtherAgent || f.UID != uidA {
+		if !errors.As(err, &f) || f.Code != awa.ErrOtherAgent || f.UID != uidA {
 			t.Error(err)
 		}
 		if err := said.next(t); code(err) != ErrRefused {
@@ -57,7 +57,7 @@ func TestKeyring_Connect(t *testing.T) {
 	})
 	t.Run("the agent's refusal comes with the first answer", func(t *testing.T) {
 		// It accepts both keys and shows one that the agent does not know.
-		if answer, err := ask(newClient(t, Check, NewKey(), k), Target{UID: uidA}); answer != "" || code(err) != ErrOtherKey {
+		if answer, err := ask(newClient(t, awa.RoleCheck, NewKey(), k), Target{UID: uidA}); answer != "" || code(err) != ErrOtherKey {
 			t.Errorf("%q, %v", answer, err)
 		}
 		if err := said.next(t); code(err) != ErrOtherKey {
@@ -70,7 +70,7 @@ func TestKeyring_Connect(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		raw := must[net.Conn](t)(net.Dial("tcp", silent.Addr().String()))
-		_, err := newClient(t, Check, k).Connect(ctx, raw, Target{})
+		_, err := newClient(t, awa.RoleCheck, k).Connect(ctx, raw, Target{})
 		if !errors.Is(err, context.DeadlineExceeded) || code(err) != "?" {
 			t.Error(err)
 		}
@@ -78,7 +78,7 @@ func TestKeyring_Connect(t *testing.T) {
 	t.Run("errors of the network stay what they are", func(t *testing.T) {
 		a, b := net.Pipe()
 		b.Close()
-		_, err := newClient(t, Check, k).Connect(t.Context(), a, Target{})
+		_, err := newClient(t, awa.RoleCheck, k).Connect(t.Context(), a, Target{})
 		if err == nil || code(err) != "?" || errors.Is(err, awa.ErrBadInput) {
 			t.Error(err)
 		}

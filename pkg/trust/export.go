@@ -33,7 +33,7 @@ const (
 //
 // Nothing is overwritten: when one of the files exists, none is written and
 // the error is an *awa.Fault of awa.ErrBadInput.
-func Export(dir string, keys []Key, role Role) error {
+func Export(dir string, keys []Key, role awa.Role) error {
 	k, err := NewClient(keys, role)
 	if err != nil {
 		return err
@@ -66,7 +66,8 @@ func Export(dir string, keys []Key, role Role) error {
 	}
 	for _, f := range files {
 		if _, err := folder.Lstat(f.name); err == nil {
-			return &awa.Fault{Code: awa.ErrBadInput, Text: filepath.Join(dir, f.name) + " exists already and is never overwritten: name another folder, or move it away first"}
+			return awa.Faultf(awa.ErrBadInput, "%s exists already and is never overwritten: name another folder, "+
+				"or move it away first", filepath.Join(dir, f.name))
 		}
 	}
 	for i, f := range files {

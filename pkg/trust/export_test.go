@@ -18,7 +18,7 @@ import (
 func TestExport(t *testing.T) {
 	k, other := NewKey(), NewKey()
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	if err := Export(dir, []Key{k, other}, Check); err != nil {
+	if err := Export(dir, []Key{k, other}, awa.RoleCheck); err != nil {
 		t.Fatal(err)
 	}
 	before := map[string][]byte{}
@@ -37,7 +37,7 @@ func TestExport(t *testing.T) {
 			if err := os.Remove(filepath.Join(dir, gone)); err != nil {
 				t.Fatal(err)
 			}
-			err := Export(dir, []Key{other}, Member)
+			err := Export(dir, []Key{other}, awa.RoleMember)
 			if !errors.Is(err, awa.ErrBadInput) || !strings.Contains(err.Error(), "is never overwritten") {
 				t.Errorf("without %s: %v", gone, err)
 			}
@@ -69,7 +69,7 @@ func run(t *testing.T, dir, in string, args ...string) (string, error) {
 // exported is a folder with the files of Export, the certificate of an agent
 // with the key k, and its member CA; check.pem is the check CA of the first of
 // the keys.
-func exported(t *testing.T, k Key, role Role, keys ...Key) string {
+func exported(t *testing.T, k Key, role awa.Role, keys ...Key) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := Export(dir, keys, role); err != nil {
@@ -92,7 +92,7 @@ func TestExport_opensslVerify(t *testing.T) {
 	k, next := NewKey(), NewKey()
 	for name, keys := range map[string][]Key{"cluster key": {k}, "check key": {k.Check()}, "two keys": {next, k}, "two check keys": {next.Check(), k.Check()}} {
 		t.Run(name, func(t *testing.T) {
-			dir := exported(t, k, Check, keys...)
+			dir := exported(t, k, awa.RoleCheck, keys...)
 			for what, c := range map[string]struct {
 				args string
 				bad  bool
@@ -128,9 +128,9 @@ func TestExport_tools(t *testing.T) {
 	sClient := []string{openssl, "s_client", "-connect", addr, "-servername", AnyAgent, "-verify_hostname", AnyAgent, "-verify_return_error", "-CAfile", "ca.pem", "-no-CApath", "-quiet"}
 	request := "GET / HTTP/1.0\r\n\r\n"
 	for name, c := range map[string]struct {
-		role Role
+		role awa.Role
 		keys []Key
-	}{"check": {Check, []Key{k}}, "check with a check key": {Check, []Key{k.Check()}}, "member": {Member, []Key{k}}, "two keys": {Check, []Key{k, NewKey()}}} {
+	}{"check": {awa.RoleCheck, []Key{k}}, "check with a check key": {awa.RoleCheck, []Key{k.Check()}}, "member": {awa.RoleMember, []Key{k}}, "two keys": {awa.RoleCheck, []Key{k, NewKey()}}} {
 		t.Run(name, func(t *testing.T) {
 			dir := exported(t, k, c.role, c.keys...)
 			t.Run("curl", func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestExport_tools(t *testing.T) {
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
-		ours, theirs := exported(t, k, Check, k), exported(t, k, Check, NewKey())
+		ours, theirs := exported(t, k, awa.RoleCheck, k), exported(t, k, awa.RoleCheck, NewKey())
 		for name, c := range map[string]struct {
 			dir, extra string
 			want       awa.Code

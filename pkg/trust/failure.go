@@ -14,23 +14,19 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// Why two sides did not come together: the codes of a Failure.
+// Why two sides did not come together: the codes of a Failure, beside awa.ErrNoAgent
+// (the other side's certificate is none of ours at all), awa.ErrOtherAgent and
+// awa.ErrPlainHTTP.
 const (
 	// ErrOtherKey: one side's key is not among the other's. It is another
 	// cluster, or a rotation that left a server out.
 	ErrOtherKey awa.Code = "other_key"
-	// ErrNoAgent: the other side's certificate is none of ours at all.
-	ErrNoAgent awa.Code = "no_agent"
-	// ErrOtherAgent: an agent of our cluster answers, and not the one meant.
-	ErrOtherAgent awa.Code = "other_agent"
 	// ErrExpired: by this side's clock a certificate is over or not yet valid.
 	ErrExpired awa.Code = "expired"
 	// ErrNoCertificate: the client showed no certificate.
 	ErrNoCertificate awa.Code = "no_certificate"
 	// ErrRefused: the other side did not like our certificate and said no more.
 	ErrRefused awa.Code = "refused"
-	// ErrPlainHTTP: one side speaks HTTP without TLS, and the other one TLS.
-	ErrPlainHTTP awa.Code = "plain_http"
 	// ErrNoTLS: what came is neither TLS nor HTTP, or a TLS that is too old.
 	ErrNoTLS awa.Code = "no_tls"
 )
@@ -42,7 +38,7 @@ type Failure struct {
 	// Text is one sentence: what is wrong and what to do. It stands well
 	// behind "node n1: " and holds no name of a node.
 	Text string
-	// UID is the agent that answered in place of another one (ErrOtherAgent),
+	// UID is the agent that answered in place of another one (awa.ErrOtherAgent),
 	// "" when unknown.
 	UID string
 	Err error
@@ -73,9 +69,9 @@ func (k *Keyring) ClientError(err error) error {
 	}
 	switch {
 	case errors.Is(err, errTooMuch):
-		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS sends more than %d KiB before it is known who it is, so it is no agent: correct the address", maxHandshake>>10)}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS sends more than %d KiB before it is known who it is, so it is no agent: correct the address", maxHandshake>>10)}
 	case strings.HasPrefix(err.Error(), errServerKey):
-		return &Failure{Code: ErrNoAgent, Err: err, Text: "what answers there in TLS is no agent, its certificate is of an unknown kind: correct the address"}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "what answers there in TLS is no agent, its certificate is of an unknown kind: correct the address"}
 	}
 	return err
 }
@@ -83,7 +79,7 @@ func (k *Keyring) ClientError(err error) error {
 // notTLS is a server that did not answer with TLS.
 func (h *holding) notTLS(header tls.RecordHeaderError, err error) error {
 	if string(header.RecordHeader[:]) == "HTTP/" {
-		return &Failure{Code: ErrPlainHTTP, Err: err, Text: "it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address"}
+		return &Failure{Code: awa.ErrPlainHTTP, Err: err, Text: "it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address"}
 	}
 	return &Failure{Code: ErrNoTLS, Err: err, Text: "what answers there speaks no TLS, so it is no agent with a key: correct the address, or give that agent the key file of the cluster"}
 }
@@ -167,20 +163,20 @@ func (h *holding) badServer(bad *tls.CertificateVerificationError, err error) er
 	switch cert.Issuer.CommonName {
 	case memberName:
 		if what, ok := errors.AsType[odd](bad.Err); ok {
-			return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("its certificate names this cluster and is not that of an agent (%s): what answers there is no agent; correct the address", string(what))}
+			return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("its certificate names this cluster and is not that of an agent (%s): what answers there is no agent; correct the address", string(what))}
 		}
 		if h.knows(cert) {
-			return &Failure{Code: ErrNoAgent, Err: err, Text: "its certificate names this cluster and is not that of an agent: what answers there is no agent; correct the address"}
+			return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "its certificate names this cluster and is not that of an agent: what answers there is no agent; correct the address"}
 		}
 		return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("the agent there has another key (%s, ours: %s): use the same key file on both sides, or correct the address if it belongs to another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
 	case checkName:
-		return &Failure{Code: ErrNoAgent, Err: err, Text: "it shows a certificate of the check role, which must not answer for an agent: what answers there is no agent; correct the address"}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "it shows a certificate of the check role, which must not answer for an agent: what answers there is no agent; correct the address"}
 	}
-	return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS is no agent, its certificate is issued by %q: correct the address", clip(cert.Issuer.CommonName))}
+	return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS is no agent, its certificate is issued by %q: correct the address", awa.Clip(cert.Issuer.CommonName))}
 }
 
 func (h *holding) otherAgent(cert *x509.Certificate, err error) error {
-	f := &Failure{Code: ErrOtherAgent, UID: uidIn(cert), Err: err}
+	f := &Failure{Code: awa.ErrOtherAgent, UID: uidIn(cert), Err: err}
 	who := "another agent of this cluster answers there"
 	if f.UID != "" {
 		who += " (uid " + f.UID + ")"
@@ -231,7 +227,7 @@ func (k *Keyring) ServerError(err error) error {
 	h := k.now.Load()
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if isHTTP(header.RecordHeader[:]) {
-			return &Failure{Code: ErrPlainHTTP, Err: err, Text: "a client speaks plain HTTP to this TLS port: give it the key file of the cluster (--key-file, check_awa -k), or use https and a certificate (awa-agent key cert)"}
+			return &Failure{Code: awa.ErrPlainHTTP, Err: err, Text: "a client speaks plain HTTP to this TLS port: give it the key file of the cluster (--key-file, check_awa -k), or use https and a certificate (awa-agent key cert)"}
 		}
 		return &Failure{Code: ErrNoTLS, Err: err, Text: "what a client sent is no TLS: it is no client of an agent; find out what calls this port"}
 	}
@@ -248,9 +244,9 @@ func (k *Keyring) ServerError(err error) error {
 	}
 	switch {
 	case errors.Is(err, errTooMuch):
-		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("a client sends more than %d KiB before it is known who it is: it is no client of an agent; find out what calls this port", maxHandshake>>10)}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("a client sends more than %d KiB before it is known who it is: it is no client of an agent; find out what calls this port", maxHandshake>>10)}
 	case strings.HasPrefix(err.Error(), errClientKey):
-		return &Failure{Code: ErrNoAgent, Err: err, Text: "the certificate of a client is of an unknown kind and not of this cluster: give it one of ours (awa-agent key cert)"}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "the certificate of a client is of an unknown kind and not of this cluster: give it one of ours (awa-agent key cert)"}
 	case err.Error() == errNobody:
 		return &Failure{Code: ErrNoCertificate, Err: err, Text: "a client showed no certificate: give it the key file of the cluster or a check key (check_awa -k), or a certificate (awa-agent key cert)"}
 	}
@@ -275,13 +271,13 @@ func (h *holding) badClient(cert *x509.Certificate, cause, err error) error {
 	}
 	issuer := cert.Issuer.CommonName
 	if issuer != memberName && issuer != checkName {
-		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client is issued by %q and not by this cluster: give it one of ours (awa-agent key cert)", clip(issuer))}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client is issued by %q and not by this cluster: give it one of ours (awa-agent key cert)", awa.Clip(issuer))}
 	}
 	if what, ok := errors.AsType[odd](cause); ok {
-		return &Failure{Code: ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client names this cluster and is not one that it makes (%s): give it one of ours (awa-agent key cert), or find out who calls this port", string(what))}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client names this cluster and is not one that it makes (%s): give it one of ours (awa-agent key cert), or find out who calls this port", string(what))}
 	}
 	if h.knows(cert) {
-		return &Failure{Code: ErrNoAgent, Err: err, Text: "the certificate of a client claims to be of this cluster and is not: somebody made it up; find out who calls this port"}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "the certificate of a client claims to be of this cluster and is not: somebody made it up; find out who calls this port"}
 	}
 	return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("a client has another key (%s, ours: %s): use the same key file on both sides, or correct the address it calls if it belongs to another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
 }
@@ -298,13 +294,4 @@ func isHTTP(b []byte) bool {
 		}
 	}
 	return len(b) > 0
-}
-
-// clip shortens what a stranger sent before it goes into a message.
-func clip(s string) string {
-	const most = 60
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -84,7 +84,7 @@ func badFile(path string, line int, format string, args ...any) error {
 	if line > 0 {
 		where += fmt.Sprintf(", line %d", line)
 	}
-	return &awa.Fault{Code: awa.ErrBadInput, Text: where + ": " + fmt.Sprintf(format, args...)}
+	return awa.Faultf(awa.ErrBadInput, "%s: %s", where, fmt.Sprintf(format, args...))
 }
 
 // ParseKeys reads the text of a key file, as ReadFile says; path is for
@@ -137,8 +137,8 @@ func parseKey(words []string) (Key, error) {
 	if len(words) != 3 {
 		return Key{}, fmt.Errorf("it has %d words instead of 3: a key looks like %s member BASE64", len(words), keyVersion)
 	}
-	role := Role(words[1])
-	if role != Member && role != Check {
+	role := awa.Role(words[1])
+	if role != awa.RoleMember && role != awa.RoleCheck {
 		return Key{}, errors.New("the second word is no role: write member or check")
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(words[2])
@@ -183,7 +183,7 @@ func writeNew(folder *os.Root, dir, name string, data []byte, mode fs.FileMode) 
 	path := filepath.Join(dir, name)
 	f, err := folder.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
-		return &awa.Fault{Code: awa.ErrBadInput, Text: path + " exists already and is never overwritten: give another name, or move it away first"}
+		return awa.Faultf(awa.ErrBadInput, "%s exists already and is never overwritten: name another file, or move it away first", path)
 	}
 	if err != nil {
 		return named(err, path)
@@ -217,5 +217,5 @@ func syncFolder(folder *os.Root) error {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	return awa.SyncFolder(d)
 }

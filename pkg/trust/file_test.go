@@ -176,7 +176,7 @@ func TestWriteFile(t *testing.T) {
 		}
 		for _, name := range []string{"cluster.key", "link"} {
 			err := WriteFile(filepath.Join(dir, name), NewKey())
-			if !errors.Is(err, awa.ErrBadInput) || !strings.HasSuffix(err.Error(), "exists already and is never overwritten: give another name, or move it away first") {
+			if !errors.Is(err, awa.ErrBadInput) || !strings.HasSuffix(err.Error(), "exists already and is never overwritten: name another file, or move it away first") {
 				t.Error(err)
 			}
 		}

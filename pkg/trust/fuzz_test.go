@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 	"unicode"
+
+	"are-we-alive/pkg/awa"
 )
 
 // pair is two ends of a connection that takes no port.
@@ -89,9 +91,9 @@ func join(chain [][]byte) (data []byte) {
 // shown but the CA itself, and only then.
 func FuzzCertificates(f *testing.F) {
 	own := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32)) // the peer's
-	key, foreign := fixed(), newKey(Member, bytes.Repeat([]byte{9}, 32))
+	key, foreign := fixed(), newKey(awa.RoleMember, bytes.Repeat([]byte{9}, 32))
 	ours, theirs := derived(f, key), derived(f, foreign)
-	agent, client := newAgent(f, uidB, "n2", key), newClient(f, Check, key)
+	agent, client := newAgent(f, uidB, "n2", key), newClient(f, awa.RoleCheck, key)
 
 	names := []string{AnyAgent, uidA + uidSuffix}
 	good := forge{subject: "a", names: names, uses: bothUses, parent: ours.member.cert, signer: ours.member.key, key: own}
@@ -150,13 +152,13 @@ func FuzzCertificates(f *testing.F) {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil }
 		m := meetAt(a, b, agent.Server(), config)
 		role, _ := agent.RoleOf(m.server)
-		var want Role
+		var want awa.Role
 		switch {
 		case spoilt:
 		case signed(ours.member, x509.ExtKeyUsageClientAuth):
-			want = Member
+			want = awa.RoleMember
 		case signed(ours.check, x509.ExtKeyUsageClientAuth):
-			want = Check
+			want = awa.RoleCheck
 		}
 		if role != want || (m.serverErr == nil) != (want != "") {
 			t.Errorf("as a client its role is %q, want %q: %v", role, want, m.serverErr)
@@ -185,7 +187,7 @@ func sameButSignature(der []byte, c *x509.Certificate) bool {
 // Whatever bytes a stranger sends, as a client or as a server: it is not let
 // in, and what is said of it is one sentence.
 func FuzzBytes(f *testing.F) {
-	agent, client := newAgent(f, uidA, "n1", fixed()), newClient(f, Check, fixed())
+	agent, client := newAgent(f, uidA, "n1", fixed()), newClient(f, awa.RoleCheck, fixed())
 	for _, s := range []string{
 		"", "G", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "SSH-2.0-x\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 		"\x80\x2e\x01\x03\x01", "\x15\x03\x03\x00\x02\x02\x30", "\x15\x03\x01\x00\x02\x01\x00", "\x16\x03\x01\xff\xff", "\x16\x03\x03\x00\x04\x0e\x00\x00\x00",

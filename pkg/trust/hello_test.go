@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awa"
 )
 
 // firstWords is what a client of ours sends first: one record with its hello.
@@ -17,7 +19,7 @@ func firstWords(t *testing.T) []byte {
 	a, b := pair(t)
 	defer a.Close()
 	go func() {
-		c := tls.Client(b, newClient(t, Check, NewKey()).Client(Target{UID: uidA}))
+		c := tls.Client(b, newClient(t, awa.RoleCheck, NewKey()).Client(Target{UID: uidA}))
 		c.Handshake()
 		c.Close()
 	}()

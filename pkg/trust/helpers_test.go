@@ -38,7 +38,7 @@ func newAgent(t testing.TB, uid, name string, keys ...Key) *Keyring {
 	return must[*Keyring](t)(NewAgent(keys, uid, name))
 }
 
-func newClient(t testing.TB, role Role, keys ...Key) *Keyring {
+func newClient(t testing.TB, role awa.Role, keys ...Key) *Keyring {
 	t.Helper()
 	return must[*Keyring](t)(NewClient(keys, role))
 }

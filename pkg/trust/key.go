@@ -10,6 +10,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+
+	"are-we-alive/pkg/awa"
 )
 
 // The format of a key: these three words with blanks between them. A program
@@ -28,14 +30,14 @@ const (
 )
 
 // sizeOf is the length of a key of a role in bytes.
-func sizeOf(r Role) int {
-	if r == Check {
+func sizeOf(r awa.Role) int {
+	if r == awa.RoleCheck {
 		return ed25519.SeedSize + ed25519.PublicKeySize
 	}
 	return 32
 }
 
-// Key is a cluster key (role Member) or a check key (role Check). Printing and
+// Key is a cluster key (role awa.RoleMember) or a check key (awa.RoleCheck). Printing and
 // logging one shows its role and id, never the secret; only Line and FileText
 // give that. The zero Key is none.
 type Key struct {
@@ -45,21 +47,21 @@ type Key struct {
 }
 
 type secret struct {
-	role  Role
+	role  awa.Role
 	bytes []byte
 }
 
 // NewKey makes a new cluster key.
 func NewKey() Key {
-	b := make([]byte, sizeOf(Member))
+	b := make([]byte, sizeOf(awa.RoleMember))
 	rand.Read(b) // never fails, see crypto/rand.Read
-	return newKey(Member, b)
+	return newKey(awa.RoleMember, b)
 }
 
-func newKey(r Role, b []byte) Key { return Key{func() secret { return secret{r, b} }} }
+func newKey(r awa.Role, b []byte) Key { return Key{func() secret { return secret{r, b} }} }
 
 // Role tells what the key's holder may do.
-func (k Key) Role() Role {
+func (k Key) Role() awa.Role {
 	if k.open == nil {
 		return ""
 	}
@@ -68,10 +70,10 @@ func (k Key) Role() Role {
 
 // Check derives the check key; a check key is its own.
 func (k Key) Check() Key {
-	if k.Role() != Member {
+	if k.Role() != awa.RoleMember {
 		return k
 	}
-	return newKey(Check, append(expand(k.open().bytes, infoCheck), k.memberKey()...))
+	return newKey(awa.RoleCheck, append(expand(k.open().bytes, infoCheck), k.memberKey()...))
 }
 
 // Line gives the line that stands in a key file. It holds the secret.
@@ -88,7 +90,7 @@ func (k Key) FileText(more ...Key) string {
 	what := "# The key of an are-we-alive cluster. Who holds it may do everything: keep it secret.\n" +
 		"# Every server of the cluster needs this file; monitoring hosts need a check key only\n" +
 		"# (awa-agent key check).\n"
-	if k.Role() == Check {
+	if k.Role() == awa.RoleCheck {
 		what = "# The check key of an are-we-alive cluster, for monitoring hosts. Who holds it can\n" +
 			"# read the cluster's state and change nothing: keep it secret.\n"
 	}
@@ -104,7 +106,7 @@ func (k Key) ID() string {
 	if k.open == nil {
 		return ""
 	}
-	return idOf(authorityID(Member, k.memberKey()))
+	return idOf(authorityID(awa.RoleMember, k.memberKey()))
 }
 
 // Equal tells whether two keys are the same.
@@ -129,7 +131,7 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(k)) }
 
 // memberKey is the public key of the member CA.
 func (k Key) memberKey() ed25519.PublicKey {
-	if k.open().role == Check {
+	if k.open().role == awa.RoleCheck {
 		return ed25519.PublicKey(k.open().bytes[ed25519.SeedSize:])
 	}
 	return public(k.memberSeed())
@@ -142,7 +144,7 @@ func (k Key) memberSeed() ed25519.PrivateKey {
 
 // checkSeed is the seed of the check CA's private key.
 func (k Key) checkSeed() []byte {
-	if k.open().role == Check {
+	if k.open().role == awa.RoleCheck {
 		return k.open().bytes[:ed25519.SeedSize]
 	}
 	return expand(k.open().bytes, infoCheck)
@@ -162,11 +164,11 @@ func public(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519
 // authorityID is the subject key id of a CA: the hash of the member CA's
 // public key, and a last byte for the role. So the authority key id in any
 // certificate names the key that it comes from.
-func authorityID(r Role, member ed25519.PublicKey) []byte {
+func authorityID(r awa.Role, member ed25519.PublicKey) []byte {
 	sum := sha256.Sum256(member)
 	id := append([]byte(nil), sum[:20]...)
 	id[19] = 1
-	if r == Check {
+	if r == awa.RoleCheck {
 		id[19] = 2
 	}
 	return id

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awa"
 )
 
 // fixed is the key of the vectors: the bytes 0, 1, 2, …, 31.
@@ -22,7 +24,7 @@ func fixed() Key {
 	for i := range b {
 		b[i] = byte(i)
 	}
-	return newKey(Member, b)
+	return newKey(awa.RoleMember, b)
 }
 
 // Whatever changes here, a version that has the change and one that hasn't
@@ -90,7 +92,7 @@ func TestKey_Check(t *testing.T) {
 
 func TestNewKey(t *testing.T) {
 	a, b := NewKey(), NewKey()
-	if a.Equal(b) || a.ID() == b.ID() || a.Role() != Member || len(a.open().bytes) != 32 {
+	if a.Equal(b) || a.ID() == b.ID() || a.Role() != awa.RoleMember || len(a.open().bytes) != 32 {
 		t.Errorf("%v and %v are not two new cluster keys", a, b)
 	}
 }
@@ -135,7 +137,7 @@ func TestKey_printing(t *testing.T) {
 // A wrong clock makes nobody blind.
 func TestAuthority_mint_anyClock(t *testing.T) {
 	a := derived(t, NewKey())
-	for _, l := range []leaf{agentLeaf(uidA, "n1", []authorities{a}), clientLeaf(Member)} {
+	for _, l := range []leaf{agentLeaf(uidA, "n1", []authorities{a}), clientLeaf(awa.RoleMember)} {
 		c, err := a.member.mint(l)
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +168,7 @@ func TestAuthority_mint(t *testing.T) {
 	if one.IsCA || one.KeyUsage != x509.KeyUsageDigitalSignature || !slices.Equal(one.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}) {
 		t.Error("it is good for something else")
 	}
-	client := must2(t, a.check, clientLeaf(Check))
+	client := must2(t, a.check, clientLeaf(awa.RoleCheck))
 	if len(client.DNSNames) != 0 || !slices.Equal(client.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}) {
 		t.Error("a client's certificate is good for more than asking")
 	}
@@ -216,6 +218,6 @@ func BenchmarkNewClient(b *testing.B) {
 	k := NewKey().Check()
 	b.ReportAllocs()
 	for b.Loop() {
-		newClient(b, Check, k)
+		newClient(b, awa.RoleCheck, k)
 	}
 }

@@ -27,7 +27,7 @@ type Keyring struct {
 
 // owner says whose certificate a Keyring mints.
 type owner struct {
-	role      Role
+	role      awa.Role
 	agent     bool // else a client, which can only ask
 	uid, name string
 }
@@ -48,13 +48,13 @@ type holding struct {
 // clients look for them. An error is an *awa.Fault when the keys are no
 // cluster keys.
 func NewAgent(keys []Key, uid, name string) (*Keyring, error) {
-	return newKeyring(keys, owner{Member, true, uid, name})
+	return newKeyring(keys, owner{awa.RoleMember, true, uid, name})
 }
 
 // NewClient makes the keyring of a program that asks agents, in a role. A
 // cluster key can take both roles, a check key Check only. An error is an
 // *awa.Fault when the keys can't do it.
-func NewClient(keys []Key, role Role) (*Keyring, error) {
+func NewClient(keys []Key, role awa.Role) (*Keyring, error) {
 	return newKeyring(keys, owner{role: role})
 }
 
@@ -104,12 +104,12 @@ func (k *Keyring) change(keys []Key, o owner) error {
 // hold derives all that a Keyring hands out.
 func hold(keys []Key, o owner) (*holding, error) {
 	if len(keys) == 0 {
-		return nil, &awa.Fault{Code: awa.ErrBadInput, Text: "there is no key: make one with awa-agent key new"}
+		return nil, awa.Faultf(awa.ErrBadInput, "there is no key: make one with awa-agent key new")
 	}
-	if o.role != Member && o.role != Check {
-		return nil, &awa.Fault{Code: awa.ErrBadInput, Text: "a certificate's role is member or check"}
+	if o.role != awa.RoleMember && o.role != awa.RoleCheck {
+		return nil, awa.Faultf(awa.ErrBadInput, "a certificate's role is member or check")
 	}
-	if o.uid != "" && !isUID(o.uid) {
+	if o.uid != "" && awa.CheckUID(o.uid) != nil {
 		return nil, errors.New("trust: an agent's uid is 32 hex digits")
 	}
 	h := &holding{keys: append([]Key(nil), keys...), members: x509.NewCertPool(), callers: x509.NewCertPool(), clock: time.Now}
@@ -118,7 +118,8 @@ func hold(keys []Key, o owner) (*holding, error) {
 			return nil, errors.New("trust: the zero Key was handed in")
 		}
 		if !key.Role().May(o.role) {
-			return nil, &awa.Fault{Code: awa.ErrBadInput, Text: key.Role().String() + " key " + key.ID() + " can only read: this needs the cluster key"}
+			return nil, awa.Faultf(awa.ErrBadInput, "%s key %s can only read: this needs the cluster key",
+				key.Role(), key.ID())
 		}
 		a, err := key.derive()
 		if err != nil {
@@ -130,7 +131,7 @@ func hold(keys []Key, o owner) (*holding, error) {
 		h.callers.AddCert(a.check.cert)
 	}
 	issuer, l := h.all[0].check, clientLeaf(o.role)
-	if o.role == Member {
+	if o.role == awa.RoleMember {
 		issuer = h.all[0].member
 	}
 	if o.agent {
@@ -237,6 +238,12 @@ func (h *holding) serverName(t Target) string {
 	return AnyAgent
 }
 
+// Secure is Connect with the agent at an address, which has a uid if that is known: it makes
+// the connections of an api.Client speak TLS.
+func (k *Keyring) Secure(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
+	return k.Connect(ctx, conn, Target{UID: uid, Addr: addr})
+}
+
 // Connect makes a client's handshake with a target over an open connection,
 // within ctx. Its errors, and those of reading and writing later, are what
 // ClientError makes of them. When it fails, conn is closed.
@@ -274,7 +281,7 @@ func (c *clientConn) Write(p []byte) (int, error) {
 // for each request, not once for a connection: when the peer's key was removed
 // since, there is no role any more. It compares bytes: the handshake is
 // complete only after the certificate was verified, see accept.
-func (k *Keyring) RoleOf(s tls.ConnectionState) (Role, bool) {
+func (k *Keyring) RoleOf(s tls.ConnectionState) (awa.Role, bool) {
 	if !s.HandshakeComplete || len(s.PeerCertificates) == 0 {
 		return "", false
 	}

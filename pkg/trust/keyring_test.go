@@ -47,7 +47,7 @@ func ok(t *testing.T, m met) met {
 
 func TestKeyring_configurations(t *testing.T) {
 	k := NewKey()
-	agent, client := newAgent(t, uidA, "n1", k), newClient(t, Check, k.Check())
+	agent, client := newAgent(t, uidA, "n1", k), newClient(t, awa.RoleCheck, k.Check())
 	m := ok(t, meet(t, agent.Server(), client.Client(Target{})))
 	for _, s := range []tls.ConnectionState{m.server, m.client} {
 		if s.Version != tls.VersionTLS13 || s.CurveID != tls.X25519 || s.NegotiatedProtocol != "http/1.1" {
@@ -91,11 +91,11 @@ func TestKeyring_configurations(t *testing.T) {
 			"name in other letters":    {Target{Name: "N1"}, ""},
 			"any agent":                {Target{}, ""},
 			"uid before name":          {Target{UID: uidA, Name: "n2"}, ""},
-			"another uid":              {Target{UID: uidB}, ErrOtherAgent},
-			"another uid, right name":  {Target{UID: uidB, Name: "n1"}, ErrOtherAgent},
-			"another name":             {Target{Name: "n2"}, ErrOtherAgent},
-			"a name that ends like it": {Target{Name: "x.n1"}, ErrOtherAgent},
-			"no uid":                   {Target{UID: "*"}, ErrOtherAgent},
+			"another uid":              {Target{UID: uidB}, awa.ErrOtherAgent},
+			"another uid, right name":  {Target{UID: uidB, Name: "n1"}, awa.ErrOtherAgent},
+			"another name":             {Target{Name: "n2"}, awa.ErrOtherAgent},
+			"a name that ends like it": {Target{Name: "x.n1"}, awa.ErrOtherAgent},
+			"no uid":                   {Target{UID: "*"}, awa.ErrOtherAgent},
 		} {
 			err := client.ClientError(meet(t, agent.Server(), client.Client(c.target)).clientErr)
 			if code(err) != c.want {
@@ -117,7 +117,7 @@ func TestKeyring_configurations(t *testing.T) {
 			t.Fatal(err)
 		}
 		ok(t, meet(t, server, client.Client(Target{Name: "renamed"})))
-		if m := meet(t, server, client.Client(Target{UID: uidA})); code(client.ClientError(m.clientErr)) != ErrOtherAgent {
+		if m := meet(t, server, client.Client(Target{UID: uidA})); code(client.ClientError(m.clientErr)) != awa.ErrOtherAgent {
 			t.Error(m.clientErr)
 		}
 	})
@@ -162,7 +162,7 @@ func TestKeyring_badInput(t *testing.T) {
 				t.Error("no panic")
 			}
 		}()
-		newClient(t, Member, k).Server()
+		newClient(t, awa.RoleMember, k).Server()
 	})
 }
 
@@ -173,7 +173,7 @@ func second[T any](_ T, err error) error { return err }
 func TestKeyring_resumption(t *testing.T) {
 	k := NewKey()
 	a, b := newAgent(t, uidA, "n1", k), newAgent(t, uidB, "n2", k)
-	roles := make(chan Role, 100)
+	roles := make(chan awa.Role, 100)
 	watched := func(k *Keyring) *tls.Config {
 		c := k.now.Load().server.Clone()
 		accept := c.VerifyConnection
@@ -190,7 +190,7 @@ func TestKeyring_resumption(t *testing.T) {
 	}
 	addrA, stopA := serve(t, "127.0.0.1:0", watched(a))
 	addrB, _ := serve(t, "127.0.0.1:0", watched(b))
-	for role, client := range map[Role]*Keyring{Member: newClient(t, Member, k), Check: newClient(t, Check, k.Check())} {
+	for role, client := range map[awa.Role]*Keyring{awa.RoleMember: newClient(t, awa.RoleMember, k), awa.RoleCheck: newClient(t, awa.RoleCheck, k.Check())} {
 		for round := range 4 {
 			for _, c := range []struct {
 				addr, uid string
@@ -214,14 +214,14 @@ func TestKeyring_resumption(t *testing.T) {
 				if got := <-roles; got != role {
 					t.Errorf("%+v, round %d: the role is %q, want %q", c.by, round, got, role)
 				}
-				if got, _ := client.RoleOf(m.client); got != Member {
+				if got, _ := client.RoleOf(m.client); got != awa.RoleMember {
 					t.Errorf("the server's role is %q", got)
 				}
 			}
 		}
 	}
 	t.Run("an address that another agent took over", func(t *testing.T) {
-		client := newClient(t, Member, k)
+		client := newClient(t, awa.RoleMember, k)
 		for range 2 {
 			call(t, addrA, client.Client(Target{UID: uidA, Addr: addrA}))
 			call(t, addrA, client.Client(Target{Addr: addrA}))
@@ -229,7 +229,7 @@ func TestKeyring_resumption(t *testing.T) {
 		stopA()
 		serve(t, addrA, b.Server())
 		m := call(t, addrA, client.Client(Target{UID: uidA, Addr: addrA}))
-		if code(client.ClientError(m.clientErr)) != ErrOtherAgent {
+		if code(client.ClientError(m.clientErr)) != awa.ErrOtherAgent {
 			t.Errorf("A is said to answer: %v", m.clientErr)
 		}
 		m = call(t, addrA, client.Client(Target{Addr: addrA}))
@@ -245,7 +245,7 @@ func TestKeyring_SetKeys_sessions(t *testing.T) {
 	old, new := NewKey(), NewKey()
 	agent := newAgent(t, uidA, "n1", old)
 	addr, _ := serve(t, "127.0.0.1:0", agent.Server())
-	client := newClient(t, Check, old.Check())
+	client := newClient(t, awa.RoleCheck, old.Check())
 	visit := func(resumed bool, want awa.Code) {
 		t.Helper()
 		m := call(t, addr, client.Client(Target{UID: uidA, Addr: addr}))
@@ -295,7 +295,7 @@ func TestKeyring_SetKeys_rotation(t *testing.T) {
 		addrs = append(addrs, addr)
 	}
 	checker := len(agents)
-	all = append(agents, newClient(t, Check, old.Check()), newClient(t, Member, old))
+	all = append(agents, newClient(t, awa.RoleCheck, old.Check()), newClient(t, awa.RoleMember, old))
 	// visits lets everybody visit every agent, as far as i takes part; -1 is all.
 	visits := func(i int) {
 		t.Helper()
@@ -339,7 +339,7 @@ func TestKeyring_pairsOfKeys(t *testing.T) {
 	files := map[string][]Key{"old": {old}, "old,new": {old, new}, "new,old": {new, old}, "new": {new}}
 	for a, keysA := range files {
 		for b, keysB := range files {
-			agent, client := newAgent(t, uidA, "n1", keysA...), newClient(t, Check, keysB...)
+			agent, client := newAgent(t, uidA, "n1", keysA...), newClient(t, awa.RoleCheck, keysB...)
 			m := meet(t, agent.Server(), client.Client(Target{UID: uidA}))
 			want := slices.ContainsFunc(keysA, keysB[0].Equal) && slices.ContainsFunc(keysB, keysA[0].Equal)
 			if (m.clientErr == nil && m.serverErr == nil) != want {
@@ -355,12 +355,12 @@ func TestKeyring_pairsOfKeys(t *testing.T) {
 // A connection that outlives its key has no role any more.
 func TestKeyring_RoleOf(t *testing.T) {
 	old, new := NewKey(), NewKey()
-	agent, client := newAgent(t, uidA, "n1", old), newClient(t, Check, old)
+	agent, client := newAgent(t, uidA, "n1", old), newClient(t, awa.RoleCheck, old)
 	open := ok(t, meet(t, agent.Server(), client.Client(Target{}))).server
 	for _, c := range []struct {
 		keys []Key
-		want Role
-	}{{[]Key{old, new}, Check}, {[]Key{new, old}, Check}, {[]Key{new}, ""}, {[]Key{old}, Check}} {
+		want awa.Role
+	}{{[]Key{old, new}, awa.RoleCheck}, {[]Key{new, old}, awa.RoleCheck}, {[]Key{new}, ""}, {[]Key{old}, awa.RoleCheck}} {
 		if err := agent.SetKeys(c.keys); err != nil {
 			t.Fatal(err)
 		}
@@ -372,7 +372,7 @@ func TestKeyring_RoleOf(t *testing.T) {
 		unfinished, nobody, foreign := open, open, open
 		unfinished.HandshakeComplete = false
 		nobody.PeerCertificates = nil
-		foreign.PeerCertificates = []*x509.Certificate{newClient(t, Member, new).now.Load().own.Leaf}
+		foreign.PeerCertificates = []*x509.Certificate{newClient(t, awa.RoleMember, new).now.Load().own.Leaf}
 		for _, s := range []tls.ConnectionState{{}, unfinished, nobody, foreign} {
 			if role, ok := agent.RoleOf(s); role != "" || ok {
 				t.Errorf("%q", role)
@@ -386,7 +386,7 @@ func TestKeyring_concurrently(t *testing.T) {
 	old, new := NewKey(), NewKey()
 	agent := newAgent(t, uidA, "n1", old, new)
 	addr, _ := serve(t, "127.0.0.1:0", agent.Server())
-	client := newClient(t, Check, old.Check(), new.Check())
+	client := newClient(t, awa.RoleCheck, old.Check(), new.Check())
 	var all, changers sync.WaitGroup
 	var done atomic.Bool
 	for _, k := range []*Keyring{agent, client} {
@@ -421,7 +421,7 @@ func TestKeyring_concurrently(t *testing.T) {
 				if m.clientErr != nil {
 					t.Error(client.ClientError(m.clientErr))
 				}
-				if role, _ := client.RoleOf(m.client); role != Member {
+				if role, _ := client.RoleOf(m.client); role != awa.RoleMember {
 					t.Errorf("the agent's role is %q", role)
 				}
 			}
@@ -434,7 +434,7 @@ func TestKeyring_concurrently(t *testing.T) {
 
 func TestKeyring_anyClock(t *testing.T) {
 	k := NewKey()
-	agent, client := newAgent(t, uidA, "n1", k), newClient(t, Check, k.Check())
+	agent, client := newAgent(t, uidA, "n1", k), newClient(t, awa.RoleCheck, k.Check())
 	for _, at := range []time.Time{time.Unix(60, 0), time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		for _, k := range []*Keyring{agent, client} {
 			other := *k.now.Load()

@@ -84,7 +84,7 @@ func (c *serverConn) tell(err error) {
 	if !errors.As(err, &why) || tooMuch {
 		return
 	}
-	if why.Code == ErrPlainHTTP {
+	if why.Code == awa.ErrPlainHTTP {
 		answerPlain(c.NetConn())
 	}
 	linger(c.NetConn())
@@ -94,7 +94,7 @@ func (c *serverConn) tell(err error) {
 func answerPlain(c net.Conn) {
 	body, err := json.Marshal(map[string]string{
 		"error": "this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k), or use https with a certificate (awa-agent key cert --role check)",
-		"code":  string(ErrPlainHTTP),
+		"code":  string(awa.ErrPlainHTTP),
 	})
 	if err != nil {
 		return
@@ -159,7 +159,7 @@ func (c *plainConn) Read(p []byte) (int, error) {
 		// A handshake record: type 22, version 3.something. One byte would
 		// do, since no HTTP request begins with a control character.
 		if p[0] == 22 && (n == 1 || p[1] == 3) {
-			c.failed(c.RemoteAddr(), &Failure{Code: ErrPlainHTTP, Err: awa.ErrBadInput, Text: "a client speaks TLS to this agent, which has no key: give this agent the key file of the cluster (--key-file) and start it again, or call it without a key"})
+			c.failed(c.RemoteAddr(), &Failure{Code: awa.ErrPlainHTTP, Err: awa.ErrBadInput, Text: "a client speaks TLS to this agent, which has no key: give this agent the key file of the cluster (--key-file) and start it again, or call it without a key"})
 		}
 		c.failed = nil
 	}

@@ -70,7 +70,7 @@ func startHTTP(t *testing.T, ln net.Listener) {
 
 func TestKeyring_Listener(t *testing.T) {
 	k := NewKey()
-	agent, client := newAgent(t, uidA, "n1", k), newClient(t, Check, k)
+	agent, client := newAgent(t, uidA, "n1", k), newClient(t, awa.RoleCheck, k)
 	said := newTold()
 	ln := listen(t)
 	startHTTP(t, agent.Listener(ln, said.tell))
@@ -101,10 +101,10 @@ func TestKeyring_Listener(t *testing.T) {
 			var body struct{ Error, Code string }
 			err = json.NewDecoder(r.Body).Decode(&body)
 			r.Body.Close()
-			if err != nil || r.StatusCode != http.StatusBadRequest || body.Code != string(ErrPlainHTTP) || !strings.Contains(body.Error, "speaks TLS only") {
+			if err != nil || r.StatusCode != http.StatusBadRequest || body.Code != string(awa.ErrPlainHTTP) || !strings.Contains(body.Error, "speaks TLS only") {
 				t.Errorf("%v, %d, %+v", err, r.StatusCode, body)
 			}
-			if err := said.next(t); code(err) != ErrPlainHTTP {
+			if err := said.next(t); code(err) != awa.ErrPlainHTTP {
 				t.Errorf("%v", err)
 			}
 		}
@@ -179,7 +179,7 @@ func TestKeyring_Listener_firstUse(t *testing.T) {
 			}
 		}
 		conn.Close()
-		if err := said.next(t); code(err) != ErrPlainHTTP {
+		if err := said.next(t); code(err) != awa.ErrPlainHTTP {
 			t.Errorf("%s: %v", name, err)
 		}
 		said.none(t)
@@ -193,7 +193,7 @@ func TestKeyring_Listener_firstUse(t *testing.T) {
 }
 
 func TestPlainListener(t *testing.T) {
-	client := newClient(t, Check, NewKey())
+	client := newClient(t, awa.RoleCheck, NewKey())
 	said := newTold()
 	ln := listen(t)
 	startHTTP(t, PlainListener(ln, said.tell))
@@ -208,10 +208,10 @@ func TestPlainListener(t *testing.T) {
 	})
 	t.Run("a TLS client", func(t *testing.T) {
 		m := call(t, addr, client.Client(Target{}))
-		if err := client.ClientError(m.clientErr); code(err) != ErrPlainHTTP {
+		if err := client.ClientError(m.clientErr); code(err) != awa.ErrPlainHTTP {
 			t.Errorf("the client: %v", err)
 		}
-		if err := said.next(t); code(err) != ErrPlainHTTP {
+		if err := said.next(t); code(err) != awa.ErrPlainHTTP {
 			t.Errorf("the agent: %v", err)
 		}
 		said.none(t)
@@ -220,7 +220,7 @@ func TestPlainListener(t *testing.T) {
 
 // What is none of ours comes back as it was.
 func TestKeyring_errorsOfOthers(t *testing.T) {
-	k := newClient(t, Check, NewKey())
+	k := newClient(t, awa.RoleCheck, NewKey())
 	for _, err := range []error{nil, io.EOF, errors.New("x"), &net.OpError{Op: "read", Err: io.EOF}, &net.OpError{Op: "remote error", Err: io.EOF}, &tls.CertificateVerificationError{Err: io.EOF}} {
 		if got := k.ClientError(err); got != err {
 			t.Errorf("ClientError(%v) is %v", err, got)

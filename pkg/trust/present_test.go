@@ -28,7 +28,7 @@ import (
 // presented is what a peer may present, and what comes of it.
 type presented struct {
 	cert tls.Certificate
-	role Role // as a client: "" is refused
+	role awa.Role // as a client: "" is refused
 	// What the other side says of it, as a client and as a server: the code
 	// and a part of the sentence.
 	client, server         awa.Code
@@ -139,18 +139,18 @@ func (s stage) everything(t testing.TB) map[string]presented {
 	agent := agentLeaf(uidA, "n1", []authorities{s.ours})
 	ours := s.leafOf(t, s.ours.member, agent)
 	refused := func(c tls.Certificate, what string) presented {
-		return presented{c, "", ErrNoAgent, ErrNoAgent,
+		return presented{c, "", awa.ErrNoAgent, awa.ErrNoAgent,
 			"its certificate names this cluster and is not that of an agent (" + what,
 			"the certificate of a client names this cluster and is not one that it makes (" + what}
 	}
 	stranger := func(c tls.Certificate) presented {
-		return presented{c, "", ErrNoAgent, ErrNoAgent, "what answers there in TLS is no agent", "is issued by"}
+		return presented{c, "", awa.ErrNoAgent, awa.ErrNoAgent, "what answers there in TLS is no agent", "is issued by"}
 	}
 	otherKey := func(c tls.Certificate) presented {
 		return presented{c, "", ErrOtherKey, ErrOtherKey, "the agent there has another key (", "a client has another key ("}
 	}
 	cut := func(c tls.Certificate) presented {
-		return presented{c, "", ErrNoAgent, ErrNoAgent, "what answers there in TLS sends more than 8 KiB", "a client sends more than 8 KiB"}
+		return presented{c, "", awa.ErrNoAgent, awa.ErrNoAgent, "what answers there in TLS sends more than 8 KiB", "a client sends more than 8 KiB"}
 	}
 	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
 	ecdsaKey := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -174,10 +174,10 @@ func (s stage) everything(t testing.TB) map[string]presented {
 		c.Subject = pkix.Name{Organization: []string{organisation}, CommonName: memberName} // the issuer's: no key id then
 	})
 	return map[string]presented{
-		"one of ours":              {cert: ours, role: Member},
-		"one of ours and its CA":   {cert: under(ours, s.ours.member.cert), role: Member},
-		"its CA as of a check key": {cert: under(ours, s.stolen.member.cert), role: Member},
-		"of the size allowed":      {cert: s.sized(t, maxCertificate), role: Member},
+		"one of ours":              {cert: ours, role: awa.RoleMember},
+		"one of ours and its CA":   {cert: under(ours, s.ours.member.cert), role: awa.RoleMember},
+		"its CA as of a check key": {cert: under(ours, s.stolen.member.cert), role: awa.RoleMember},
+		"of the size allowed":      {cert: s.sized(t, maxCertificate), role: awa.RoleMember},
 
 		"two of ours":          refused(under(ours, s.leafOf(t, s.ours.member, agent).Leaf), "it comes with another one"),
 		"the same twice":       refused(under(ours, ours.Leaf), "it comes with another one"),
@@ -186,13 +186,13 @@ func (s stage) everything(t testing.TB) map[string]presented {
 		"a byte too large":     refused(s.sized(t, maxCertificate+1), "it has 2049 bytes"),
 		"ours, of RSA":         refused(s.leafWith(t, rsaKey, s.names, nil), "its key is of RSA"),
 		"ours, of ECDSA":       refused(s.leafWith(t, ecdsaKey, s.names, nil), "its key is of ECDSA"),
-		"ours, of X25519":      {exchange, "", ErrNoAgent, ErrNoAgent, "its certificate is of an unknown kind", "the certificate of a client is of an unknown kind"},
+		"ours, of X25519":      {exchange, "", awa.ErrNoAgent, awa.ErrNoAgent, "its certificate is of an unknown kind", "the certificate of a client is of an unknown kind"},
 		"with a stapled reply": refused(stapled, "it comes with a stapled"),
 
 		"RSA":                    stranger(self(rsaKey)),
 		"ECDSA":                  stranger(self(ecdsaKey)),
 		"a stranger's":           stranger(self(keyOf(ours))),
-		"our CA first":           {under(tls.Certificate{Certificate: [][]byte{s.ours.member.cert.Raw}, PrivateKey: ours.PrivateKey}, ours.Leaf), "", ErrNoAgent, ErrNoAgent, "names this cluster", "names this cluster"},
+		"our CA first":           {under(tls.Certificate{Certificate: [][]byte{s.ours.member.cert.Raw}, PrivateKey: ours.PrivateKey}, ours.Leaf), "", awa.ErrNoAgent, awa.ErrNoAgent, "names this cluster", "names this cluster"},
 		"another cluster's":      otherKey(foreign),
 		"another's, then ours":   otherKey(under(foreign, s.ours.member.cert)),
 		"without the CA's id":    otherKey(nameless),
@@ -230,7 +230,7 @@ func costOf(t testing.TB, do func()) time.Duration {
 
 // asClient presents a certificate to an agent, and returns what that said and
 // what it took.
-func asClient(t testing.TB, agent *Keyring, cert *tls.Certificate) (role Role, cost time.Duration, err error) {
+func asClient(t testing.TB, agent *Keyring, cert *tls.Certificate) (role awa.Role, cost time.Duration, err error) {
 	t.Helper()
 	inner := listen(t)
 	defer inner.Close()
@@ -290,7 +290,7 @@ func fewest(measure func() time.Duration) time.Duration {
 // it. (One signature of an intermediate costs as much as ten strangers.)
 func TestKeyring_presented(t *testing.T) {
 	s := newStage(t)
-	agent, client := newAgent(t, uidB, "n2", s.key), newClient(t, Check, s.key.Check())
+	agent, client := newAgent(t, uidB, "n2", s.key), newClient(t, awa.RoleCheck, s.key.Check())
 	all := s.everything(t)
 	nobody, plain := tls.Certificate{}, all["a stranger's"].cert
 	const times = 4 // the cost of an ordinary stranger: what is parsed of 7 KiB of the costliest names is half of that
@@ -320,7 +320,7 @@ func TestKeyring_presented(t *testing.T) {
 				t.Errorf("as a client its role is %q, want %q: %v", role, p.role, err)
 			}
 			_, byClient := asServer(t, client, &p.cert)
-			if (byClient == nil) != (p.role == Member) {
+			if (byClient == nil) != (p.role == awa.RoleMember) {
 				t.Errorf("as a server: %v", byClient)
 			}
 			if p.role != "" {

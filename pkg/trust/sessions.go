@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/tls"
 	"sync/atomic"
+
+	"are-we-alive/pkg/awa"
 )
 
 const (
@@ -41,7 +43,7 @@ func markOf(s *tls.SessionState) []byte {
 }
 
 // holds reports whether a CA of a role is among ours.
-func (h *holding) holds(id []byte, roles ...Role) bool {
+func (h *holding) holds(id []byte, roles ...awa.Role) bool {
 	for _, all := range h.all {
 		for _, a := range []authority{all.member, all.check} {
 			for _, role := range roles {
@@ -74,7 +76,7 @@ func (t tickets) wrap(c tls.ConnectionState, s *tls.SessionState) ([]byte, error
 // made.
 func (t tickets) unwrap(ticket []byte, c tls.ConnectionState) (*tls.SessionState, error) {
 	s, err := t.secret.DecryptTicket(ticket, c)
-	if err != nil || s == nil || !t.held.holds(markOf(s), Member, Check) {
+	if err != nil || s == nil || !t.held.holds(markOf(s), awa.RoleMember, awa.RoleCheck) {
 		return nil, err
 	}
 	return s, nil
@@ -96,7 +98,7 @@ func (s sessionsOf) Get(name string) (*tls.ClientSessionState, bool) {
 	if !ok {
 		return nil, false
 	}
-	if _, state, err := session.ResumptionState(); err != nil || state == nil || !s.held.holds(markOf(state), Member) {
+	if _, state, err := session.ResumptionState(); err != nil || state == nil || !s.held.holds(markOf(state), awa.RoleMember) {
 		s.Put(name, nil)
 		return nil, false
 	}

@@ -72,16 +72,3 @@
 // holds the key refuses it, on open connections too. Each change of a Keyring
 // mints a new certificate.
 package trust
-
-import "are-we-alive/pkg/awa"
-
-// Role is what somebody who was let in may do.
-type Role = awa.Role
-
-// The roles.
-const (
-	// Member may do everything: agents, and who edits the list.
-	Member = awa.RoleMember
-	// Check may read only: monitoring.
-	Check = awa.RoleCheck
-)

@@ -30,7 +30,7 @@ func TestWatcher_Sweep_skew(t *testing.T) {
 				self.TimeMS = time.Now().Add(c.theirs).UnixMilli() // it reads its clock when the question comes
 				net.answerAs(list[1], self)
 				net.set(list[1], answers.in(c.rtt))
-				w := newWatcher(net, list, func(cfg *watch.Config) { cfg.Now = func() time.Time { return time.Now().Add(c.ours) } })
+				w := newWatcher(net, list, func(cfg *watch.Config) { cfg.Clock = func() time.Time { return time.Now().Add(c.ours) } })
 				all := w.Sweep(t.Context())
 				if st := all[1]; st.Skew != c.want || st.SkewError != c.most {
 					t.Errorf("skew %s ± %s, want %s ± %s", st.Skew, st.SkewError, c.want, c.most)

@@ -177,7 +177,7 @@ func newWatcher(net *network, list []awa.Node, change ...func(*watch.Config)) *w
 // logTo writes the log into a buffer, without times.
 func logTo(buf *bytes.Buffer) func(*watch.Config) {
 	return func(cfg *watch.Config) {
-		cfg.Logger = slog.New(slog.NewTextHandler(buf, &slog.HandlerOptions{
+		cfg.Log = slog.New(slog.NewTextHandler(buf, &slog.HandlerOptions{
 			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 				if a.Key == slog.TimeKey {
 					return slog.Attr{}

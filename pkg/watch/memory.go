@@ -66,9 +66,9 @@ func (w *Watcher) recall() {
 	}
 	all, err := w.cfg.Memory.Sightings()
 	if err != nil {
-		w.cfg.Logger.Warn("since when the nodes are as they are can't be read, and counts from now", "error", err)
+		w.cfg.Log.Warn("since when the nodes are as they are can't be read, and counts from now", "error", err)
 	}
-	now := w.cfg.Now()
+	now := w.cfg.Clock()
 	for _, g := range all {
 		since := g.Since
 		if since.After(now) {
@@ -96,7 +96,7 @@ func (w *Watcher) keep(ctx context.Context) {
 			continue
 		}
 		if err := w.cfg.Memory.Remember(seen, gone); err != nil {
-			w.cfg.Logger.Warn("since when nodes are as they are can't be kept, and is lost with the next restart", "nodes", len(seen), "error", err)
+			w.cfg.Log.Warn("since when nodes are as they are can't be kept, and is lost with the next restart", "nodes", len(seen), "error", err)
 		}
 	}
 }

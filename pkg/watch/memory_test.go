@@ -142,7 +142,7 @@ func TestWatcher_Memory_slow(t *testing.T) {
 		list := nodes(300)
 		net := newNetwork(list)
 		m := &memory{slow: make(chan struct{})}
-		w := newWatcher(net, list, func(c *watch.Config) { c.Memory, c.Every = m, time.Second })
+		w := newWatcher(net, list, func(c *watch.Config) { c.Memory, c.Watch = m, time.Second })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		go w.Run(ctx)

@@ -57,10 +57,10 @@ func (w *Watcher) checkReached(ctx context.Context, l Look) {
 	w.mu.Unlock()
 	switch {
 	case found.Of > 0 && (before.Of == 0 || before.Addr != found.Addr):
-		w.cfg.Logger.Warn("other agents can't reach this one", "addr", found.Addr, "by", found.By, "of", found.Of,
+		w.cfg.Log.Warn("other agents can't reach this one", "addr", found.Addr, "by", found.By, "of", found.Of,
 			"stage", string(found.Stage), "error", found.Error)
 	case found.Of == 0 && before.Of > 0:
-		w.cfg.Logger.Info("other agents can reach this one again", "addr", before.Addr)
+		w.cfg.Log.Info("other agents can reach this one again", "addr", before.Addr)
 	}
 }
 
@@ -96,7 +96,7 @@ func (w *Watcher) notReached(ctx context.Context, l Look) NotReached {
 
 // opinionsOf asks agents for their pings of one node, all at once.
 func (w *Watcher) opinionsOf(ctx context.Context, agents []awa.Node, id uint64) []awa.Opinion {
-	within := w.cfg.Timeout
+	within := w.cfg.PingTimeout
 	ctx, cancel := context.WithTimeout(ctx, within+within/2)
 	defer cancel()
 	var all sync.WaitGroup

@@ -26,8 +26,8 @@ func TestWatcher_Sweep_how_late(t *testing.T) {
 				net.set(list[2], blackHole)
 				began := time.Now()
 				w := newWatcher(net, list, with(&prober{}), func(cfg *watch.Config) {
-					cfg.Timeout = timeout
-					cfg.Now = func() time.Time {
+					cfg.PingTimeout = timeout
+					cfg.Clock = func() time.Time {
 						if now := time.Now(); now.Sub(began) < timeout/2 {
 							return now
 						}

@@ -45,12 +45,12 @@ func conclude(own awa.Verdict, o opinion) awa.Verdict {
 }
 
 // Probe pings nodes for another agent that got no answer from them. It gives
-// this agent's own view within the given time (0: Config.Timeout), asks nobody
+// this agent's own view within the given time (0: Config.PingTimeout), asks nobody
 // further, and changes nothing of what is remembered. Ids that are not on the
 // list, and nodes that nothing was learned of, are left out.
 func (w *Watcher) Probe(ctx context.Context, ids []uint64, within time.Duration) []awa.Opinion {
 	if within <= 0 {
-		within = w.cfg.Timeout
+		within = w.cfg.PingTimeout
 	}
 	ends := time.Now().Add(within)
 	wait, cancel := context.WithDeadline(ctx, ends)
@@ -177,7 +177,7 @@ func (o opinion) with(name string, online bool) opinion {
 // attempt has its place too: only a list so long that its own pings took 1.7
 // times one makes a sweep longer.
 func (s *sweep) timeLeft() time.Duration {
-	timeout := s.w.cfg.Timeout
+	timeout := s.w.cfg.PingTimeout
 	return max(timeout*22/10-time.Since(s.began), timeout/2)
 }
 

@@ -165,7 +165,7 @@ func TestWatcher_Sweep_whole_time(t *testing.T) {
 					}
 					p := &prober{after: time.Hour}
 					began := time.Now()
-					newWatcher(net, list, with(p), func(c *watch.Config) { c.Timeout = timeout }).Sweep(t.Context())
+					newWatcher(net, list, with(p), func(c *watch.Config) { c.PingTimeout = timeout }).Sweep(t.Context())
 					if took := time.Since(began); took < timeout || took > timeout*22/10 {
 						t.Errorf("took %s, want at most %s", took, timeout*22/10)
 					}

@@ -3,7 +3,6 @@ package watch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,8 +11,9 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// sweep is one ping to every node. A few workers, one a lane, take the nodes
-// from the front of the list; a worker whose ping is slow is replaced.
+// sweep is one ping to every node. Each ping has a goroutine, and begins once it has a
+// permit. A ping that is slow returns its permit and waits on without it, so that dead
+// nodes don't hold up the others.
 type sweep struct {
 	w     *Watcher
 	ctx   context.Context
@@ -25,11 +25,7 @@ type sweep struct {
 
 	short atomic.Pointer[error] // why some nodes could not be looked at
 
-	next    atomic.Int64   // the first node that no worker has taken
-	workers atomic.Int64   // those that have a lane or wait for one
-	wg      sync.WaitGroup // workers and second attempts
-
-	// One element for each node, written by its worker.
+	// One element for each node, written by its ping.
 	out      []awa.NodeStatus // Verdict stays empty when nothing was learned
 	selfs    []awa.Self       // what out[i].Self points to
 	pings    []time.Time      // when each ping began
@@ -40,12 +36,12 @@ func newSweep(ctx context.Context, w *Watcher) *sweep {
 	began := time.Now()
 	nodes := w.cfg.Nodes()
 	s := &sweep{w: w, ctx: ctx, began: began, ours: w.cfg.Self()}
-	s.take(nodes)
+	s.setNodes(nodes)
 	return s
 }
 
-// take makes these nodes the ones to ping.
-func (s *sweep) take(nodes []awa.Node) {
+// setNodes makes these nodes the ones to ping.
+func (s *sweep) setNodes(nodes []awa.Node) {
 	n := len(nodes)
 	s.nodes = nodes
 	s.out, s.selfs = make([]awa.NodeStatus, n), make([]awa.Self, n)
@@ -55,10 +51,7 @@ func (s *sweep) take(nodes []awa.Node) {
 // run returns when all nodes are pinged, or ctx ended, and no goroutine of
 // the sweep is left.
 func (s *sweep) run() {
-	for range min(len(s.nodes), s.w.cfg.InFlight, firstWorkers) {
-		s.startWorker(s.w.laneTime())
-	}
-	s.wg.Wait()
+	s.pingAll()
 	for i := range s.out {
 		if st := &s.out[i]; st.Verdict == "" {
 			st.Node, st.Verdict, st.Error = s.nodes[i], awa.Offline, "not known: the sweep was cut short"
@@ -66,157 +59,154 @@ func (s *sweep) run() {
 	}
 }
 
-// startWorker may be called while another worker is not done, so that the
-// WaitGroup is not at zero.
-func (s *sweep) startWorker(patience time.Duration) {
-	s.workers.Add(1)
-	s.wg.Go(func() { s.work(patience) })
-}
-
-// grow starts one more worker. It is called after each ping, so that their
-// number doubles in the time of one, unless this process is busy: then more of
-// them would make all pings later, and none of them sooner.
-func (s *sweep) grow(patience time.Duration) {
-	if int(s.workers.Load()) < s.w.cfg.InFlight && int(s.next.Load()) < len(s.nodes) && !s.w.cfg.Busy() {
-		s.startWorker(patience)
-	}
-}
-
-// work pings one node after the other until there are no more, or until a
-// ping is slow, lost its lane, and another worker was started in its place.
-// patience is how long the first ping may hold the lane.
-func (s *sweep) work(patience time.Duration) {
-	if !s.enter() {
-		s.workers.Add(-1)
-		return
-	}
-	defer func() { <-s.w.open }()
-	p := &ping{s: s}
-	for s.ctx.Err() == nil {
-		i := int(s.next.Add(1)) - 1
-		if i >= len(s.nodes) {
-			break
+// pingAll begins with few permits. Each one that comes back brings another one with it, so
+// that their number doubles in the time of one ping, unless this process is busy: then
+// more of them would make all pings later, and none of them sooner.
+//
+// A permit is how long its ping may hold it.
+func (s *sweep) pingAll() {
+	most := s.w.cfg.InFlight
+	granted := min(most, firstPermits)
+	free, permit := granted, s.w.permitTime()
+	returned := make(chan time.Duration, most)
+	var pings sync.WaitGroup
+	defer pings.Wait()
+	for i := range s.nodes {
+		if free == 0 {
+			select {
+			case permit = <-returned:
+				free++
+			case <-s.ctx.Done():
+				return
+			}
+			if granted < most && !s.w.cfg.Busy() {
+				granted++
+				free++
+			}
 		}
 		if s.tooSlow() {
-			s.lacks(&awa.Fault{Code: awa.ErrShortage, Text: fmt.Sprintf("%d pings at once, which is what its limit of open files leaves, were too few for %d nodes, some of which do not answer: raise the limit, with LimitNOFILE= in its systemd unit or ulimit -n in its shell", s.w.cfg.MaxOpen, len(s.nodes))})
-			break
-		}
-		if !p.run(i, patience) {
+			s.lacks(awa.Faultf(awa.ErrShortage, "%d pings at once, which is what its limit of open files leaves, were too few "+
+				"for %d nodes, some of which do not answer: raise the limit, with LimitNOFILE= in its systemd unit or "+
+				"ulimit -n in its shell", s.w.cfg.MaxOpen, len(s.nodes)))
 			return
 		}
-		patience = s.w.laneTime()
-		s.grow(patience)
-	}
-	s.leave()
-}
-
-// leave gives a lane back.
-func (s *sweep) leave() {
-	s.workers.Add(-1)
-	<-s.w.lanes
-}
-
-// enter takes a place and a lane; false means that ctx ended first.
-func (s *sweep) enter() bool {
-	select {
-	case s.w.open <- struct{}{}:
-	case <-s.ctx.Done():
-		return false
-	}
-	select {
-	case s.w.lanes <- struct{}{}:
-		return true
-	case <-s.ctx.Done():
-		<-s.w.open
-		return false
-	}
-}
-
-// laneTime is how long a ping may hold a lane when the one before it there
-// was answered. It ends before the second attempt starts.
-func (w *Watcher) laneTime() time.Duration { return min(laneTime, w.cfg.Retry) }
-
-// lessPatience is how long a ping may hold a lane when the one before it
-// there was slow. Dead nodes in a row so pass ever faster, and a thousand of
-// them cost little more than one.
-func (w *Watcher) lessPatience(patience time.Duration) time.Duration {
-	return max(patience/2, w.laneTime()/8)
-}
-
-// ping is the ping of one node. It lives in its worker's goroutine, which
-// makes the first attempt, and has a clock beside it. While pings are quick
-// one ping serves all nodes of a worker, and its clock never strikes.
-type ping struct {
-	s        *sweep
-	clock    *time.Timer // runs strike
-	i        int
-	addr     string
-	began    time.Time
-	time     time.Duration // that it has
-	patience time.Duration
-	ctx      context.Context // ends with the time of the ping
-	cancel   context.CancelFunc
-
-	mu      sync.Mutex
-	inLane  bool
-	noMore  bool         // a second attempt must not be started any more
-	done    bool         // the ping has ended
-	running chan attempt // gives the second attempt that runs beside the first; nil when there is none
-}
-
-// run pings node i and writes down what it found. It tells whether it kept
-// its lane.
-func (p *ping) run(i int, patience time.Duration) bool {
-	p.start(i, patience)
-	first := p.try(p.began, false)
-	p.mu.Lock()
-	p.noMore = true
-	running := p.running
-	p.mu.Unlock()
-
-	best := first
-	switch {
-	case running != nil:
-		if first.err == nil {
-			p.cancel()
-			<-running
-		} else {
-			best = better(first, <-running)
+		if !s.w.acquire(s.ctx) {
+			return
 		}
-	case p.again(first):
-		best = better(first, p.try(time.Now(), true))
+		free--
+		hold := permit
+		pings.Go(func() {
+			defer func() { <-s.w.open }()
+			s.ping(i, hold, func(next time.Duration) {
+				<-s.w.permits
+				returned <- next
+			})
+		})
 	}
-	p.cancel()
+}
+
+// acquire waits until one more ping may be under way, over all sweeps. It reports false
+// when ctx ended first.
+func (w *Watcher) acquire(ctx context.Context) bool {
+	if ctx.Err() != nil { // else select may choose either
+		return false
+	}
+	select {
+	case w.open <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case w.permits <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		<-w.open
+		return false
+	}
+}
+
+// permitTime is how long a ping may hold a permit when the ping before it was
+// answered. It ends before the second attempt starts.
+func (w *Watcher) permitTime() time.Duration { return min(permitTime, w.cfg.Retry) }
+
+// shorter returns how long a ping may hold a permit when the ping before it was
+// slow. Dead nodes in a row so pass ever faster, and a thousand of them cost little more
+// than one.
+func (w *Watcher) shorter(permit time.Duration) time.Duration {
+	return max(permit/2, w.permitTime()/8)
+}
+
+// ping is the ping of one node: one attempt, and a second one beside it when the first is
+// slow, or after it when the connection broke.
+type ping struct {
+	s     *sweep
+	i     int
+	began time.Time
+	time  time.Duration   // that it has
+	ctx   context.Context // ends with the time of the ping
+}
+
+// ping pings node i, and writes down what it found. It calls release once, with how long
+// the next ping may hold the permit: when it has held the permit for long enough, or has
+// ended. While this process is busy it does neither that nor a second attempt, since the
+// answer may only be waiting for a processor.
+func (s *sweep) ping(i int, hold time.Duration, release func(next time.Duration)) {
+	p := &ping{s: s, i: i, began: time.Now(), time: s.w.cfg.PingTimeout}
+	s.pings[i] = p.began
+	if !s.ends.IsZero() {
+		p.time = max(min(p.time, s.ends.Sub(p.began)), 0)
+	}
+	var cancel context.CancelFunc
+	p.ctx, cancel = context.WithDeadline(s.ctx, p.began.Add(p.time))
+	defer cancel()
+
+	var first, second *attempt
+	firstDone, secondDone := p.attempt(false), chan attempt(nil)
+	slow, held := time.NewTimer(hold), true
+	defer slow.Stop()
+	for first == nil || secondDone != nil && second == nil {
+		select {
+		case a := <-firstDone:
+			first = &a
+			if secondDone == nil && p.again(a) {
+				secondDone = p.attempt(true)
+			}
+		case a := <-secondDone:
+			second = &a
+		case <-slow.C:
+			switch {
+			case s.w.cfg.Busy():
+				slow.Reset(s.w.permitTime() / 4)
+			case held:
+				held = false
+				release(s.w.shorter(hold))
+				slow.Reset(time.Until(p.began.Add(s.w.cfg.Retry)))
+			case secondDone == nil && first == nil:
+				secondDone = p.attempt(true)
+			}
+		}
+		if first != nil && first.err == nil || second != nil && second.err == nil {
+			cancel() // the other attempt need not wait any longer
+		}
+	}
+	best := *first
+	if second != nil {
+		best = better(*first, *second)
+	}
 	p.conclude(best)
-
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	// The clock may strike yet. It then finds the ping done, or takes the
-	// lane from the next one before its time, which does no harm.
-	p.clock.Stop()
-	p.done = true
-	return p.inLane
-}
-
-func (p *ping) start(i int, patience time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.i, p.addr, p.patience = i, p.s.nodes[i].Addr(), patience
-	p.began = time.Now()
-	p.s.pings[i] = p.began
-	if p.time = p.s.w.cfg.Timeout; !p.s.ends.IsZero() {
-		p.time = max(min(p.time, p.s.ends.Sub(p.began)), 0)
-	}
-	p.ctx, p.cancel = context.WithDeadline(p.s.ctx, p.began.Add(p.time))
-	p.inLane, p.noMore, p.done, p.running = true, false, false, nil
-	if p.clock == nil {
-		p.clock = time.AfterFunc(patience, p.strike)
-	} else {
-		p.clock.Reset(patience)
+	if held {
+		release(s.w.permitTime())
 	}
 }
 
-// again tells whether a second attempt is worth while although the first has
+// attempt makes an attempt, and sends what came of it.
+func (p *ping) attempt(fresh bool) chan attempt {
+	done := make(chan attempt, 1)
+	go func() { done <- p.try(fresh) }()
+	return done
+}
+
+// again reports whether a second attempt is worth while although the first has
 // failed already. A refused connection or an unknown host is an answer, and so
 // is TLS that failed with a reason; a connection that broke may have been a kept
 // one, or have waited at its agent's door, and the agent was started again.
@@ -228,49 +218,12 @@ func (p *ping) again(first attempt) bool {
 	return first.stage == awa.StageReply || first.stage == awa.StageTLS && !reason
 }
 
-// strike is called by the clock: first when the ping has held its lane for
-// long enough, then when it is time for a second attempt. Both wait while this
-// process is busy.
-func (p *ping) strike() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.done {
-		return
-	}
-	if p.s.w.cfg.Busy() {
-		p.clock.Reset(p.s.w.laneTime() / 4)
-		return
-	}
-	if p.inLane {
-		p.inLane = false
-		p.s.leave()
-		if int(p.s.next.Load()) < len(p.s.nodes) {
-			less := p.s.w.lessPatience(p.patience)
-			p.s.startWorker(less)
-			p.s.grow(less)
-		}
-		p.clock.Reset(time.Until(p.began.Add(p.s.w.cfg.Retry)))
-		return
-	}
-	if p.noMore {
-		return
-	}
-	running := make(chan attempt, 1)
-	p.running = running
-	p.s.wg.Go(func() {
-		second := p.try(time.Now(), true)
-		if second.err == nil {
-			p.cancel() // the first attempt need not wait any longer
-		}
-		running <- second
-	})
-}
-
 // try makes one attempt.
-func (p *ping) try(start time.Time, fresh bool) attempt {
-	self, err := p.s.w.cfg.Pinger.Ping(p.ctx, p.addr, fresh)
+func (p *ping) try(fresh bool) attempt {
+	start := time.Now()
+	self, err := p.s.w.cfg.Pinger.Ping(p.ctx, p.s.nodes[p.i].Addr(), fresh)
 	end := time.Now()
-	a := attempt{self: self, err: err, end: end, at: p.s.w.cfg.Now(), rtt: end.Sub(start)}
+	a := attempt{self: self, err: err, end: end, at: p.s.w.cfg.Clock(), rtt: end.Sub(start)}
 	if err != nil {
 		a.stage, a.text = explain(err)
 		a.late = end.Sub(p.began) >= p.time
@@ -287,7 +240,7 @@ func (p *ping) conclude(a attempt) {
 	case errors.Is(a.err, awa.ErrShortage):
 		p.s.lacks(a.err)
 		return // the node was not even asked
-	case a.late && p.time < p.s.w.cfg.Timeout/4:
+	case a.late && p.time < p.s.w.cfg.PingTimeout/4:
 		return // so little time was left for it that silence tells nothing
 	case a.late:
 		st.Verdict = awa.Offline
@@ -317,7 +270,7 @@ func (p *ping) answered(st *awa.NodeStatus, a attempt) {
 	}
 }
 
-// cutShort tells whether the caller's time was over at a moment.
+// cutShort reports whether the caller's time was over at a moment.
 func (s *sweep) cutShort(at time.Time) bool {
 	end, ok := s.ctx.Deadline()
 	return s.ctx.Err() != nil || ok && !at.Before(end)

@@ -25,7 +25,7 @@ const beats = 20
 
 // startPulse starts a pulse. Whoever does must stop it.
 func (w *Watcher) startPulse() *pulse {
-	p := &pulse{now: w.cfg.Now, every: w.cfg.Timeout / beats, last: w.cfg.Now()}
+	p := &pulse{now: w.cfg.Clock, every: w.cfg.PingTimeout / beats, last: w.cfg.Clock()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.timer = time.AfterFunc(p.every, p.beat)
@@ -68,4 +68,4 @@ func (p *pulse) observe(now time.Time) {
 
 // tooLate is how late the timers of a sweep may come. A process that is kept
 // waiting for longer could owe a failed ping to itself.
-func (w *Watcher) tooLate() time.Duration { return w.cfg.Timeout / 5 }
+func (w *Watcher) tooLate() time.Duration { return w.cfg.PingTimeout / 5 }

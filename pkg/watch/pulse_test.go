@@ -40,7 +40,7 @@ func TestWatcher_Sweep_stood_still(t *testing.T) {
 				var log bytes.Buffer
 				p := &prober{after: time.Second}
 				w := newWatcher(net, list, with(p), logTo(&log), func(cfg *watch.Config) {
-					cfg.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+					cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 				})
 				clock := time.AfterFunc(c.after, func() { offset.Store(int64(c.stop)) })
 				defer clock.Stop()
@@ -67,7 +67,7 @@ func TestWatcher_Sweep_stands_still_always(t *testing.T) {
 		net.set(list[2], blackHole)
 		w := newWatcher(net, list, with(&prober{}), func(cfg *watch.Config) {
 			began := time.Now()
-			cfg.Now = func() time.Time { return began.Add(10 * time.Since(began)) }
+			cfg.Clock = func() time.Time { return began.Add(10 * time.Since(began)) }
 		})
 		began := time.Now()
 		if st := w.Sweep(t.Context()); st[2].Verdict != awa.Offline || time.Since(began) > 4400*ms {

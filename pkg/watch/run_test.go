@@ -47,7 +47,7 @@ func TestWatcher_Run_pauses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				times := sweepTimes(t, c.nodes, 60*c.most, func(cfg *watch.Config, _ *network, _ []awa.Node) { cfg.Every, cfg.Kept = c.every, c.kept })
+				times := sweepTimes(t, c.nodes, 60*c.most, func(cfg *watch.Config, _ *network, _ []awa.Node) { cfg.Watch, cfg.Kept = c.every, c.kept })
 				if len(times) < 60 || !times[0].Equal(began) {
 					t.Fatalf("%d sweeps, the first after %s; want it at once", len(times), times[0].Sub(began))
 				}
@@ -73,7 +73,7 @@ func TestWatcher_Run_empty_list(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		filled := time.Now().Add(3500 * ms)
 		times := sweepTimes(t, 1, 5*time.Second, func(cfg *watch.Config, _ *network, list []awa.Node) {
-			cfg.Every = time.Minute
+			cfg.Watch = time.Minute
 			cfg.Nodes = func() []awa.Node {
 				if time.Now().Before(filled) {
 					return nil
@@ -92,7 +92,7 @@ func TestWatcher_Run_empty_list(t *testing.T) {
 func TestWatcher_Run_slow_sweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		times := sweepTimes(t, 2, 10500*ms, func(cfg *watch.Config, net *network, list []awa.Node) {
-			cfg.Every = 100 * ms
+			cfg.Watch = 100 * ms
 			net.set(list[1], blackHole)
 		})
 		if len(times) != 11 {

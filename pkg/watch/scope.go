@@ -29,7 +29,7 @@ func (s *sweep) limit(of scope) {
 
 // only leaves some nodes to the sweep.
 func (s *sweep) only(wanted func(awa.Node) bool) {
-	s.take(slices.DeleteFunc(slices.Clone(s.nodes), func(n awa.Node) bool { return !wanted(n) }))
+	s.setNodes(slices.DeleteFunc(slices.Clone(s.nodes), func(n awa.Node) bool { return !wanted(n) }))
 }
 
 // everyone is what the sweep saw, and of the nodes that it left out what was seen of

@@ -32,5 +32,5 @@ func (s *sweep) shortage() error {
 
 // tooSlow reports whether the sweep takes no further node.
 func (s *sweep) tooSlow() bool {
-	return s.w.cfg.MaxOpen > 0 && time.Since(s.began) > slowSweep*s.w.cfg.Timeout
+	return s.w.cfg.MaxOpen > 0 && time.Since(s.began) > slowSweep*s.w.cfg.PingTimeout
 }

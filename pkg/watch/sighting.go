@@ -163,5 +163,5 @@ func (w *Watcher) log(c change) {
 	if c.after > 0 {
 		attrs = append(attrs, slog.Duration("after", c.after.Round(time.Millisecond)))
 	}
-	w.cfg.Logger.LogAttrs(context.Background(), level, message, attrs...)
+	w.cfg.Log.LogAttrs(context.Background(), level, message, attrs...)
 }

@@ -203,7 +203,7 @@ func TestWatcher_Sweep_in_flight(t *testing.T) {
 			for _, n := range list[2:] {
 				net.set(n, answers.in(40*ms))
 			}
-			w := newWatcher(net, list, inFlight(1), func(c *watch.Config) { c.Retry = c.Timeout + time.Hour })
+			w := newWatcher(net, list, inFlight(1), func(c *watch.Config) { c.Retry = c.PingTimeout + time.Hour })
 			w.Sweep(t.Context())
 			if net.peak != 2 {
 				t.Errorf("%d pings were under way at once, want the dead one and one more", net.peak)
@@ -218,7 +218,7 @@ func TestWatcher_Sweep_in_flight(t *testing.T) {
 			for _, n := range list {
 				net.set(n, blackHole)
 			}
-			w := newWatcher(net, list, func(c *watch.Config) { c.Retry = c.Timeout + time.Hour }) // one attempt each
+			w := newWatcher(net, list, func(c *watch.Config) { c.Retry = c.PingTimeout + time.Hour }) // one attempt each
 			began := time.Now()
 			if n := online(w.Sweep(t.Context())); n != 0 {
 				t.Errorf("%d online", n)
@@ -380,7 +380,7 @@ func TestWatcher_Sweep_no_attempt_after_the_time(t *testing.T) {
 		list := nodes(1)
 		net := newNetwork(list)
 		net.set(list[0], reply{hangs: true, stage: awa.StageReply})
-		w := newWatcher(net, list, func(c *watch.Config) { c.Timeout, c.Retry = 250*ms, 300*ms })
+		w := newWatcher(net, list, func(c *watch.Config) { c.PingTimeout, c.Retry = 250*ms, 300*ms })
 		began := time.Now()
 		st := w.Sweep(t.Context())[0]
 		if took := time.Since(began); took != 250*ms || st.Error != "no answer within 250ms" {

@@ -13,7 +13,7 @@ type attempt struct {
 	self awa.Self
 	rtt  time.Duration
 	end  time.Time
-	at   time.Time // the same by Config.Now
+	at   time.Time // the same by Config.Clock
 
 	err   error // nil when it was answered; else:
 	stage awa.Stage

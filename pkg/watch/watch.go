@@ -1,10 +1,3 @@
-// Package watch pings the nodes of a cluster and concludes who is alive.
-//
-// It owns how a ping is made (its time, its second attempt, how many at
-// once), what is concluded from an answer or a failure, and the memory of
-// since when each node is as it is. The call over the network comes from
-// outside, as a Pinger; what an answer tells about the lists goes outside, to
-// Heard; what shall survive a restart goes to a Memory.
 package watch
 
 import (
@@ -23,9 +16,7 @@ import (
 
 // What stands in for the zero values of a Config.
 const (
-	DefaultTimeout  = time.Second
 	DefaultRetry    = 300 * time.Millisecond
-	DefaultEvery    = 5 * time.Second
 	DefaultInFlight = 128
 )
 
@@ -39,12 +30,11 @@ const (
 	// coldPing is how many warm pings one costs that opens a connection: a TLS
 	// handshake is about 0.9 ms of processor time for both sides together.
 	coldPing = 10
-	// laneTime is how long a ping may hold a lane without an answer; it then
-	// waits on without one, so that dead nodes don't hold up the others.
-	laneTime = 50 * time.Millisecond
-	// firstWorkers is how many pings a sweep begins with; see grow.
-	firstWorkers = 32
-	// maxOpen bounds all pings under way, those without a lane too. Each
+	// permitTime is how long a ping may hold a permit without an answer.
+	permitTime = 50 * time.Millisecond
+	// firstPermits is how many pings a sweep begins with; see pingAll.
+	firstPermits = 32
+	// maxOpen bounds all pings under way, those without a permit too. Each
 	// holds at most two connections.
 	maxOpen = 4096
 	// maxProbes is how many requests for a second opinion, or for some nodes alone,
@@ -82,24 +72,24 @@ type Config struct {
 	// Memory keeps over restarts since when each node is as it is. nil means
 	// that it counts from the start. Only Run tells it anything.
 	Memory Memory
-	// Now is this agent's clock, which skews are measured against and since
+	// Clock is this agent's clock, which skews are measured against and since
 	// when is told by. nil means time.Now. Only the pulse of a sweep compares
 	// two of its times; nothing is ordered by it.
-	Now func() time.Time
+	Clock func() time.Time
 
-	// Timeout is the time of one ping with both its attempts. 0 means 1 s.
+	// PingTimeout is the time of one ping with both its attempts. 0 means 1 s.
 	// Longer forgives slower networks; a sweep with a dead node in it takes
 	// as long.
-	Timeout time.Duration
+	PingTimeout time.Duration
 	// Retry is the time without an answer after which a second attempt
-	// starts beside the first. 0 means 300 ms; at Timeout and above none
+	// starts beside the first. 0 means 300 ms; at PingTimeout and above none
 	// does. Lower finds lost packets sooner and costs a second connection to
 	// every node that is slower than this.
 	Retry time.Duration
-	// Every is the time from the start of one background sweep to the next,
+	// Watch is the time from the start of one background sweep to the next,
 	// ±10 %. 0 means 5 s. A list of n nodes is swept every n/50 s at most, and
 	// more seldom when connections have to be opened anew (Kept).
-	Every time.Duration
+	Watch time.Duration
 	// Kept is how many connections the Pinger keeps open from one sweep to the
 	// next. 0 means all. A ping beyond that opens one, with its handshake, and
 	// counts as ten in the rate of background sweeps.
@@ -118,16 +108,16 @@ type Config struct {
 	// then a sweep runs no more pings at once than it does already. nil means
 	// what the Go scheduler tells.
 	Busy func() bool
-	// Logger is told each change of a verdict. nil means none.
-	Logger *slog.Logger
+	// Log gets each change of a verdict. nil means none.
+	Log *slog.Logger
 }
 
 // Watcher pings nodes. It is safe for concurrent use.
 type Watcher struct {
-	cfg    Config
-	lanes  chan struct{} // filled by pings that run
-	open   chan struct{} // filled by pings that run or wait
-	probes chan struct{} // filled by probes under way
+	cfg     Config
+	permits chan struct{} // filled by pings that hold a permit
+	open    chan struct{} // filled by all pings under way
+	probes  chan struct{} // filled by probes under way
 
 	shared singleflight.Group // sweeps under way, by state
 
@@ -143,26 +133,26 @@ type Watcher struct {
 
 // New makes a Watcher and starts nothing.
 func New(cfg Config) *Watcher {
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = DefaultTimeout
+	if cfg.PingTimeout <= 0 {
+		cfg.PingTimeout = awa.DefaultPingTimeout
 	}
 	if cfg.Retry <= 0 {
 		cfg.Retry = DefaultRetry
 	}
-	if cfg.Every <= 0 {
-		cfg.Every = DefaultEvery
+	if cfg.Watch <= 0 {
+		cfg.Watch = awa.DefaultWatch
 	}
 	if cfg.InFlight <= 0 {
 		cfg.InFlight = DefaultInFlight
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	if cfg.Busy == nil {
 		cfg.Busy = busy
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	most := max(maxOpen, cfg.InFlight)
 	if cfg.MaxOpen > 0 {
@@ -171,7 +161,7 @@ func New(cfg Config) *Watcher {
 	}
 	w := &Watcher{
 		cfg:       cfg,
-		lanes:     make(chan struct{}, cfg.InFlight),
+		permits:   make(chan struct{}, cfg.InFlight),
 		open:      make(chan struct{}, most),
 		probes:    make(chan struct{}, maxProbes),
 		sightings: map[uint64]*sighting{},
@@ -204,11 +194,11 @@ func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus { return w.look(ct
 
 // look is one sweep with all that belongs to it.
 func (w *Watcher) look(ctx context.Context, of scope) Look {
-	at := w.cfg.Now()
+	at := w.cfg.Clock()
 	began := time.Now()
 	s, late := w.round(ctx, of)
 	if late > 0 {
-		w.cfg.Logger.Info("this agent stood still in the middle of a sweep, and sweeps again before it blames anybody", "late", late.Round(time.Millisecond))
+		w.cfg.Log.Info("this agent stood still in the middle of a sweep, and sweeps again before it blames anybody", "late", late.Round(time.Millisecond))
 		s, _ = w.round(ctx, of)
 	}
 	all := s.everyone()
@@ -258,7 +248,7 @@ func (w *Watcher) Shared(state uint64) Look {
 }
 
 // Run sweeps in the background until ctx ends, at once and then every
-// Config.Every, see interval. It returns nil, after all that it started has
+// Config.Watch, see interval. It returns nil, after all that it started has
 // ended.
 func (w *Watcher) Run(ctx context.Context) error {
 	var keeper sync.WaitGroup
@@ -275,7 +265,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		w.looked(l)
 		w.checkReached(ctx, l)
 
-		next := began.Add(interval(w.cfg.Every, len(l.Nodes), w.cfg.Kept, rand.Float64()))
+		next := began.Add(interval(w.cfg.Watch, len(l.Nodes), w.cfg.Kept, rand.Float64()))
 		w.expect(next)
 		select {
 		case <-ctx.Done():
@@ -296,9 +286,9 @@ func (w *Watcher) looked(l Look) {
 	w.mu.Unlock()
 	switch {
 	case l.Short != nil && before == nil:
-		w.cfg.Logger.Warn("this agent could not look at all nodes, and keeps to what it knew of them", "error", l.Short)
+		w.cfg.Log.Warn("this agent could not look at all nodes, and keeps to what it knew of them", "error", l.Short)
 	case l.Short == nil && before != nil:
-		w.cfg.Logger.Info("this agent could look at all nodes again")
+		w.cfg.Log.Info("this agent could look at all nodes again")
 	}
 }
 
@@ -316,9 +306,9 @@ func (w *Watcher) expect(began time.Time) {
 	defer w.mu.Unlock()
 	w.due = began
 	if !began.IsZero() {
-		w.due = began.Add(5 * w.cfg.Timeout) // see Sweep
+		w.due = began.Add(5 * w.cfg.PingTimeout) // see Sweep
 		if w.cfg.MaxOpen > 0 {
-			w.due = w.due.Add(slowSweep * w.cfg.Timeout)
+			w.due = w.due.Add(slowSweep * w.cfg.PingTimeout)
 		}
 	}
 }

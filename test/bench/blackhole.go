@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"are-we-alive/pkg/watch"
+	"are-we-alive/pkg/awa"
 )
 
 // blackhole measures a sweep of nine agents and an address that is silent.
@@ -42,11 +42,11 @@ func blackhole(ctx context.Context, b *bench) (err error) {
 	if err := hole.verify(); err != nil {
 		return err
 	}
-	limit := ms(watch.DefaultTimeout + 20*time.Millisecond) // what the other nine and the machine may add
+	limit := ms(awa.DefaultPingTimeout + 20*time.Millisecond) // what the other nine and the machine may add
 	b.atMost("cold sweep, median", ms(median(times[0])), limit, "%.0f ms")
 	b.atMost("warm sweep, median", ms(median(times[1])), limit, "%.0f ms")
 	b.figure("GET /v1/status, as a client sees it, median", fmt.Sprintf("%.0f ms", ms(median(asked))))
-	b.note("(the ping timeout is %v; %s was verified before and after to take SYNs and answer none)", watch.DefaultTimeout, hole.addr)
+	b.note("(the ping timeout is %v; %s was verified before and after to take SYNs and answer none)", awa.DefaultPingTimeout, hole.addr)
 	return nil
 }
 

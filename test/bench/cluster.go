@@ -17,6 +17,7 @@ import (
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/consensus"
 	"are-we-alive/pkg/daemon"
 	"are-we-alive/pkg/replica"
 	"are-we-alive/pkg/store"
@@ -71,7 +72,7 @@ func startVoters(ctx context.Context, dir string, client *api.Client) (c *cluste
 	for i := range 3 {
 		cfg := daemon.Config{
 			Name: fmt.Sprintf("n%d", i+1), Host: "127.0.0.1", Listen: "127.0.0.1:0", DataDir: filepath.Join(dir, fmt.Sprint(i+1)),
-			Watch: time.Second, Timing: replica.Timing{Settle: 500 * time.Millisecond, Tick: 100 * time.Millisecond},
+			Watch: time.Second, Timing: replica.Timing{Timing: consensus.Timing{Settle: 500 * time.Millisecond, Tick: 100 * time.Millisecond}},
 		}
 		if cfg.First = i == 0; !cfg.First {
 			cfg.Join = []string{c.daemons[0].Addr()}
@@ -153,7 +154,7 @@ func (l listed) start(ctx context.Context, dir string) (c *cluster, err error) {
 	start := func(i int, dial api.Dial) error {
 		return c.run(ctx, daemon.Config{
 			Name: c.nodes[i].Name, Host: "127.0.0.1", Port: c.nodes[i].Port, DataDir: folder(dir, i), Listener: listeners[i], Dial: dial, KeyFile: l.keys.file(),
-			Watch: time.Hour, Timing: replica.Timing{Heartbeat: time.Hour, Tick: time.Hour},
+			Watch: time.Hour, Timing: replica.Timing{Timing: consensus.Timing{Heartbeat: time.Hour, Tick: time.Hour}},
 		})
 	}
 	var others errgroup.Group
@@ -222,7 +223,7 @@ func (c *cluster) seed(dir string, n int, addrs []net.Addr) (err error) {
 	c.caller = awa.Caller{UID: c.nodes[0].UID, Cluster: awa.NewUID(), History: awa.NewHistory(awa.History{}), State: uint64(len(changes))}
 	for _, s := range stores {
 		all.Go(func() error {
-			return s.Found(awa.ChangeSet{Cluster: c.caller.Cluster, History: c.caller.History, Changes: changes})
+			return s.Init(awa.ChangeSet{Cluster: c.caller.Cluster, History: c.caller.History, Changes: changes})
 		})
 	}
 	return all.Wait()

@@ -1,12 +1,11 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"net"
 	"path/filepath"
 
 	"are-we-alive/pkg/api"
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/trust"
 )
 
@@ -33,7 +32,7 @@ func (k *keys) file() string {
 
 // ring makes a keyring of a member that has met nobody yet.
 func (k *keys) ring() (*trust.Keyring, error) {
-	return trust.NewClient([]trust.Key{k.key}, trust.Member)
+	return trust.NewClient([]trust.Key{k.key}, awa.RoleMember)
 }
 
 // client makes a client with these keys.
@@ -45,8 +44,6 @@ func (k *keys) client(cfg api.ClientConfig) (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Secure = func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
-		return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-	}
+	cfg.Secure = ring.Secure
 	return api.NewClient(cfg), nil
 }

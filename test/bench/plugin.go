@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/trust"
 )
 
@@ -178,7 +179,7 @@ func startWeb(ctx context.Context, dir string, k *keys) (*web, error) {
 func nginxConf(dir, addr string, k *keys) (text string, flags []string, err error) {
 	secure, setup := "", ""
 	if k != nil {
-		if err := trust.Export(dir, []trust.Key{k.key}, trust.Member); err != nil {
+		if err := trust.Export(dir, []trust.Key{k.key}, awa.RoleMember); err != nil {
 			return "", nil, err
 		}
 		in := func(name string) string { return filepath.Join(dir, name) }

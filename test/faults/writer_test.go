@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -34,15 +33,12 @@ func runWriter(name string, args []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	ring, err := trust.NewClient(keys, trust.Member)
+	ring, err := trust.NewClient(keys, awa.RoleMember)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	client := api.NewClient(api.ClientConfig{Secure: func(ctx context.Context, conn net.Conn, addr,
-		uid string) (net.Conn, error) {
-		return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-	}})
+	client := api.NewClient(api.ClientConfig{Secure: ring.Secure})
 	defer client.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

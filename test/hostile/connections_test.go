@@ -54,7 +54,7 @@ func newDialer(t *testing.T, from, keys string) *dialer {
 	}
 	all, err := trust.ReadFile(keys, false)
 	if err == nil {
-		d.ring, err = trust.NewClient(all, trust.Check)
+		d.ring, err = trust.NewClient(all, awa.RoleCheck)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func (d *dialer) secure(ctx context.Context, conn net.Conn, addr, uid string) (n
 	if d.ring == nil {
 		return conn, nil
 	}
-	return d.ring.Connect(ctx, conn, trust.Target{Addr: addr, UID: uid})
+	return d.ring.Secure(ctx, conn, addr, uid)
 }
 
 // client is one of ours that calls from this address.

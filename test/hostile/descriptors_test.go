@@ -103,7 +103,7 @@ func memberClient(t *testing.T, keys string) *api.Client {
 	if keys != "" {
 		read, err := trust.ReadFile(keys, false)
 		if err == nil {
-			d.ring, err = trust.NewClient(read, trust.Member)
+			d.ring, err = trust.NewClient(read, awa.RoleMember)
 		}
 		if err != nil {
 			t.Fatal(err)

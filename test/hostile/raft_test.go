@@ -38,13 +38,11 @@ func memberOf(t *testing.T, keys string, who awa.Caller) *api.Client {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ring, err := trust.NewClient(all, trust.Member)
+		ring, err := trust.NewClient(all, awa.RoleMember)
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.Secure = func(ctx context.Context, conn net.Conn, addr, uid string) (net.Conn, error) {
-			return ring.Connect(ctx, conn, trust.Target{UID: uid, Addr: addr})
-		}
+		cfg.Secure = ring.Secure
 	}
 	c := api.NewClient(cfg)
 	t.Cleanup(c.Close)

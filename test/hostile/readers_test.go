@@ -19,7 +19,7 @@ import (
 
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/awatest/testaid"
-	"are-we-alive/pkg/replica"
+	"are-we-alive/pkg/consensus"
 	"are-we-alive/pkg/store"
 	"are-we-alive/pkg/trust"
 	"are-we-alive/test/program"
@@ -45,7 +45,7 @@ func folderWith(t *testing.T, changes []awa.Change) string {
 	}
 	defer st.Close()
 	set := awa.ChangeSet{Cluster: awa.NewUID(), History: awa.NewHistory(awa.History{}), State: uint64(len(changes)), Changes: changes}
-	if err := replica.Found(st, filepath.Join(dir, "raft"), set); err != nil {
+	if err := consensus.BootstrapFrom(st, filepath.Join(dir, "raft"), set); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -82,7 +82,7 @@ func connect(t *testing.T, a *program.Agent, keys string) net.Conn {
 		var all []trust.Key
 		var ring *trust.Keyring
 		if all, err = trust.ReadFile(keys, false); err == nil {
-			ring, err = trust.NewClient(all, trust.Member)
+			ring, err = trust.NewClient(all, awa.RoleMember)
 		}
 		if err == nil {
 			conn, err = ring.Connect(ctx, conn, trust.Target{Addr: a.Addr()})

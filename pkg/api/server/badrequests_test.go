@@ -170,9 +170,9 @@ func badEdits() []BadRequest {
 			shown = `CREATE\x00`
 		}
 		bad("action "+shown, `{"action":"`+action+`","data":{"id":2,"name":"x","host":"h","port":1}}`, 400, "bad_input",
-			`"`+shown+`" is no action: use CREATE, UPDATE or DELETE`)
+			`"`+shown+`" is not an action: use CREATE, UPDATE or DELETE`)
 	}
-	bad("action given twice", `{"action":"DELETE","action":"DROP","data":{"id":2}}`, 400, "bad_input", `"DROP" is no action: use CREATE, UPDATE or DELETE`)
+	bad("action given twice", `{"action":"DELETE","action":"DROP","data":{"id":2}}`, 400, "bad_input", `"DROP" is not an action: use CREATE, UPDATE or DELETE`)
 	for _, key := range []string{"name", "host", "port"} {
 		fields := map[string]string{"name": `"x"`, "host": `"h"`, "port": `1`}
 		data := func(value string) string {
@@ -194,7 +194,7 @@ func badEdits() []BadRequest {
 	bad("DELETE without id", `{"action":"DELETE","data":{"name":"n2"}}`, 400, "bad_input", "the data of DELETE must hold id")
 	bad("DELETE of a node that is not there", `{"action":"DELETE","data":{"id":99}}`, 404, "unknown_node", "the list has no node 99")
 	bad("UPDATE of a node that is not there", `{"action":"UPDATE","data":{"id":99,"name":"x","host":"h","port":1}}`, 404, "unknown_node", "the list has no node 99")
-	bad("CREATE with an id", `{"action":"CREATE","data":{"id":2,"name":"x","host":"h","port":1}}`, 400, "bad_input", "a CREATE must not hold an id: the list gives it")
+	bad("CREATE with an id", `{"action":"CREATE","data":{"id":2,"name":"x","host":"h","port":1}}`, 400, "bad_input", "a CREATE must not hold an id: the list assigns it")
 	bad("CREATE with a taken name", `{"action":"CREATE","data":{"name":"N2","host":"h","port":1}}`, 409, "name_taken",
 		"the name N2 is taken by node 2: choose another name, or change that node")
 	bad("UPDATE to a taken name", `{"action":"UPDATE","data":{"id":2,"name":"n1","host":"h","port":1}}`, 409, "name_taken",
@@ -350,9 +350,9 @@ func badPushes() []BadRequest {
 	both("data as an object", `{"id":3,"action":"CREATE","data":{"id":3,"name":"x","host":"h","port":1}}`, 400, "bad_input", notJSON+examplePush)
 	both("data that is no JSON", `{"id":3,"action":"CREATE","data":"x"}`, 400, "bad_input", notObject)
 	both("no data", `{"id":3,"action":"CREATE"}`, 400, "bad_input", notObject)
-	both("an unknown action", `{"id":3,"action":"DROP","data":"{\"id\":2}"}`, 400, "bad_input", `"DROP" is no action: use CREATE, UPDATE or DELETE`)
+	both("an unknown action", `{"id":3,"action":"DROP","data":"{\"id\":2}"}`, 400, "bad_input", `"DROP" is not an action: use CREATE, UPDATE or DELETE`)
 	push("no id of a node", `{"id":3,"action":"CREATE","data":"{\"name\":\"x\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input", "the data of change 3 names no node id")
-	claim("an id of a node", `{"id":3,`+node("3"), 400, "bad_input", "a CREATE must not hold an id: the list gives it")
+	claim("an id of a node", `{"id":3,`+node("3"), 400, "bad_input", "a CREATE must not hold an id: the list assigns it")
 	both("a bad name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"a b\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input",
 		`"a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`)
 	push("a node out of turn", `{"id":3,`+node("9"), 400, "bad_input", "apply change 3: change 3 creates node 9, but the next node is 3")

@@ -8,7 +8,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"are-we-alive/pkg/api/internal/wire"
 	"are-we-alive/pkg/awa"
 )
 
@@ -46,7 +45,7 @@ func fromOtherPage(ctx *fasthttp.RequestCtx) error {
 }
 
 func pageAsks() error {
-	return wire.Faultf(awa.ErrForbidden, "a web page asks (the request has the header Origin or Sec-Fetch-Site), and no page may: use awa-agent, check_awa or curl")
+	return awa.Faultf(awa.ErrForbidden, "a web page asks (the request has the header Origin or Sec-Fetch-Site), and no page may: use awa-agent, check_awa or curl")
 }
 
 // fromForm refuses a body of a kind that a page's form can make any browser
@@ -56,7 +55,7 @@ func fromForm(ctx *fasthttp.RequestCtx) error {
 	media, _, _ := strings.Cut(string(ctx.Request.Header.ContentType()), ";")
 	switch media = strings.ToLower(strings.TrimSpace(media)); media {
 	case "text/plain", "multipart/form-data":
-		return wire.Faultf(awa.ErrForbidden, "a body that says it is %s may come from a web page, and no page may ask: send Content-Type: application/json", media)
+		return awa.Faultf(awa.ErrForbidden, "a body that says it is %s may come from a web page, and no page may ask: send Content-Type: application/json", media)
 	}
 	return nil
 }
@@ -65,7 +64,7 @@ func fromForm(ctx *fasthttp.RequestCtx) error {
 func (h *handler) ownHost(ctx *fasthttp.RequestCtx) error {
 	for _, host := range [][]byte{ctx.Request.Header.Host(), ctx.URI().Host()} { // they differ in GET http://HOST/… alone
 		if !h.isOwn(string(host)) {
-			return wire.Faultf(awa.ErrForbidden, "the request is for %s, which is not a name of this agent, so a web page may have sent it: use the agent's IP address, its name or its host on the node list, or give the agents a key", clip(string(host)))
+			return awa.Faultf(awa.ErrForbidden, "the request is for %s, which is not a name of this agent, so a web page may have sent it: use the agent's IP address, its name or its host on the node list, or give the agents a key", awa.Clip(string(host)))
 		}
 	}
 	return nil

@@ -60,7 +60,7 @@ func newFake(t testing.TB) *fakeAgent {
 		`{"name":"n1","host":"10.0.0.1","port":25483,"uid":"` + testUID + `","by":"agent n1","at":"2026-11-23T18:00:00Z"}`,
 		`{"name":"n2","host":"10.0.0.2","port":"25483","by":"ops","at":"2026-11-23T18:00:01Z"}`,
 	} {
-		if _, _, err := f.Edit(t.Context(), awa.Edit{Action: awa.Create, Data: []byte(data)}, 0); err != nil {
+		if _, _, err := f.Edit(t.Context(), parsed(t, awa.Edit{Action: awa.Create, Data: []byte(data)}), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,7 +95,7 @@ func (f *fakeAgent) Heard(from awa.Caller) {
 	f.heard = append(f.heard, from)
 }
 
-func (f *fakeAgent) Status(context.Context, bool, ...string) (awa.ClusterStatus, error) {
+func (f *fakeAgent) Status(bool, ...string) (awa.ClusterStatus, error) {
 	if f.entered != nil {
 		f.entered <- struct{}{}
 		<-f.leave
@@ -128,7 +128,7 @@ func (f *fakeAgent) Nodes() (awa.NodeSet, error) {
 	return awa.NodeSet{Cluster: f.self.Cluster, History: f.self.History, State: f.list.State(), Nodes: f.list.Nodes()}, f.err
 }
 
-func (f *fakeAgent) Push(_ context.Context, _ awa.Caller, c awa.Change) (bool, error) {
+func (f *fakeAgent) Push(_ awa.Caller, c awa.Change) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil || c.ID <= f.list.State() {
@@ -142,18 +142,18 @@ func (f *fakeAgent) Push(_ context.Context, _ awa.Caller, c awa.Change) (bool, e
 	return true, nil
 }
 
-func (f *fakeAgent) Edit(_ context.Context, e awa.Edit, _ int) (uint64, awa.Node, error) {
+func (f *fakeAgent) Edit(_ context.Context, p awa.ParsedEdit, _ int) (uint64, awa.Node, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
 		return 0, awa.Node{}, f.err
 	}
 	d := f.list.Draft()
-	if id, ok := d.Repeated(e.Key); ok {
+	if id, ok := d.Repeated(p.Edit().Key); ok {
 		n, _, _, err := f.changes[id-1].Node()
 		return id, n, err
 	}
-	c, n, err := d.Decide(e, d.State()+1, 1)
+	c, n, err := d.DecideParsed(p, d.State()+1, 1)
 	if err != nil {
 		return 0, awa.Node{}, err
 	}
@@ -179,9 +179,9 @@ func (f *fakeAgent) Probe(_ context.Context, ids []uint64, within time.Duration)
 	return all
 }
 
-func (f *fakeAgent) AcceptRaft(awa.Caller) error { return f.err }
+func (f *fakeAgent) AcceptRaft() error { return f.err }
 
-func (f *fakeAgent) RaftStream(_ awa.Caller, conn net.Conn) { f.streams <- conn }
+func (f *fakeAgent) RaftStream(conn net.Conn) { f.streams <- conn }
 
 // state is all that a request could have changed.
 func (f *fakeAgent) state() string {
@@ -265,4 +265,14 @@ func chunked(method, target string, chunks ...string) string {
 	}
 	b.WriteString("0\r\n\r\n")
 	return b.String()
+}
+
+// parsed returns an edit that is right.
+func parsed(t testing.TB, e awa.Edit) awa.ParsedEdit {
+	t.Helper()
+	p, err := e.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

@@ -106,7 +106,7 @@ const roomTime = 5 * time.Second
 type guard struct {
 	net.Listener
 	limits limits
-	log    *ration
+	log    *rateLimitedLog
 	born   time.Time
 
 	waiting atomic.Int32 // requests that wait for a place
@@ -134,7 +134,7 @@ type guarded struct {
 	here *list.Element // in its place; nil once it is closed
 }
 
-func newGuard(inner net.Listener, l limits, log *ration) *guard {
+func newGuard(inner net.Listener, l limits, log *rateLimitedLog) *guard {
 	return &guard{Listener: inner, limits: l, log: log, born: time.Now(), places: map[netip.Prefix]*place{}}
 }
 

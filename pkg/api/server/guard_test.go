@@ -36,7 +36,7 @@ type door struct {
 
 func newDoor(l limits) door {
 	log := &testaid.Log{}
-	return door{newGuard(nil, l, &ration{log: slog.New(slog.NewTextHandler(log, nil))}), log}
+	return door{newGuard(nil, l, &rateLimitedLog{log: slog.New(slog.NewTextHandler(log, nil))}), log}
 }
 
 // come lets somebody connect.
@@ -474,7 +474,7 @@ func TestServer_times(t *testing.T) {
 				return
 			}
 			conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-			if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
+			if _, err := io.Copy(io.Discard, conn); awa.IsTimeout(err) {
 				t.Error("the connection is still open")
 			}
 		})

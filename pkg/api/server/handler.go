@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -28,7 +27,7 @@ type Agent interface {
 	Heard(from awa.Caller)
 	// Status sweeps, or returns the last background sweep when cached; with names
 	// of nodes only those, as far as the list has them.
-	Status(ctx context.Context, cached bool, nodes ...string) (awa.ClusterStatus, error)
+	Status(cached bool, nodes ...string) (awa.ClusterStatus, error)
 	// Changes returns the first changes after a state, in order: at most limit
 	// of them, and fewer when they are large, but at least one if there is one.
 	// It holds nothing of the list any more when it returns.
@@ -39,21 +38,22 @@ type Agent interface {
 	// Nodes returns the node list. Its nodes are shared and not modified.
 	Nodes() (awa.NodeSet, error)
 	// Push takes a decided change; applied is false when it was held already.
-	Push(ctx context.Context, from awa.Caller, c awa.Change) (applied bool, err error)
-	// Edit has an edit decided; hops is how often it was passed on already.
-	Edit(ctx context.Context, e awa.Edit, hops int) (uint64, awa.Node, error)
+	Push(from awa.Caller, c awa.Change) (applied bool, err error)
+	// Edit submits an edit, and returns when it is decided; hops is how often it was
+	// passed on already.
+	Edit(ctx context.Context, e awa.ParsedEdit, hops int) (uint64, awa.Node, error)
 	// Probe pings nodes by their ids within a time (0: that of one ping), and
 	// leaves out those that are not on the list.
 	Probe(ctx context.Context, ids []uint64, within time.Duration) []awa.Opinion
-	// AcceptRaft says why an agent may not open a Raft stream, or nil.
-	AcceptRaft(from awa.Caller) error
+	// AcceptRaft returns why no Raft stream is accepted now, or nil.
+	AcceptRaft() error
 	// RaftStream takes over a Raft stream that was accepted.
-	RaftStream(from awa.Caller, conn net.Conn)
+	RaftStream(conn net.Conn)
 }
 
 // handler answers requests out of an Agent.
 type handler struct {
-	refuser
+	errorWriter
 	sender
 	calls []route
 	agent Agent
@@ -137,10 +137,10 @@ func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (route, er
 		}
 	}
 	if allow == "" {
-		return route{}, wire.Faultf(wire.CodeNotFound, "there is no %s here: see the list of calls in the documentation", clip(path))
+		return route{}, awa.Faultf(wire.CodeNotFound, "there is no %s here: see the list of calls in the documentation", awa.Clip(path))
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
-	return route{}, wire.Faultf(wire.CodeMethod, "%s does not take %s: use %s", path, clip(method), allow)
+	return route{}, awa.Faultf(wire.CodeMethod, "%s does not take %s: use %s", path, awa.Clip(method), allow)
 }
 
 // answer sends v as JSON.
@@ -163,13 +163,13 @@ func (h *handler) ping(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 func sameList(self awa.Self, from awa.Caller) error {
 	switch {
 	case self.Cluster == "":
-		return wire.Faultf(awa.ErrNotJoined, "agent %s holds no list yet: ask another one, or wait until it has joined", self.Name)
+		return awa.NotJoined(self.Name)
 	case from.Cluster == "":
 		return nil
 	case from.Cluster != self.Cluster:
-		return wire.Faultf(awa.ErrOtherCluster, "agent %s belongs to cluster %s, the caller to cluster %s, and two clusters never mix: to move a server, stop its agent and start it with an empty data folder and --join", self.Name, self.Cluster, from.Cluster)
+		return awa.Faultf(awa.ErrOtherCluster, "agent %s belongs to cluster %s, the caller to cluster %s, and two clusters never mix: to move a server, stop its agent and start it with an empty data folder and --join", self.Name, self.Cluster, from.Cluster)
 	case from.History != self.History:
-		return wire.Faultf(awa.ErrOtherHistory, "agent %s follows history %s, the caller history %s: their lists may differ", self.Name, self.History, from.History)
+		return awa.Faultf(awa.ErrOtherHistory, "agent %s follows history %s, the caller history %s: their lists may differ", self.Name, self.History, from.History)
 	}
 	return nil
 }
@@ -183,7 +183,7 @@ func stateArg(ctx *fasthttp.RequestCtx, name string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {
-		return 0, wire.Faultf(awa.ErrBadInput, "%s=%s is no state: use a whole number from -1 to %d", name, clip(s), int64(1<<63-1))
+		return 0, awa.Faultf(awa.ErrBadInput, "%s=%s is no state: use a whole number from -1 to %d", name, awa.Clip(s), int64(1<<63-1))
 	}
 	return n, nil
 }
@@ -195,7 +195,7 @@ func limitArg(ctx *fasthttp.RequestCtx) (int, error) {
 	s := string(ctx.QueryArgs().Peek("limit"))
 	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil || n == 0 {
-		return 0, wire.Faultf(awa.ErrBadInput, "limit=%s is no limit: use a whole number from 1", clip(s))
+		return 0, awa.Faultf(awa.ErrBadInput, "limit=%s is no limit: use a whole number from 1", awa.Clip(s))
 	}
 	return int(n), nil
 }
@@ -206,7 +206,7 @@ func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 		return err
 	}
 	if b.ID == 0 {
-		return wire.Faultf(awa.ErrBadInput, "the body holds no id of a change: send one such as {\"id\":13,\"action\":\"CREATE\",\"data\":\"{…}\"}")
+		return awa.Faultf(awa.ErrBadInput, "the body holds no id of a change: send one such as {\"id\":13,\"action\":\"CREATE\",\"data\":\"{…}\"}")
 	}
 	if err := sameList(h.agent.Self(), from); err != nil {
 		return err
@@ -218,7 +218,7 @@ func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if from.Cluster == "" {
 		applied, err = h.claim(bounded, ctx, b)
 	} else {
-		applied, err = h.decided(bounded, from, b)
+		applied, err = h.decided(from, b)
 	}
 	if err != nil {
 		return err
@@ -233,12 +233,12 @@ func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 }
 
 // decided takes a change from an agent of this list.
-func (h *handler) decided(bounded context.Context, from awa.Caller, b wire.PushBody) (applied bool, err error) {
+func (h *handler) decided(from awa.Caller, b wire.PushBody) (applied bool, err error) {
 	c := awa.Change{ID: b.ID, Action: b.Action, Data: b.Data, Index: b.Index, Term: b.Term, Key: b.Key}
 	if _, _, _, err := c.Node(); err != nil {
 		return false, err
 	}
-	return h.agent.Push(bounded, from, c)
+	return h.agent.Push(from, c)
 }
 
 // claim takes a change that nobody has decided yet: the original's servers
@@ -255,7 +255,7 @@ func (h *handler) claim(bounded context.Context, ctx *fasthttp.RequestCtx, b wir
 	if len(held) > 0 && (held[0].Key == e.Key || held[0].Action == b.Action && held[0].Data == b.Data) {
 		return false, nil
 	}
-	_, err = h.have(bounded, ctx, e, 0)
+	_, err = h.submit(bounded, ctx, e, 0)
 	return err == nil, err
 }
 
@@ -275,12 +275,12 @@ func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if s := string(ctx.Request.Header.Peek(wire.HeaderHops)); s != "" {
 		n, err := strconv.ParseUint(s, 10, 8)
 		if err != nil {
-			return wire.Faultf(awa.ErrBadInput, "the header %s must be a number", wire.HeaderHops)
+			return awa.Faultf(awa.ErrBadInput, "the header %s must be a number", wire.HeaderHops)
 		}
 		hops = int(n)
 	}
 	if hops > maxHops {
-		return wire.Faultf(awa.ErrNoMajority, "the edit was passed on %d times and found no leader: try again", hops)
+		return awa.Faultf(awa.ErrNoMajority, "the edit was passed on %d times and found no leader: try again", hops)
 	}
 	if self := h.agent.Self(); from.Cluster != "" && self.Cluster != "" {
 		if err := sameList(self, from); err != nil {
@@ -289,7 +289,7 @@ func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	}
 	bounded, cancel := context.WithTimeout(context.Background(), editTimeout)
 	defer cancel()
-	a, err := h.have(bounded, ctx, awa.Edit{
+	a, err := h.submit(bounded, ctx, awa.Edit{
 		Action: b.Action, Data: append([]byte(nil), b.Data...), Key: string(ctx.Request.Header.Peek(wire.HeaderKey)), ID: b.ID, IfChanged: b.IfChanged,
 	}, hops)
 	if err != nil {
@@ -298,15 +298,17 @@ func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	return answer(ctx, a)
 }
 
-// have has an edit decided that says, if nothing better, from where it came.
-func (h *handler) have(bounded context.Context, ctx *fasthttp.RequestCtx, e awa.Edit, hops int) (wire.EditAnswer, error) {
-	if err := e.Check(); err != nil {
+// submit submits an edit, and returns when it is decided. The edit says where it came from
+// if it does not say who made it.
+func (h *handler) submit(bounded context.Context, ctx *fasthttp.RequestCtx, e awa.Edit, hops int) (wire.EditAnswer, error) {
+	p, err := e.Parse()
+	if err == nil {
+		p, err = p.Stamped(ctx.RemoteIP().String(), time.Now())
+	}
+	if err != nil {
 		return wire.EditAnswer{}, err
 	}
-	if err := e.Stamp(ctx.RemoteIP().String(), time.Now()); err != nil {
-		return wire.EditAnswer{}, err
-	}
-	id, node, err := h.agent.Edit(bounded, e, hops)
+	id, node, err := h.agent.Edit(bounded, p, hops)
 	if err != nil || e.Action == awa.Delete {
 		return wire.EditAnswer{ID: id}, err
 	}
@@ -317,42 +319,34 @@ func (h *handler) have(bounded context.Context, ctx *fasthttp.RequestCtx, e awa.
 func readBody(ctx *fasthttp.RequestCtx, to any, like string) error {
 	body := ctx.PostBody()
 	if len(body) == 0 {
-		return wire.Faultf(awa.ErrBadInput, "the body is empty: send one such as %s", like)
+		return awa.Faultf(awa.ErrBadInput, "the body is empty: send one such as %s", like)
 	}
 	if !utf8.Valid(body) || json.Unmarshal(body, to) != nil {
-		return wire.Faultf(awa.ErrBadInput, "the body is not the JSON that is expected: send one such as %s", like)
+		return awa.Faultf(awa.ErrBadInput, "the body is not the JSON that is expected: send one such as %s", like)
 	}
 	return nil
 }
 
 func (h *handler) raft(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if string(ctx.Request.Header.Peek(fasthttp.HeaderUpgrade)) != wire.RaftProtocol {
-		return wire.Faultf(awa.ErrBadInput, "%s is for agents among themselves: it needs the header Upgrade: %s", wire.PathRaft, wire.RaftProtocol)
+		return awa.Faultf(awa.ErrBadInput, "%s is for agents among themselves: it needs the header Upgrade: %s", wire.PathRaft, wire.RaftProtocol)
 	}
 	if from.UID == "" {
-		return wire.Faultf(awa.ErrBadInput, "%s is for agents among themselves: the header %s is missing", wire.PathRaft, wire.HeaderUID)
+		return awa.Faultf(awa.ErrBadInput, "%s is for agents among themselves: the header %s is missing", wire.PathRaft, wire.HeaderUID)
 	}
 	self := h.agent.Self()
 	if err := sameList(self, from); err != nil {
 		return err
 	}
 	if to := string(ctx.Request.Header.Peek(wire.HeaderTo)); to != self.UID {
-		return wire.Faultf(awa.ErrOtherAgent, "this is the agent of node %s with the uid %s, and not the one with the uid %s: the node list has a wrong address", self.Name, self.UID, clip(to))
+		return awa.Faultf(awa.ErrOtherAgent, "this is the agent of node %s with the uid %s, and not the one with the uid %s: the node list has a wrong address", self.Name, self.UID, awa.Clip(to))
 	}
-	if err := h.agent.AcceptRaft(from); err != nil {
+	if err := h.agent.AcceptRaft(); err != nil {
 		return err
 	}
 	ctx.SetStatusCode(fasthttp.StatusSwitchingProtocols)
 	ctx.Response.Header.Set(fasthttp.HeaderConnection, "Upgrade")
 	ctx.Response.Header.Set(fasthttp.HeaderUpgrade, wire.RaftProtocol)
-	ctx.Hijack(func(conn net.Conn) { h.agent.RaftStream(from, conn) })
+	ctx.Hijack(h.agent.RaftStream)
 	return nil
-}
-
-// clip shortens what a client sent before it goes into a message.
-func clip(s string) string {
-	if len(s) > 80 {
-		return strings.ToValidUTF8(s[:80], "") + "…"
-	}
-	return s
 }

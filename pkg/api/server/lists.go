@@ -17,7 +17,7 @@ const pageChanges = 128
 
 func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if !ctx.QueryArgs().Has("state") {
-		return wire.Faultf(awa.ErrBadInput, "the parameter state is missing: /sync?state=-1 gives all changes")
+		return awa.Faultf(awa.ErrBadInput, "the parameter state is missing: /sync?state=-1 gives all changes")
 	}
 	log, err := h.changesAfter(ctx, "state", from)
 	if err != nil {
@@ -42,14 +42,14 @@ func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 func (h *handler) follows(ctx *fasthttp.RequestCtx, log changeLog) error {
 	theirs, err := awa.ParseDigest(string(ctx.QueryArgs().Peek("digest")))
 	if err != nil {
-		return wire.Faultf(awa.ErrBadInput, "the parameter digest: %v", err)
+		return awa.Faultf(awa.ErrBadInput, "the parameter digest: %v", err)
 	}
 	if theirs == (awa.Digest{}) {
 		return nil
 	}
 	ours, held, err := h.agent.DigestAt(log.since)
 	if err == nil && held && ours != theirs {
-		err = wire.Faultf(awa.ErrDiverged, "the lists differ: up to change %d that of agent %s has the digest %s, and the "+
+		err = awa.Faultf(awa.ErrDiverged, "the lists differ: up to change %d that of agent %s has the digest %s, and the "+
 			"caller's %s", log.since, log.of.Name, ours, theirs)
 	}
 	return err
@@ -189,10 +189,10 @@ func (l changeLog) read(at uint64) ([]awa.Change, error) {
 		return nil, err
 	}
 	if len(batch) == 0 || batch[0].ID != at+1 {
-		return nil, wire.Faultf(awa.ErrConflict, "the list was cut before change %d while it was read: ask again", at+1)
+		return nil, awa.Faultf(awa.ErrConflict, "the list was cut before change %d while it was read: ask again", at+1)
 	}
 	if now := l.agent.Self(); now.Cluster != l.of.Cluster || now.History != l.of.History {
-		return nil, wire.Faultf(awa.ErrConflict, "the list became that of history %s while it was read, and was that of "+
+		return nil, awa.Faultf(awa.ErrConflict, "the list became that of history %s while it was read, and was that of "+
 			"history %s: ask again", now.History, l.of.History)
 	}
 	return batch, nil

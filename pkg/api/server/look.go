@@ -11,17 +11,8 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// statusTimeout bounds a sweep for a client that may have gone away.
-const statusTimeout = 30 * time.Second
-
-func (h *handler) sweep(cached bool, nodes ...string) (awa.ClusterStatus, error) {
-	bounded, cancel := context.WithTimeout(context.Background(), statusTimeout)
-	defer cancel()
-	return h.agent.Status(bounded, cached, nodes...)
-}
-
 func (h *handler) oldStatus(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	s, err := h.sweep(false)
+	s, err := h.agent.Status(false)
 	if err != nil {
 		return err
 	}
@@ -38,14 +29,14 @@ func (h *handler) status(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 			cached = true
 		case "0":
 		default:
-			return wire.Faultf(awa.ErrBadInput, "cached=%s is not understood: use cached=1 or leave it out", clip(string(v)))
+			return awa.Faultf(awa.ErrBadInput, "cached=%s is not understood: use cached=1 or leave it out", awa.Clip(string(v)))
 		}
 	}
 	nodes, err := nodeArgs(ctx)
 	if err != nil {
 		return err
 	}
-	s, err := h.sweep(cached, nodes...)
+	s, err := h.agent.Status(cached, nodes...)
 	if err != nil {
 		return err
 	}
@@ -57,7 +48,7 @@ func nodeArgs(ctx *fasthttp.RequestCtx) ([]string, error) {
 	var names []string
 	for _, name := range ctx.QueryArgs().PeekMulti("node") {
 		if err := awa.CheckName(string(name)); err != nil {
-			return nil, wire.Faultf(awa.ErrBadInput, "node: %v", err)
+			return nil, awa.Faultf(awa.ErrBadInput, "node: %v", err)
 		}
 		names = append(names, string(name))
 	}
@@ -80,7 +71,7 @@ func (h *handler) answerStatus(ctx *fasthttp.RequestCtx, s awa.ClusterStatus, ke
 
 // view answers with what was last seen of the nodes that are not online.
 func (h *handler) view(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	s, err := h.sweep(true)
+	s, err := h.agent.Status(true)
 	if err != nil {
 		return err
 	}
@@ -104,13 +95,13 @@ func (h *handler) probe(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 		return err
 	}
 	if len(b.Nodes) == 0 {
-		return wire.Faultf(awa.ErrBadInput, `the body names no node: send the ids of some, such as {"nodes":[3,7]}`)
+		return awa.Faultf(awa.ErrBadInput, `the body names no node: send the ids of some, such as {"nodes":[3,7]}`)
 	}
 	if len(b.Nodes) > maxProbe {
-		return wire.Faultf(awa.ErrBadInput, "the body names %d nodes: at most %d are pinged for one request", len(b.Nodes), maxProbe)
+		return awa.Faultf(awa.ErrBadInput, "the body names %d nodes: at most %d are pinged for one request", len(b.Nodes), maxProbe)
 	}
 	if b.WithinMS < 0 || b.WithinMS > probeTimeout.Milliseconds() {
-		return wire.Faultf(awa.ErrBadInput, "within_ms=%d is no time to ping in: use a number of milliseconds up to %d", b.WithinMS, probeTimeout.Milliseconds())
+		return awa.Faultf(awa.ErrBadInput, "within_ms=%d is no time to ping in: use a number of milliseconds up to %d", b.WithinMS, probeTimeout.Milliseconds())
 	}
 	if err := sameList(h.agent.Self(), from); err != nil { // ids mean something else on another list
 		return err

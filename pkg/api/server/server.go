@@ -51,12 +51,12 @@ type Config struct {
 // Server answers requests on one listener: see NewServer for the agent's calls,
 // and NewWebServer for the pages that Prometheus reads.
 type Server struct {
-	http   *fasthttp.Server
-	log    *slog.Logger
-	secure func(net.Listener, func(net.Addr, error)) net.Listener
-	ration *ration
-	limits limits
-	sender *sender // what its long answers have in common
+	http    *fasthttp.Server
+	log     *slog.Logger
+	secure  func(net.Listener, func(net.Addr, error)) net.Listener
+	limited *rateLimitedLog
+	limits  limits
+	sender  *sender // what its long answers have in common
 
 	mu    sync.Mutex
 	guard *guard // nil before Serve
@@ -64,7 +64,7 @@ type Server struct {
 
 // NewServer makes a server for an agent; it starts nothing.
 func NewServer(cfg Config) *Server {
-	h := &handler{refuser: refuser{cfg.Log, maxBody}, sender: newSender(), calls: routes(), agent: cfg.Agent, role: cfg.Role, hosts: cfg.Hosts}
+	h := &handler{errorWriter: errorWriter{cfg.Log, maxBody}, sender: newSender(), calls: routes(), agent: cfg.Agent, role: cfg.Role, hosts: cfg.Hosts}
 	s := newServer(cfg.Log, h.serve, h.broken, maxBody)
 	s.secure, s.limits, s.sender = cfg.Secure, standardLimits(), &h.sender
 	if cfg.MaxConns > 0 {
@@ -75,8 +75,8 @@ func NewServer(cfg Config) *Server {
 
 // newServer makes a server of one kind, without its limits on connections.
 func newServer(log *slog.Logger, serve fasthttp.RequestHandler, broken func(*fasthttp.RequestCtx, error), maxBody int) *Server {
-	r := &ration{log: log}
-	return &Server{log: log, ration: r, http: &fasthttp.Server{
+	r := &rateLimitedLog{log: log}
+	return &Server{log: log, limited: r, http: &fasthttp.Server{
 		Handler:               serve,
 		ErrorHandler:          broken,
 		ReadTimeout:           readTimeout,
@@ -111,7 +111,7 @@ func turned(conn net.Conn, state fasthttp.ConnState) {
 // Serve answers until Shutdown or until the listener fails; it closes the
 // listener.
 func (s *Server) Serve(ln net.Listener) error {
-	g := newGuard(patient{ln, s.log}, s.limits, s.ration)
+	g := newGuard(patient{ln, s.log}, s.limits, s.limited)
 	s.mu.Lock()
 	s.guard = g
 	s.mu.Unlock()
@@ -130,10 +130,10 @@ func (s *Server) Serve(ln net.Listener) error {
 func (s *Server) failed(remote net.Addr, err error) {
 	var code awa.Code
 	if !errors.As(err, &code) {
-		s.ration.line(slog.LevelDebug, "handshake", "a connection ended before its first request", "from", remote.String(), "error", err)
+		s.limited.line(slog.LevelDebug, "handshake", "a connection ended before its first request", "from", remote.String(), "error", err)
 		return
 	}
-	s.ration.line(slog.LevelWarn, string(code), "a client was not let in", "from", remote.String(), "error", err)
+	s.limited.line(slog.LevelWarn, string(code), "a client was not let in", "from", remote.String(), "error", err)
 }
 
 // Shutdown closes the listener and waits for the requests under way, until
@@ -182,7 +182,7 @@ func isShortage(err error) bool {
 
 // debugLog takes the server's own log lines, which tell of misbehaving
 // clients: nothing that an administrator must see.
-type debugLog struct{ *ration }
+type debugLog struct{ *rateLimitedLog }
 
 // Printf implements fasthttp.Logger. Its lines are told apart by their format.
 func (l debugLog) Printf(format string, args ...any) {

@@ -158,7 +158,7 @@ func TestLongAnswers_meanwhile(t *testing.T) {
 			logged string
 		}{
 			"it grows": {func(f *fakeAgent) error {
-				_, _, err := f.Edit(t.Context(), awa.Edit{Action: awa.Delete, Data: []byte(`{"id":2}`)}, 0)
+				_, _, err := f.Edit(t.Context(), parsed(t, awa.Edit{Action: awa.Delete, Data: []byte(`{"id":2}`)}), 0)
 				return err
 			}, true, ""},
 			"it can't be read": {func(*fakeAgent) error { return errors.New("input/output error") }, false, "input/output error"},
@@ -248,7 +248,7 @@ func TestLongAnswers_stalled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := io.Copy(io.Discard, r.Body); err == nil || isTimeout(err) {
+		if n, err := io.Copy(io.Discard, r.Body); err == nil || awa.IsTimeout(err) {
 			t.Errorf("%s: %d bytes, %v", target, n, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"are-we-alive/pkg/api/internal/wire"
+	"are-we-alive/pkg/awa"
 )
 
 // Web is what Prometheus reads of an agent. Its methods are called
@@ -50,7 +51,7 @@ func webLimits(conns int) limits {
 // NewWebServer makes a server of plain HTTP that shows pages to everybody, and
 // holds at most so many connections, 64 when conns is 0; it starts nothing.
 func NewWebServer(pages Web, log *slog.Logger, conns int) *Server {
-	w := &web{refuser: refuser{log, maxWebBody}, sender: newSender(), pages: pages}
+	w := &web{errorWriter: errorWriter{log, maxWebBody}, sender: newSender(), pages: pages}
 	s := newServer(log, w.serve, w.unreadable, maxWebBody)
 	s.limits, s.sender = webLimits(cmp.Or(conns, maxWebConns)), &w.sender
 	return s
@@ -58,7 +59,7 @@ func NewWebServer(pages Web, log *slog.Logger, conns int) *Server {
 
 // web answers requests out of a Web.
 type web struct {
-	refuser
+	errorWriter
 	sender
 	pages            Web
 	metrics, targets shared
@@ -86,11 +87,11 @@ func (w *web) page(ctx *fasthttp.RequestCtx) (body []byte, mediaType string, err
 	}
 	path := string(ctx.Path())
 	if path != pathIndex && path != pathMetrics && path != pathTargets {
-		return nil, "", wire.Faultf(wire.CodeNotFound, "there is no %s here: this port has %s and %s", clip(path), pathMetrics, pathTargets)
+		return nil, "", awa.Faultf(wire.CodeNotFound, "there is no %s here: this port has %s and %s", awa.Clip(path), pathMetrics, pathTargets)
 	}
 	if !ctx.IsGet() && !ctx.IsHead() {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, "GET, HEAD")
-		return nil, "", wire.Faultf(wire.CodeMethod, "%s does not take %s: use GET", path, clip(string(ctx.Method())))
+		return nil, "", awa.Faultf(wire.CodeMethod, "%s does not take %s: use GET", path, awa.Clip(string(ctx.Method())))
 	}
 	switch path {
 	case pathMetrics:

@@ -127,7 +127,7 @@ func TestWeb_crowd(t *testing.T) {
 	}
 	for i, c := range crowd[:2*maxWebConnsPerAddr] {
 		c.SetReadDeadline(time.Now().Add(20 * time.Second))
-		if _, err := io.Copy(io.Discard, c); isTimeout(err) {
+		if _, err := io.Copy(io.Discard, c); awa.IsTimeout(err) {
 			t.Fatalf("connection %d of the crowd is still open", i)
 		}
 	}
@@ -165,7 +165,7 @@ func TestWeb_Shutdown(t *testing.T) {
 		t.Error(err)
 	}
 	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
+	if _, err := io.Copy(io.Discard, conn); awa.IsTimeout(err) {
 		t.Error("the connection is still open")
 	}
 }

@@ -77,6 +77,18 @@ func Await(t testing.TB, most time.Duration, f func() error) {
 	}
 }
 
+// Eventually waits until a condition holds, and fails the test when it does not for
+// 20 s.
+func Eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	Await(t, 20*time.Second, func() error {
+		if !condition() {
+			return errors.New("not so: " + what)
+		}
+		return nil
+	})
+}
+
 // Log keeps what is written to it by any number of goroutines. The zero Log
 // is empty.
 type Log struct {

@@ -11,11 +11,6 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// Faultf makes an *awa.Fault.
-func Faultf(code awa.Code, format string, args ...any) error {
-	return &awa.Fault{Code: code, Text: fmt.Sprintf(format, args...)}
-}
-
 // ErrorBody is the JSON of every refusal.
 type ErrorBody struct {
 	Error string   `json:"error"`
@@ -59,31 +54,27 @@ type StatusBody struct {
 
 // NodeStatus is an element of StatusBody.Nodes.
 type NodeStatus struct {
-	ID          uint64            `json:"id"`
-	Name        string            `json:"name"`
-	Host        string            `json:"host"`
-	Port        awa.Port          `json:"port"`
-	UID         string            `json:"uid,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Maintenance string            `json:"maintenance,omitempty"`
-	Changed     uint64            `json:"changed"`
-	Verdict     awa.Verdict       `json:"verdict"`
-	Stage       awa.Stage         `json:"stage,omitempty"`
-	Error       string            `json:"error,omitempty"`
-	RTTMS       float64           `json:"rtt_ms,omitempty"`
-	Since       string            `json:"since,omitempty"`         // RFC 3339
-	Asked       int               `json:"asked,omitempty"`         // agents that gave a second opinion
-	SeenBy      []string          `json:"seen_by,omitempty"`       // names of those that it answered
-	Behind      uint64            `json:"behind,omitempty"`        // changes that it lacks
-	SkewMS      float64           `json:"skew_ms,omitempty"`       // its clock's, against that of the agent that looked
-	SkewErrorMS float64           `json:"skew_error_ms,omitempty"` // of skew_ms, either way; none: it is not known
-	Status      *awa.Self         `json:"status"`
+	awa.NodeFields
+	Verdict     awa.Verdict `json:"verdict"`
+	Stage       awa.Stage   `json:"stage,omitempty"`
+	Error       string      `json:"error,omitempty"`
+	RTTMS       float64     `json:"rtt_ms,omitempty"`
+	Since       string      `json:"since,omitempty"`         // RFC 3339
+	Asked       int         `json:"asked,omitempty"`         // agents that gave a second opinion
+	SeenBy      []string    `json:"seen_by,omitempty"`       // names of those that it answered
+	Behind      uint64      `json:"behind,omitempty"`        // changes that it lacks
+	SkewMS      float64     `json:"skew_ms,omitempty"`       // its clock's, against that of the agent that looked
+	SkewErrorMS float64     `json:"skew_error_ms,omitempty"` // of skew_ms, either way; none: it is not known
+	Status      *awa.Self   `json:"status"`
 }
 
 // NewStatusBody gives a status as GET /v1/status does.
 func NewStatusBody(s awa.ClusterStatus) StatusBody {
-	b := StatusBody{s.Cluster, s.History, s.Agent, s.State, s.Leader, s.Voters, s.Insecure, s.Isolated, s.SweptAt,
-		toMS(s.Took), s.Health, make([]NodeStatus, len(s.Nodes))}
+	b := StatusBody{
+		Cluster: s.Cluster, History: s.History, Agent: s.Agent, State: s.State, Leader: s.Leader, Voters: s.Voters,
+		Insecure: s.Insecure, Isolated: s.Isolated, SweptAt: s.SweptAt, TookMS: toMS(s.Took), Health: s.Health,
+		Nodes: make([]NodeStatus, len(s.Nodes)),
+	}
 	if b.Voters == nil {
 		b.Voters = []string{}
 	}
@@ -99,9 +90,9 @@ func NewStatusBody(s awa.ClusterStatus) StatusBody {
 // NewNodeStatus returns a node as it stands in a StatusBody.
 func NewNodeStatus(n awa.NodeStatus) NodeStatus {
 	return NodeStatus{
-		n.Node.ID, n.Node.Name, n.Node.Host, n.Node.Port, n.Node.UID, n.Node.Labels, n.Node.Maintenance, n.Node.Changed,
-		n.Verdict, n.Stage, n.Error, toMS(n.RTT), timeText(n.Since),
-		n.Asked, n.SeenBy, n.Behind, toMS(n.Skew), toMS(n.SkewError), n.Self,
+		NodeFields: awa.NodeFields(n.Node), Verdict: n.Verdict, Stage: n.Stage, Error: n.Error, RTTMS: toMS(n.RTT),
+		Since: timeText(n.Since), Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, SkewMS: toMS(n.Skew),
+		SkewErrorMS: toMS(n.SkewError), Status: n.Self,
 	}
 }
 
@@ -119,10 +110,7 @@ func (b StatusBody) Status() awa.ClusterStatus {
 	for i, n := range b.Nodes {
 		since, _ := time.Parse(time.RFC3339Nano, n.Since) // the zero time when there is none
 		s.Nodes[i] = awa.NodeStatus{
-			Node: awa.Node{
-				ID: n.ID, Name: n.Name, Host: n.Host, Port: n.Port, UID: n.UID,
-				Labels: n.Labels, Maintenance: n.Maintenance, Changed: n.Changed,
-			},
+			Node:    awa.Node(n.NodeFields),
 			Verdict: n.Verdict, Stage: n.Stage, Error: awa.CleanText(n.Error), RTT: fromMS(n.RTTMS), Since: since, Self: n.Status,
 			Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, Skew: fromMS(n.SkewMS), SkewError: fromMS(n.SkewErrorMS),
 		}

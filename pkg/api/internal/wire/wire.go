@@ -61,8 +61,6 @@ const (
 	CodeTooLarge awa.Code = "too_large"
 	CodeInternal awa.Code = "internal"
 	CodeTooMany  awa.Code = "too_many" // requests of one caller at once
-	// CodePlainHTTP is what pkg/trust answers to a client without TLS.
-	CodePlainHTTP awa.Code = "plain_http"
 )
 
 // Header is a header's name and value.
@@ -98,21 +96,21 @@ func CallerOf(get func(name string) string) (awa.Caller, error) {
 	}
 	var err error
 	if len(c.UID) > 64 || len(c.Cluster) > 64 || len(c.Instance) > 64 {
-		return awa.Caller{}, Faultf(awa.ErrBadInput, "the headers %s, %s and %s must be at most 64 characters",
+		return awa.Caller{}, awa.Faultf(awa.ErrBadInput, "the headers %s, %s and %s must be at most 64 characters",
 			HeaderUID, HeaderCluster, HeaderInstance)
 	}
 	if c.History, err = awa.ParseHistory(get(HeaderHistory)); err != nil {
-		return awa.Caller{}, Faultf(awa.ErrBadInput, "the header %s: %v", HeaderHistory, err)
+		return awa.Caller{}, awa.Faultf(awa.ErrBadInput, "the header %s: %v", HeaderHistory, err)
 	}
 	if c.State, err = strconv.ParseUint(get(HeaderState), 10, 64); err != nil {
-		return awa.Caller{}, Faultf(awa.ErrBadInput, "the header %s must be a number", HeaderState)
+		return awa.Caller{}, awa.Faultf(awa.ErrBadInput, "the header %s must be a number", HeaderState)
 	}
 	if c.Digest, err = awa.ParseDigest(get(HeaderDigest)); err != nil {
-		return awa.Caller{}, Faultf(awa.ErrBadInput, "the header %s: %v", HeaderDigest, err)
+		return awa.Caller{}, awa.Faultf(awa.ErrBadInput, "the header %s: %v", HeaderDigest, err)
 	}
 	if c.Addr != "" {
 		if _, _, err := awa.ParseAddr(c.Addr, awa.DefaultPort); err != nil {
-			return awa.Caller{}, Faultf(awa.ErrBadInput, "the header %s: %v", HeaderAddr, err)
+			return awa.Caller{}, awa.Faultf(awa.ErrBadInput, "the header %s: %v", HeaderAddr, err)
 		}
 	}
 	return c, nil

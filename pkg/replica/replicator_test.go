@@ -12,21 +12,10 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
+	"are-we-alive/pkg/awatest/testlist"
 	"are-we-alive/pkg/store"
 )
-
-// listOf makes the changes of a list with n nodes.
-func listOf(t *testing.T, n int) []awa.Change {
-	t.Helper()
-	d := awa.NewList().Draft()
-	for i := range n {
-		data := fmt.Sprintf(`{"name":"n%d","host":"10.0.0.1","port":"%d","uid":"%032x"}`, i, i+1, i+1)
-		if _, _, err := d.Decide(awa.Edit{Action: awa.Create, Data: []byte(data)}, uint64(i)+2, 1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return d.Changes()
-}
 
 // holder is a network in which one agent holds a list.
 type holder struct {
@@ -64,7 +53,7 @@ func (h *holder) pushes(addr string) []uint64 {
 	return slices.Clone(h.pushed[addr])
 }
 
-// newTestReplica makes a replica on a list, of which only the spread runs.
+// newTestReplica makes a replica on a list, of which only the replicator runs.
 func newTestReplica(t *testing.T, st *store.Store, peers Peers, contacts ...string) *Replica {
 	t.Helper()
 	r := New(Config{
@@ -75,7 +64,7 @@ func newTestReplica(t *testing.T, st *store.Store, peers Peers, contacts ...stri
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		r.spread.run(ctx)
+		r.replicator.run(ctx)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -84,10 +73,8 @@ func newTestReplica(t *testing.T, st *store.Store, peers Peers, contacts ...stri
 	return r
 }
 
-var testHistory = awa.History{Epoch: 1, ID: "5f3a0c21b7e94d10"}
-
 func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
-	all := listOf(t, 9)
+	all := testlist.Changes(t, 9)
 	uid := func(i int) string { return fmt.Sprintf("%032x", i) }
 	for name, test := range map[string]struct {
 		from     awa.Caller
@@ -96,33 +83,30 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 		synced   bool
 	}{
 		"one of the list": {
-			from: awa.Caller{UID: uid(1), Cluster: "c", History: testHistory, State: 9}, holder: "10.0.0.1:1", synced: true,
+			from: awa.Caller{UID: uid(1), Cluster: "c", History: testlist.History, State: 9}, holder: "10.0.0.1:1", synced: true,
 		},
 		// An agent that joined first of many holds a list with nobody else on
 		// it. Nobody whom it pings could tell it of the others.
 		"one that the list does not know yet": {
-			from: awa.Caller{UID: uid(7), Cluster: "c", History: testHistory, State: 9}, contacts: []string{"contact:1"}, holder: "contact:1", synced: true,
+			from: awa.Caller{UID: uid(7), Cluster: "c", History: testlist.History, State: 9}, contacts: []string{"contact:1"}, holder: "contact:1", synced: true,
 		},
 		"one that says where it is": {
-			from: awa.Caller{UID: uid(7), Cluster: "c", History: testHistory, State: 9, Addr: "there:1"}, holder: "there:1", synced: true,
+			from: awa.Caller{UID: uid(7), Cluster: "c", History: testlist.History, State: 9, Addr: "there:1"}, holder: "there:1", synced: true,
 		},
 		"another cluster": {
-			from: awa.Caller{UID: uid(1), Cluster: "d", History: testHistory, State: 9}, holder: "10.0.0.1:1",
+			from: awa.Caller{UID: uid(1), Cluster: "d", History: testlist.History, State: 9}, holder: "10.0.0.1:1",
 		},
 		"another history": {
 			from: awa.Caller{UID: uid(1), Cluster: "c", History: awa.History{Epoch: 2, ID: "x"}, State: 9}, holder: "10.0.0.1:1",
 		},
 		"not ahead": {
-			from: awa.Caller{UID: uid(1), Cluster: "c", History: testHistory, State: 2}, holder: "10.0.0.1:1",
+			from: awa.Caller{UID: uid(1), Cluster: "c", History: testlist.History, State: 2}, holder: "10.0.0.1:1",
 		},
 		"a client": {holder: "10.0.0.1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			st := openList(t)
-			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
-				t.Fatal(err)
-			}
-			net := &holder{addr: test.holder, set: awa.ChangeSet{Cluster: "c", History: testHistory, State: 9, Changes: all}}
+			st := testlist.New(t, all[:2])
+			net := &holder{addr: test.holder, set: awa.ChangeSet{Cluster: "c", History: testlist.History, State: 9, Changes: all}}
 			r := newTestReplica(t, st, net, test.contacts...)
 			r.Heard(test.from)
 			if test.synced {
@@ -133,7 +117,7 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 				}
 				return
 			}
-			if len(r.spread.hints) > 0 || st.State() != 2 {
+			if len(r.replicator.hints) > 0 || st.State() != 2 {
 				t.Errorf("the list went to state %d, or is about to move", st.State())
 			}
 		})
@@ -141,21 +125,18 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 }
 
 func TestSync_OtherHistory(t *testing.T) {
-	all := listOf(t, 9)
-	st := openList(t)
-	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
-		t.Fatal(err)
-	}
+	all := testlist.Changes(t, 9)
+	st := testlist.New(t, all[:2])
 	net := &holder{addr: "a:1", set: awa.ChangeSet{Cluster: "c", History: awa.History{Epoch: 2, ID: "x"}, State: 9, Changes: all}}
 	r := newTestReplica(t, st, net)
-	if _, err := r.spread.sync(t.Context(), "a:1"); !errors.Is(err, awa.ErrOtherHistory) || st.State() != 2 {
+	if _, err := r.replicator.sync(t.Context(), "a:1"); !errors.Is(err, awa.ErrOtherHistory) || st.State() != 2 {
 		t.Errorf("the sync ended with %v, in state %d", err, st.State())
 	}
 }
 
 // A push says that there is a change; what it is, the leader says.
 func TestPush_ToAFollower(t *testing.T) {
-	all := listOf(t, 9)
+	all := testlist.Changes(t, 9)
 	for name, test := range map[string]struct {
 		change func(c *awa.Change)
 		same   bool // as what the leader says of it
@@ -168,13 +149,13 @@ func TestPush_ToAFollower(t *testing.T) {
 		"with an action that is absurd": {func(c *awa.Change) { c.Action, c.Data = awa.Delete, `{"id":1}` }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			st := openList(t)
-			net := &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testHistory, State: 9, Changes: all}}
+			st := testlist.Open(t)
+			net := &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testlist.History, State: 9, Changes: all}}
 			r := newTestReplica(t, st, net)
 			if _, err := r.Push(awa.Caller{}, all[0]); !errors.Is(err, awa.ErrNotJoined) {
 				t.Errorf("a push to an agent without a list gave %v", err)
 			}
-			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
+			if err := st.Init(awa.ChangeSet{Cluster: "c", History: testlist.History, Changes: all[:2]}); err != nil {
 				t.Fatal(err)
 			}
 			n0 := fmt.Sprintf("%032x", 1)
@@ -184,7 +165,7 @@ func TestPush_ToAFollower(t *testing.T) {
 			if applied, err := r.Push(awa.Caller{UID: "stranger", Addr: "elsewhere:1"}, c); applied != test.same || !test.same && !errors.Is(err, awa.ErrDamaged) {
 				t.Errorf("the push gave %v, %v", applied, err)
 			}
-			eventually(t, "it has what the leader has", func() bool { return st.State() == 9 })
+			testaid.Eventually(t, "it has what the leader has", func() bool { return st.State() == 9 })
 			got, err := st.Changes(0, 0)
 			if err != nil || !slices.Equal(got, all) {
 				t.Errorf("the list is %+v (%v)", got, err)
@@ -200,11 +181,8 @@ func TestPush_ToAFollower(t *testing.T) {
 }
 
 func TestPush_Gap(t *testing.T) {
-	all := listOf(t, 9)
-	st := openList(t)
-	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
-		t.Fatal(err)
-	}
+	all := testlist.Changes(t, 9)
+	st := testlist.New(t, all[:2])
 	r := newTestReplica(t, st, &holder{})
 	for _, i := range []int{2, 7} { // nobody has it
 		if applied, err := r.Push(awa.Caller{}, all[i]); applied || !errors.Is(err, awa.ErrGap) || st.State() != 2 {
@@ -217,20 +195,17 @@ func TestPush_Gap(t *testing.T) {
 // keep this agent from asking others.
 func TestSync_LiarsAreAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := listOf(t, 9)
-		st := openList(t)
-		if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all[:2]}); err != nil {
-			t.Fatal(err)
-		}
-		net := &liars{holder: &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testHistory, State: 9, Changes: all}}}
+		all := testlist.Changes(t, 9)
+		st := testlist.New(t, all[:2])
+		net := &liars{holder: &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testlist.History, State: 9, Changes: all}}}
 		r := newTestReplica(t, st, net)
 		for i := range maxHints - 1 {
-			r.spread.behind(fmt.Sprintf("liar%d:1", i), 1<<64-1)
+			r.replicator.behind(fmt.Sprintf("liar%d:1", i), 1<<64-1)
 		}
-		r.spread.behind("hangs:1", 1<<64-1)
-		r.spread.behind("10.0.0.1:1", 9) // there is no room for it now
-		eventually(t, "the honest one was asked", func() bool {
-			r.spread.behind("10.0.0.1:1", 9)
+		r.replicator.behind("hangs:1", 1<<64-1)
+		r.replicator.behind("10.0.0.1:1", 9) // there is no room for it now
+		testaid.Eventually(t, "the honest one was asked", func() bool {
+			r.replicator.behind("10.0.0.1:1", 9)
 			return st.State() == 9
 		})
 	})
@@ -248,20 +223,17 @@ func (l *liars) Sync(ctx context.Context, addr string, since awa.Position, limit
 		<-ctx.Done()
 		return awa.ChangeSet{}, ctx.Err()
 	}
-	return awa.ChangeSet{Cluster: "c", History: testHistory, State: 1<<64 - 1}, nil
+	return awa.ChangeSet{Cluster: "c", History: testlist.History, State: 1<<64 - 1}, nil
 }
 
 // The leader pushes each change to everybody, and a push that is under way
 // goes on to the newest change.
 func TestPush_ToEveryNode(t *testing.T) {
-	all := listOf(t, 3)
-	st := openList(t)
-	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: all}); err != nil {
-		t.Fatal(err)
-	}
+	all := testlist.Changes(t, 3)
+	st := testlist.New(t, all)
 	net := &holder{pushed: map[string][]uint64{}}
-	s := newSpread(Config{
-		List: st, Peers: net, Log: slog.New(slog.DiscardHandler), Timing: Timing{}.withDefaults(),
+	s := newReplicator(Config{
+		List: st, Peers: net, Log: slog.New(slog.DiscardHandler), Timing: Timing{}.WithDefaults(),
 		// This agent is n0, and n1 is away: it will ask when it is back.
 		Seen: func() map[string]Seen { return map[string]Seen{fmt.Sprintf("%032x", 2): {Online: false}} },
 	}, fmt.Sprintf("%032x", 1), func() bool { return true })
@@ -286,7 +258,7 @@ func TestPush_ToEveryNode(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the newest change is pushed", func() bool {
+	testaid.Eventually(t, "the newest change is pushed", func() bool {
 		got := net.pushes("10.0.0.1:3")
 		return got[len(got)-1] == st.State()
 	})
@@ -318,13 +290,10 @@ func TestHeard_AgentThatMoved(t *testing.T) {
 		"it is where it was": {map[string]Seen{uid: {Online: false}}, "10.0.0.1:1", "10.0.0.1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			st := openList(t)
-			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: listOf(t, 2)}); err != nil {
-				t.Fatal(err)
-			}
+			st := testlist.New(t, testlist.Changes(t, 2))
 			r := newTestReplica(t, st, &holder{})
 			r.cfg.Seen = func() map[string]Seen { return test.seen }
-			r.Heard(awa.Caller{UID: uid, Cluster: "c", History: testHistory, Addr: test.addr})
+			r.Heard(awa.Caller{UID: uid, Cluster: "c", History: testlist.History, Addr: test.addr})
 			if addr, ok := r.addr(uid); !ok || addr != test.want {
 				t.Errorf("it is looked for at %s, not at %s", addr, test.want)
 			}

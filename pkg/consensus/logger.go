@@ -1,10 +1,10 @@
-package replica
+package consensus
 
 import (
 	"context"
 	"log/slog"
-	"sync"
-	"time"
+
+	"are-we-alive/pkg/ratelog"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -16,26 +16,23 @@ import (
 type raftLogger struct {
 	hclog.Logger // for the methods that raft doesn't use
 	log          *slog.Logger
-	heard        *heard
-}
-
-type heard struct {
-	mu   sync.Mutex
-	last map[string]time.Time // by message; raft has some hundred
+	limiter      *ratelog.Limiter
 }
 
 func newRaftLogger(log *slog.Logger) *raftLogger {
-	return &raftLogger{hclog.NewNullLogger(), log, &heard{last: map[string]time.Time{}}}
+	return &raftLogger{hclog.NewNullLogger(), log, &ratelog.Limiter{}}
 }
 
 func (l *raftLogger) write(level slog.Level, msg string, args []any) {
-	if level > slog.LevelDebug && (normal(msg) || !l.heard.new(msg)) {
-		level = slog.LevelDebug
+	if level > slog.LevelDebug {
+		if _, ok := l.limiter.Allow(msg); !ok || normal(msg) {
+			level = slog.LevelDebug
+		}
 	}
 	l.log.Log(context.Background(), level, "raft: "+msg, args...)
 }
 
-// normal tells of errors of raft's that are none: an entry that a snapshot has
+// normal reports whether a message of raft's is not an error, though raft calls it one: an entry that a snapshot has
 // replaced, and connections that end when an agent does.
 func normal(msg string) bool {
 	switch msg {
@@ -43,17 +40,6 @@ func normal(msg string) bool {
 		return true
 	}
 	return false
-}
-
-func (h *heard) new(msg string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	now := time.Now()
-	if at, ok := h.last[msg]; ok && now.Sub(at) < time.Minute {
-		return false
-	}
-	h.last[msg] = now
-	return true
 }
 
 // Trace implements hclog.Logger.
@@ -85,7 +71,7 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 
 // With implements hclog.Logger.
 func (l *raftLogger) With(args ...any) hclog.Logger {
-	return &raftLogger{l.Logger, l.log.With(args...), l.heard}
+	return &raftLogger{l.Logger, l.log.With(args...), l.limiter}
 }
 
 // Named implements hclog.Logger.

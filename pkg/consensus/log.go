@@ -1,4 +1,4 @@
-package replica
+package consensus
 
 import (
 	"encoding/binary"
@@ -15,7 +15,7 @@ import (
 type raftLog struct {
 	disk  Log
 	fail  func(error) // stops the agent
-	guard *disk       // nil: a write that fails is not tried again
+	guard *Disk       // nil: a write that fails is not tried again
 }
 
 // errNotFound must have just this text: raft compares it (api.go).
@@ -58,7 +58,7 @@ func (l raftLog) StoreLogs(logs []*raft.Log) error {
 		entries[i] = encodeLog(one)
 	}
 	err := l.disk.AppendLog(logs[0].Index, entries)
-	l.guard.failed(err) // raft asks for them again
+	l.guard.Failed(err) // raft asks for them again
 	return err
 }
 
@@ -102,8 +102,8 @@ func decodeLog(index uint64, b []byte, to *raft.Log) error {
 
 // Set implements raft.StableStore.
 func (l raftLog) Set(key, value []byte) error {
-	err := l.guard.retry(func() error { return l.disk.SetStable(string(key), value) })
-	if errors.Is(err, errEnding) {
+	err := l.guard.Retry(func() error { return l.disk.SetStable(string(key), value) })
+	if errors.Is(err, ErrEnding) {
 		runtime.Goexit()
 	}
 	if err != nil {

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awatest/testaid"
+	"are-we-alive/pkg/ratelog"
 )
 
-func TestRation(t *testing.T) {
+func TestRateLimitedLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &testaid.Log{}
-		r := &ration{log: slog.New(slog.NewTextHandler(log, nil))}
+		r := &rateLimitedLog{log: slog.New(slog.NewTextHandler(log, nil))}
 		for range 1000 {
 			r.line(slog.LevelWarn, "a", "a line")
 			r.line(slog.LevelWarn, "b", "another line")
@@ -21,7 +22,7 @@ func TestRation(t *testing.T) {
 		if n := strings.Count(log.String(), "\n"); n != 2 {
 			t.Errorf("%d lines of two kinds in one minute", n)
 		}
-		time.Sleep(rationTime) // of the bubble's clock
+		<-time.After(ratelog.Every)
 		r.line(slog.LevelWarn, "a", "a line")
 		if !strings.HasSuffix(log.String(), "msg=\"a line\" left_out=999\n") {
 			t.Errorf("after a minute: %s", log)

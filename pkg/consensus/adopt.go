@@ -1,4 +1,4 @@
-package replica
+package consensus
 
 import (
 	"encoding/json"
@@ -8,9 +8,9 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// adoption makes this agent's list the beginning of another one: what comes after
+// Adoption makes this agent's list the beginning of another one: what comes after
 // a state is dropped, and Raft's log and snapshots with it.
-type adoption struct {
+type Adoption struct {
 	From    uint64       `json:"from"`  // state of the list before
 	State   uint64       `json:"state"` // up to which the two lists are the same
 	Cluster string       `json:"cluster"`
@@ -21,39 +21,33 @@ type adoption struct {
 	Switch bool `json:"switch"`
 }
 
-// adoptingKey, among the stable values, holds the adoption that is under way, and
-// "{}" otherwise. A crash in between is made good at the next start, so that no
-// list is ever left with the votes of another history.
-const adoptingKey = "awa.adopting"
-
-// adopt carries out an adoption. done is false, and nothing was dropped, when the
+// Adopt carries out an adoption, and reports whether it was. done is false, and nothing was dropped, when the
 // list is not at its From any more. Raft must be stopped.
-func (o *order) adopt(a adoption) (done bool, err error) {
+func (c *Consensus) Adopt(a Adoption) (done bool, err error) {
 	b, err := json.Marshal(a)
 	if err == nil {
-		err = o.cfg.List.SetStable(adoptingKey, b)
+		err = c.list.SetStable(adoptingKey, b)
 	}
 	if err != nil {
 		return false, err
 	}
-	return o.finishAdopting()
+	return c.finishAdopting()
 }
 
-// finishAdopting does what adopt has decided, if there is something.
-func (o *order) finishAdopting() (done bool, err error) {
-	list := o.cfg.List
+// finishAdopting does what Adopt has decided, if there is something.
+func (c *Consensus) finishAdopting() (done bool, err error) {
+	list := c.list
 	b, ok, err := list.Stable(adoptingKey)
 	if err != nil || !ok {
 		return false, err
 	}
-	var a adoption
+	var a Adoption
 	if err := json.Unmarshal(b, &a); err != nil {
 		return false, fmt.Errorf("read %s: %w", adoptingKey, err)
 	}
 	if a.Cluster == "" {
 		return false, nil
 	}
-	const none = "{}"
 	m := list.Meta()
 	if m.Cluster != a.Cluster || m.History != a.History || list.State() != a.State {
 		err := list.Rebase(a.From, a.State, a.Cluster, a.History, a.Fork)
@@ -64,27 +58,27 @@ func (o *order) finishAdopting() (done bool, err error) {
 			return false, err
 		}
 	}
-	if err := o.dropLog(a.Switch); err != nil {
+	if err := c.dropLog(a.Switch); err != nil {
 		return false, err
 	}
 	return true, list.SetStable(adoptingKey, []byte(none))
 }
 
 // dropLog drops Raft's log and snapshots; with reset, its votes as well.
-func (o *order) dropLog(reset bool) error {
+func (c *Consensus) dropLog(reset bool) error {
 	if !reset {
-		if err := o.setFloor(); err != nil {
+		if err := c.setFloor(); err != nil {
 			return err
 		}
-		return forget(o.cfg.List, o.cfg.Dir)
+		return Forget(c.list, c.cfg.Dir)
 	}
-	if err := forget(o.cfg.List, o.cfg.Dir); err != nil {
+	if err := Forget(c.list, c.cfg.Dir); err != nil {
 		return err
 	}
 	for key, value := range map[string][]byte{
-		"CurrentTerm": bigEndian(0), "LastVoteTerm": bigEndian(0), floorKey: make([]byte, 16), retiredKey: []byte("{}"),
+		"CurrentTerm": bigEndian(0), "LastVoteTerm": bigEndian(0), floorKey: make([]byte, 16), retiredKey: []byte(none),
 	} {
-		if err := o.cfg.List.SetStable(key, value); err != nil {
+		if err := c.list.SetStable(key, value); err != nil {
 			return err
 		}
 	}

@@ -12,9 +12,9 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// spread carries decided changes to where they are missing: the leader pushes
+// replicator carries decided changes to where they are missing: the leader pushes
 // them to everybody, and whoever hears that another agent is ahead asks it.
-type spread struct {
+type replicator struct {
 	list     List
 	peers    Peers
 	log      *slog.Logger
@@ -23,7 +23,7 @@ type spread struct {
 	seen     func() map[string]Seen
 	leader   func() string                           // the leader's address, "" when it is not known
 	offline  func() bool                             // the leader was so when this agent looked
-	take     func(changes []awa.Change) (int, error) // how many of them the list has now
+	accept   func(changes []awa.Change) (int, error) // returns how many of them the list holds now
 	diverged func()                                  // the list contradicts that of an agent that was asked
 	timeout  time.Duration                           // of one push
 	inFlight *semaphore.Weighted
@@ -48,24 +48,27 @@ const (
 	hedge = 2 * time.Second
 )
 
+// page is how many changes are asked for, or read, at a time.
+const page = 4096
+
 // pushesInFlight bounds how many pushes are under way at a time.
 const pushesInFlight = 64
 
-func newSpread(cfg Config, uid string, isLeader func() bool) *spread {
-	return &spread{
+func newReplicator(cfg Config, uid string, isLeader func() bool) *replicator {
+	return &replicator{
 		list: cfg.List, peers: cfg.Peers, log: cfg.Log, uid: uid, isLeader: isLeader, seen: cfg.Seen, timeout: cfg.Timing.Push,
 		inFlight: semaphore.NewWeighted(pushesInFlight),
 		wake:     make(chan struct{}, 1), busy: map[string]bool{}, hints: map[string]uint64{}, idle: map[string]time.Time{},
 		leader:    func() string { return "" },
 		offline:   func() bool { return false },
-		take:      func(changes []awa.Change) (int, error) { return len(changes), cfg.List.Apply(changes) },
+		accept:    func(changes []awa.Change) (int, error) { return len(changes), cfg.List.Apply(changes) },
 		diverged:  func() {},
 		originals: originals{states: map[string]uint64{}, wake: make(chan struct{}, 1)},
 	}
 }
 
 // behind notes that another agent is ahead of this one. It never blocks.
-func (s *spread) behind(addr string, state uint64) {
+func (s *replicator) behind(addr string, state uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if at, ok := s.idle[addr]; ok && time.Since(at) < idleFor && addr != s.leader() {
@@ -81,9 +84,9 @@ func (s *spread) behind(addr string, state uint64) {
 	}
 }
 
-// had notes that another agent has had a change decided for this one, whatever it
-// was asked in vain before.
-func (s *spread) had(addr string, id uint64) {
+// decidedBy notes that another agent answered an edit of this one with a change, whatever
+// it was asked in vain before.
+func (s *replicator) decidedBy(addr string, id uint64) {
 	s.mu.Lock()
 	delete(s.idle, addr)
 	s.mu.Unlock()
@@ -92,7 +95,7 @@ func (s *spread) had(addr string, id uint64) {
 
 // sources are the agents to ask, the leader first: nobody can be ahead of it. It
 // comes last where it was seen offline.
-func (s *spread) sources() []string {
+func (s *replicator) sources() []string {
 	leader, offline := s.leader(), s.offline()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +123,7 @@ func (s *spread) sources() []string {
 }
 
 // gaveNothing notes that an agent was asked in vain.
-func (s *spread) gaveNothing(addr string) {
+func (s *replicator) gaveNothing(addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for other, at := range s.idle {
@@ -134,7 +137,7 @@ func (s *spread) gaveNothing(addr string) {
 }
 
 // run pushes and syncs until ctx ends.
-func (s *spread) run(ctx context.Context) error {
+func (s *replicator) run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { s.push(ctx) })
@@ -152,7 +155,7 @@ func (s *spread) run(ctx context.Context) error {
 // catchUp asks agents for what is missing here, one after the other, until one
 // has brought something. One that keeps this agent waiting does not keep it
 // from asking the next.
-func (s *spread) catchUp(ctx context.Context, sources []string) {
+func (s *replicator) catchUp(ctx context.Context, sources []string) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -194,7 +197,7 @@ func (s *spread) catchUp(ctx context.Context, sources []string) {
 // sync asks an agent for what is missing here until it has no more, and returns
 // how much that was. A leader holds everything that was decided already, or is
 // about to by itself.
-func (s *spread) sync(ctx context.Context, addr string) (total int, err error) {
+func (s *replicator) sync(ctx context.Context, addr string) (total int, err error) {
 	for !s.isLeader() {
 		n, more, err := s.syncPage(ctx, addr)
 		total += n
@@ -210,7 +213,7 @@ const syncTimeout = 10 * time.Second
 
 // syncPage fetches one page and returns how many changes the list took of it,
 // and whether the agent says that it has more.
-func (s *spread) syncPage(ctx context.Context, addr string) (n int, more bool, err error) {
+func (s *replicator) syncPage(ctx context.Context, addr string) (n int, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	since := s.list.Position()
@@ -223,19 +226,19 @@ func (s *spread) syncPage(ctx context.Context, addr string) (n int, more bool, e
 	}
 	m := s.list.Meta()
 	if got.Cluster != m.Cluster || got.History != m.History {
-		return 0, false, fault(awa.ErrOtherHistory, "the agent holds the list of cluster %s, history %s; this one that of cluster %s, history %s", got.Cluster, got.History, m.Cluster, m.History)
+		return 0, false, awa.Faultf(awa.ErrOtherHistory, "the agent holds the list of cluster %s, history %s; this one that of cluster %s, history %s", got.Cluster, got.History, m.Cluster, m.History)
 	}
 	if len(got.Changes) == 0 {
 		return 0, false, nil
 	}
-	n, err = s.take(got.Changes)
+	n, err = s.accept(got.Changes)
 	return n, since.State+uint64(n) < got.State, err
 }
 
 // push sends the newest change to every node whenever the list has grown and
 // this agent leads. Who lacks one before it asks for it then, so nothing
 // needs to be queued.
-func (s *spread) push(ctx context.Context) {
+func (s *replicator) push(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for at := s.list.State(); ; {
@@ -269,7 +272,7 @@ func (s *spread) push(ctx context.Context) {
 
 // begin marks an address as busy; false when it was already: the push under
 // way goes on to the newest change by itself.
-func (s *spread) begin(addr string) bool {
+func (s *replicator) begin(addr string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.busy[addr] {
@@ -279,14 +282,14 @@ func (s *spread) begin(addr string) bool {
 	return true
 }
 
-func (s *spread) end(addr string) {
+func (s *replicator) end(addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.busy, addr)
 }
 
 // done marks an address as free, unless the list has grown past sent.
-func (s *spread) done(addr string, sent uint64) bool {
+func (s *replicator) done(addr string, sent uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sent < s.list.State() && s.isLeader() {
@@ -297,7 +300,7 @@ func (s *spread) done(addr string, sent uint64) bool {
 }
 
 // pushTo pushes the newest change, again while newer ones come in.
-func (s *spread) pushTo(ctx context.Context, addr string) {
+func (s *replicator) pushTo(ctx context.Context, addr string) {
 	for sent := uint64(0); !s.done(addr, sent); {
 		err := s.pushNewest(ctx, addr, &sent)
 		if err != nil && !errors.Is(err, awa.ErrGap) {
@@ -308,7 +311,7 @@ func (s *spread) pushTo(ctx context.Context, addr string) {
 	}
 }
 
-func (s *spread) pushNewest(ctx context.Context, addr string, sent *uint64) error {
+func (s *replicator) pushNewest(ctx context.Context, addr string, sent *uint64) error {
 	newest, err := s.list.Changes(s.list.State()-1, 1)
 	if err != nil {
 		return err

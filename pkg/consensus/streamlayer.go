@@ -1,4 +1,4 @@
-package replica
+package consensus
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// streams is Raft's network: connections that agents open to each other over
+// streamLayer is Raft's network: connections that agents open to each other over
 // the API's port. A server's address is its agent's uid, so that a changed
 // host or port needs no change of the configuration.
-type streams struct {
+type streamLayer struct {
 	uid      string
 	dial     func(ctx context.Context, uid string) (net.Conn, error)
 	incoming chan net.Conn
@@ -25,16 +25,16 @@ type streams struct {
 	drops int              // how often drop was called
 }
 
-func newStreams(uid string, dial func(context.Context, string) (net.Conn, error)) *streams {
-	s := &streams{uid: uid, dial: dial, incoming: make(chan net.Conn), open: map[*stream]bool{}}
+func newStreamLayer(uid string, dial func(context.Context, string) (net.Conn, error)) *streamLayer {
+	s := &streamLayer{uid: uid, dial: dial, incoming: make(chan net.Conn), open: map[*stream]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
-// stream is a connection that streams knows of.
+// stream is a connection of a streamLayer.
 type stream struct {
 	net.Conn
-	of *streams
+	of *streamLayer
 }
 
 // Close closes the connection.
@@ -45,15 +45,15 @@ func (c *stream) Close() error {
 	return c.Conn.Close()
 }
 
-// dropped is how often drop was called so far.
-func (s *streams) dropped() int {
+// dropped returns how often drop was called so far.
+func (s *streamLayer) dropped() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.drops
 }
 
-// track takes in a connection, but for one that was begun before the last drop.
-func (s *streams) track(conn net.Conn, drops int) (net.Conn, error) {
+// track keeps a connection, unless it was begun before the last drop.
+func (s *streamLayer) track(conn net.Conn, drops int) (net.Conn, error) {
 	c := &stream{conn, s}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,8 +65,8 @@ func (s *streams) track(conn net.Conn, drops int) (net.Conn, error) {
 	return c, nil
 }
 
-// take hands in a connection that another agent opened.
-func (s *streams) take(conn net.Conn) {
+// accept hands in a connection that another agent opened.
+func (s *streamLayer) accept(conn net.Conn) {
 	c, err := s.track(conn, s.dropped())
 	if err != nil {
 		return
@@ -79,7 +79,7 @@ func (s *streams) take(conn net.Conn) {
 }
 
 // Accept implements net.Listener.
-func (s *streams) Accept() (net.Conn, error) {
+func (s *streamLayer) Accept() (net.Conn, error) {
 	select {
 	case c := <-s.incoming:
 		return c, nil
@@ -89,7 +89,7 @@ func (s *streams) Accept() (net.Conn, error) {
 }
 
 // Dial implements raft.StreamLayer.
-func (s *streams) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+func (s *streamLayer) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	drops := s.dropped()
@@ -101,15 +101,15 @@ func (s *streams) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, 
 }
 
 // Close closes all streams and ends Accept.
-func (s *streams) Close() error {
+func (s *streamLayer) Close() error {
 	s.cancel()
 	s.drop()
 	return nil
 }
 
-// drop closes all streams, those too that are being opened, and tells how many
-// were open. Raft opens them anew.
-func (s *streams) drop() int {
+// drop closes all streams, those too that are being opened, and returns how many
+// were open. Raft opens them again.
+func (s *streamLayer) drop() int {
 	s.mu.Lock()
 	open := s.open
 	s.open = map[*stream]bool{}
@@ -122,7 +122,7 @@ func (s *streams) drop() int {
 }
 
 // Addr implements net.Listener.
-func (s *streams) Addr() net.Addr { return address(s.uid) }
+func (s *streamLayer) Addr() net.Addr { return address(s.uid) }
 
 // address is a uid as a net.Addr.
 type address string

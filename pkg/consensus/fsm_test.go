@@ -1,4 +1,4 @@
-package replica
+package consensus
 
 import (
 	"bytes"
@@ -13,29 +13,27 @@ import (
 	"github.com/hashicorp/raft"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testlist"
 	"are-we-alive/pkg/store"
 )
 
-// newTestMachine makes a state machine on a list that holds changes already.
-func newTestMachine(t *testing.T, held []awa.Change) (*machine, *store.Store) {
+// newTestFSM makes a state machine on a list that holds changes already.
+func newTestFSM(t *testing.T, held []awa.Change) (*fsm, *store.Store) {
 	t.Helper()
-	st := openList(t)
-	if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: held}); err != nil {
-		t.Fatal(err)
-	}
+	st := testlist.New(t, held)
 	if n := len(held); n > 0 {
 		if err := st.Prove(held, held[n-1].Index, held[n-1].Term); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return &machine{
+	return &fsm{
 		list: st, disk: testDisk(), fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {},
 		log: slog.New(slog.DiscardHandler),
 	}, st
 }
 
 // testDisk is one that takes writes.
-func testDisk() *disk { return newDisk(func() error { return nil }, slog.New(slog.DiscardHandler)) }
+func testDisk() *Disk { return newDisk(func() error { return nil }, slog.New(slog.DiscardHandler)) }
 
 // command is an entry of the voters' log.
 func entry(t *testing.T, index uint64, e awa.Edit) *raft.Log {
@@ -47,8 +45,8 @@ func entry(t *testing.T, index uint64, e awa.Edit) *raft.Log {
 	return &raft.Log{Index: index, Term: 3, Type: raft.LogCommand, Data: b}
 }
 
-func TestMachine_ApplyBatch(t *testing.T) {
-	m, st := newTestMachine(t, nil)
+func TestFSM_ApplyBatch(t *testing.T) {
+	m, st := newTestFSM(t, nil)
 	var told []awa.VoterSet
 	m.voters = func(v awa.VoterSet) { told = append(told, v) }
 	config := raft.Configuration{Servers: []raft.Server{{ID: "a"}, {ID: "b", Suffrage: raft.Nonvoter}}}
@@ -83,8 +81,8 @@ func TestMachine_ApplyBatch(t *testing.T) {
 	}
 }
 
-func TestMachine_DiskFails(t *testing.T) {
-	m, st := newTestMachine(t, nil)
+func TestFSM_DiskFails(t *testing.T) {
+	m, st := newTestFSM(t, nil)
 	var reason error
 	m.fail = func(err error) { reason = err }
 	if err := st.Close(); err != nil {
@@ -115,7 +113,7 @@ func (s *sink) Close() error  { s.closed = true; return nil }
 func (s *sink) Cancel() error { s.cancelled = true; return nil }
 
 // sentSnapshot is a snapshot of a machine's list as another agent gets it.
-func sentSnapshot(t *testing.T, m *machine) string {
+func sentSnapshot(t *testing.T, m *fsm) string {
 	t.Helper()
 	var b bytes.Buffer
 	head, err := headOf(m.list, m.list.Meta(), snapshotPosition)
@@ -128,7 +126,7 @@ func sentSnapshot(t *testing.T, m *machine) string {
 	return b.String()
 }
 
-func takeSnapshot(t *testing.T, m *machine) string {
+func takeSnapshot(t *testing.T, m *fsm) string {
 	t.Helper()
 	snap, err := m.Snapshot()
 	if err != nil {
@@ -142,9 +140,9 @@ func takeSnapshot(t *testing.T, m *machine) string {
 	return s.String()
 }
 
-func TestMachine_Snapshot(t *testing.T) {
-	all := listOf(t, page+10) // more than is read at a time
-	from, st := newTestMachine(t, all)
+func TestFSM_Snapshot(t *testing.T) {
+	all := testlist.Changes(t, page+10) // more than is read at a time
+	from, st := newTestFSM(t, all)
 	voters := awa.VoterSet{Index: 7, UIDs: []string{"a", "b"}}
 	if err := st.SetVoters(voters); err != nil {
 		t.Fatal(err)
@@ -152,7 +150,7 @@ func TestMachine_Snapshot(t *testing.T) {
 	snap := sentSnapshot(t, from)
 	for name, held := range map[string]int{"empty": 0, "behind": page - 1, "the same": len(all)} {
 		t.Run(name, func(t *testing.T) {
-			m, st := newTestMachine(t, all[:held])
+			m, st := newTestFSM(t, all[:held])
 			var told awa.VoterSet
 			m.voters = func(v awa.VoterSet) { told = v }
 			if err := m.Restore(io.NopCloser(strings.NewReader(snap))); err != nil {
@@ -169,9 +167,9 @@ func TestMachine_Snapshot(t *testing.T) {
 	}
 }
 
-func TestMachine_RestoreChangesNothing(t *testing.T) {
-	all := listOf(t, 9)
-	few, _ := newTestMachine(t, all[:4])
+func TestFSM_RestoreChangesNothing(t *testing.T) {
+	all := testlist.Changes(t, 9)
+	few, _ := newTestFSM(t, all[:4])
 	snap := sentSnapshot(t, few)
 	for name, test := range map[string]struct{ snap, err string }{
 		"an older one":        {snap: snap},
@@ -184,7 +182,7 @@ func TestMachine_RestoreChangesNothing(t *testing.T) {
 		"a change is missing": {strings.Replace(strings.Replace(snap, `"state":4`, `"state":10`, 1), `"ID":4`, `"ID":10`, 1), "change 4 of the snapshot says that it is change 10"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, st := newTestMachine(t, all)
+			m, st := newTestFSM(t, all)
 			err := m.Restore(io.NopCloser(strings.NewReader(test.snap)))
 			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 				t.Errorf("the restore ended with %v", err)
@@ -198,9 +196,9 @@ func TestMachine_RestoreChangesNothing(t *testing.T) {
 
 // What an agent keeps as a snapshot is where its list was, and the list has
 // the changes: it is proven up to there, or the snapshot is refused.
-func TestMachine_RestorePosition(t *testing.T) {
-	all := listOf(t, page+10)
-	from, _ := newTestMachine(t, all)
+func TestFSM_RestorePosition(t *testing.T) {
+	all := testlist.Changes(t, page+10)
+	from, _ := newTestFSM(t, all)
 	snap := takeSnapshot(t, from)
 	if len(snap) > 1000 {
 		t.Errorf("a snapshot of %d changes has %d bytes", len(all), len(snap))
@@ -212,17 +210,14 @@ func TestMachine_RestorePosition(t *testing.T) {
 		err  string
 	}{
 		"the same list":  {all, ""},
-		"a longer list":  {listOf(t, page+20), ""},
+		"a longer list":  {testlist.Changes(t, page+20), ""},
 		"an older list":  {all[:page], "has come to change 4096"},
 		"an empty list":  {nil, "has come to change 0"},
 		"another change": {other, "digest"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			st := openList(t)
-			if err := st.Found(awa.ChangeSet{Cluster: "c", History: testHistory, Changes: test.held}); err != nil {
-				t.Fatal(err)
-			}
-			m := &machine{list: st, disk: testDisk(), fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {},
+			st := testlist.New(t, test.held)
+			m := &fsm{list: st, disk: testDisk(), fail: func(err error) { t.Error(err) }, voters: func(awa.VoterSet) {},
 				log: slog.New(slog.DiscardHandler)}
 			err := m.Restore(io.NopCloser(strings.NewReader(snap)))
 			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {

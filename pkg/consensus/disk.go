@@ -1,4 +1,4 @@
-package replica
+package consensus
 
 import (
 	"errors"
@@ -15,11 +15,12 @@ import (
 // can't follow. It answers pings and says what is wrong, takes no entry of Raft's
 // log, grants no vote and doesn't lead, until there is room again.
 
-// disk knows whether the data folder takes writes.
-type disk struct {
+// Disk knows whether the data folder takes writes. Its methods are safe for concurrent
+// use.
+type Disk struct {
 	room func() error // nil when it does
 	log  *slog.Logger
-	stop chan struct{} // closed by close
+	stop chan struct{} // closed by Close
 	once sync.Once
 
 	mu   sync.Mutex
@@ -30,13 +31,13 @@ type disk struct {
 // diskPause is how long a write that failed waits before it is tried again.
 const diskPause = 250 * time.Millisecond
 
-// newDisk makes a disk; room tries to write.
-func newDisk(room func() error, log *slog.Logger) *disk {
-	return &disk{room: room, log: log, stop: make(chan struct{})}
+// newDisk makes a Disk; room tries to write.
+func newDisk(room func() error, log *slog.Logger) *Disk {
+	return &Disk{room: room, log: log, stop: make(chan struct{})}
 }
 
-// close ends all waits of retry: the agent stops.
-func (d *disk) close() { d.once.Do(func() { close(d.stop) }) }
+// Close ends all waits of Retry: the agent stops.
+func (d *Disk) Close() { d.once.Do(func() { close(d.stop) }) }
 
 // diskCode returns the health code of an error of a write, or "" for one that
 // waiting doesn't help.
@@ -59,9 +60,9 @@ func isAnyErrno(err error, all ...syscall.Errno) bool {
 	return false
 }
 
-// failed notes an error of a write, and reports whether it may pass. A nil disk
+// Failed notes an error of a write, and reports whether it may pass. A nil disk
 // notes nothing.
-func (d *disk) failed(err error) bool {
+func (d *Disk) Failed(err error) bool {
 	code := diskCode(err)
 	if code == "" || d == nil {
 		return false
@@ -76,8 +77,8 @@ func (d *disk) failed(err error) bool {
 	return true
 }
 
-// condition returns what is wrong, or the zero Condition.
-func (d *disk) condition() awa.Condition {
+// Condition returns what is wrong, or the zero Condition.
+func (d *Disk) Condition() awa.Condition {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch d.code {
@@ -93,8 +94,8 @@ func (d *disk) condition() awa.Condition {
 
 // probe tries to write after a failure, and reports whether that has just become
 // possible.
-func (d *disk) probe() (again bool) {
-	if d.condition().Code == "" || d.room() != nil {
+func (d *Disk) probe() (again bool) {
+	if d.Condition().Code == "" || d.room() != nil {
 		return false
 	}
 	d.mu.Lock()
@@ -104,22 +105,22 @@ func (d *disk) probe() (again bool) {
 	return true
 }
 
-// errEnding is what retry returns when the agent stops before the disk takes
+// ErrEnding is what Retry returns when the agent stops before the disk takes
 // writes.
-var errEnding = errors.New("the agent stops, and its disk takes no writes")
+var ErrEnding = errors.New("the agent stops, and its disk takes no writes")
 
-// retry calls write until it succeeds, or fails for another reason than a disk that
+// Retry calls write until it succeeds, or fails for another reason than a disk that
 // takes no writes. So nothing that Raft has decided, and no vote, is passed over.
-func (d *disk) retry(write func() error) error {
+func (d *Disk) Retry(write func() error) error {
 	for {
 		err := write()
-		if err == nil || !d.failed(err) {
+		if err == nil || !d.Failed(err) {
 			return err
 		}
 		select {
 		case <-time.After(diskPause):
 		case <-d.stop:
-			return errEnding
+			return ErrEnding
 		}
 	}
 }

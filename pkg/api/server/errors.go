@@ -10,14 +10,14 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// refuser answers what is not served, with JSON: {"error":"…","code":"…"}.
-type refuser struct {
+// errorWriter answers what is not served, with JSON: {"error":"…","code":"…"}.
+type errorWriter struct {
 	log     *slog.Logger
 	maxBody int // bytes of a request's body, for the sentence about it
 }
 
 // refuse answers with an error.
-func (r refuser) refuse(ctx *fasthttp.RequestCtx, err error) {
+func (r errorWriter) refuse(ctx *fasthttp.RequestCtx, err error) {
 	status := statusOf(err)
 	body := wire.ErrorBody{Error: err.Error(), Code: wire.CodeInternal}
 	if !errors.As(err, &body.Code) { // not for a client to read
@@ -33,35 +33,28 @@ func (r refuser) refuse(ctx *fasthttp.RequestCtx, err error) {
 }
 
 // rescue is deferred round a request, and answers one that panics.
-func (r refuser) rescue(ctx *fasthttp.RequestCtx) {
+func (r errorWriter) rescue(ctx *fasthttp.RequestCtx) {
 	if p := recover(); p != nil {
 		r.log.Error("panic in a request", "path", string(ctx.Path()), "panic", p)
-		r.refuse(ctx, wire.Faultf(wire.CodeInternal, "the agent failed at this request: see its log"))
+		r.refuse(ctx, awa.Faultf(wire.CodeInternal, "the agent failed at this request: see its log"))
 	}
 }
 
 // unreadable answers a request that could not be read.
-func (r refuser) unreadable(ctx *fasthttp.RequestCtx, err error) {
+func (r errorWriter) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		r.refuse(ctx, wire.Faultf(wire.CodeTooLarge, "the body is larger than %d bytes: nothing was changed", r.maxBody))
+		r.refuse(ctx, awa.Faultf(wire.CodeTooLarge, "the body is larger than %d bytes: nothing was changed", r.maxBody))
 	case errors.As(err, &small):
-		r.refuse(ctx, wire.Faultf(wire.CodeTooLarge, "the request's head is larger than %d bytes", maxHeader))
+		r.refuse(ctx, awa.Faultf(wire.CodeTooLarge, "the request's head is larger than %d bytes", maxHeader))
 		ctx.SetStatusCode(fasthttp.StatusRequestHeaderFieldsTooLarge)
-	case isTimeout(err):
-		r.refuse(ctx, wire.Faultf(awa.ErrBadInput, "the request did not arrive whole within %s", readTimeout))
+	case awa.IsTimeout(err):
+		r.refuse(ctx, awa.Faultf(awa.ErrBadInput, "the request did not arrive whole within %s", readTimeout))
 		ctx.SetStatusCode(fasthttp.StatusRequestTimeout)
 	default:
-		r.refuse(ctx, wire.Faultf(awa.ErrBadInput, "this is no HTTP request that can be read: nothing was changed"))
+		r.refuse(ctx, awa.Faultf(awa.ErrBadInput, "this is no HTTP request that can be read: nothing was changed"))
 	}
-}
-
-// isTimeout tells whether a time was over; fasthttp's own such error is no
-// net.Error.
-func isTimeout(err error) bool {
-	var late interface{ Timeout() bool }
-	return errors.As(err, &late) && late.Timeout()
 }
 
 // statusOf maps an error's code to the HTTP status that fits it.

@@ -1,4 +1,4 @@
-package replica
+package consensus
 
 import (
 	"bytes"
@@ -6,11 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"are-we-alive/pkg/awatest/testlist"
+
 	"github.com/hashicorp/raft"
 )
 
 func TestRaftLog(t *testing.T) {
-	l := raftLog{disk: openList(t), fail: func(err error) { t.Error(err) }}
+	l := raftLog{disk: testlist.Open(t), fail: func(err error) { t.Error(err) }}
 	check := func(first, last uint64) {
 		t.Helper()
 		f, err1 := l.FirstIndex()
@@ -53,7 +55,7 @@ func TestRaftLog(t *testing.T) {
 }
 
 func TestRaftLog_Stable(t *testing.T) {
-	l := raftLog{disk: openList(t), fail: func(err error) { t.Error(err) }}
+	l := raftLog{disk: testlist.Open(t), fail: func(err error) { t.Error(err) }}
 	if _, err := l.Get([]byte("k")); err == nil || err.Error() != "not found" { // raft compares the text
 		t.Errorf("an absent value gave %v", err)
 	}
@@ -77,7 +79,7 @@ func TestRaftLog_Stable(t *testing.T) {
 // A vote that can't be kept must not be given: the goroutine that asked for it
 // ends, and the agent stops.
 func TestRaftLog_DiskFails(t *testing.T) {
-	st := openList(t)
+	st := testlist.Open(t)
 	failed := make(chan error, 1)
 	l := raftLog{disk: st, fail: func(err error) { failed <- err }}
 	if err := st.Close(); err != nil {

@@ -1,4 +1,4 @@
-package replica
+package consensus
 
 import (
 	"encoding/json"
@@ -11,26 +11,21 @@ import (
 // not: after recover, and on an only voter whose log or snapshot was lost, or is
 // older than what others hold.
 
-// rebootstrapKey, among the stable values, holds the snapshotHead of the log that
-// is to be created, and "{}" otherwise. So a crash in between is made good at the
-// next start.
-const rebootstrapKey = "awa.rebootstrap"
-
 // Recover makes this agent the only voter of a new history that keeps its list
 // and notes where it forked. The agent must not run. epoch must be above that of
 // every history of this cluster that anybody knows.
 func Recover(list List, dir string, epoch uint64) (awa.History, error) {
 	m := list.Meta()
 	if m.Cluster == "" {
-		return awa.History{}, notJoined()
+		return awa.History{}, awa.NotJoined("")
 	}
 	h := awa.NewHistory(awa.History{Epoch: max(epoch, m.Epoch+1) - 1})
-	return h, rebootstrap(list, dir, h)
+	return h, Rebootstrap(list, dir, h)
 }
 
-// rebootstrap creates Raft's log again, with all of the list and this agent as the
+// Rebootstrap creates Raft's log again, with all of the list and this agent as the
 // only voter. The history may be another one than before.
-func rebootstrap(list List, dir string, h awa.History) error {
+func Rebootstrap(list List, dir string, h awa.History) error {
 	index, term := nextPlace(list)
 	for at := uint64(0); at < list.State(); {
 		changes, err := list.Changes(at, page)
@@ -58,7 +53,7 @@ func rebootstrap(list List, dir string, h awa.History) error {
 	return finishRebootstrap(list, dir)
 }
 
-// finishRebootstrap does what rebootstrap has decided, if there is something.
+// finishRebootstrap does what Rebootstrap has decided, if there is something.
 func finishRebootstrap(list List, dir string) error {
 	b, ok, err := list.Stable(rebootstrapKey)
 	if err != nil || !ok {
@@ -77,69 +72,69 @@ func finishRebootstrap(list List, dir string) error {
 			return err
 		}
 	}
-	if err := forget(list, dir); err != nil {
+	if err := Forget(list, dir); err != nil {
 		return err
 	}
 	if err := bootstrapLog(list, dir, head); err != nil {
 		return err
 	}
-	return list.SetStable(rebootstrapKey, []byte("{}"))
+	return list.SetStable(rebootstrapKey, []byte(none))
 }
 
 // repair checks that Raft can start from what is on the disk. Where it can't, an
 // only voter creates the log again from its list, which is whole, and any other
 // agent drops what is left: the leader sends it all again.
-func (o *order) repair() error {
-	files, err := openSnapshots(o.cfg.Dir, o.log)
+func (c *Consensus) repair() error {
+	files, err := openSnapshots(c.cfg.Dir, c.log)
 	if err != nil {
 		return err
 	}
-	snaps := &snapshotFiles{FileSnapshotStore: files, list: o.cfg.List}
-	if err := snaps.tidyFolder(o.cfg.Dir); err != nil {
+	snaps := &snapshotStore{FileSnapshotStore: files, list: c.list}
+	if err := snaps.tidyFolder(c.cfg.Dir); err != nil {
 		return err
 	}
-	why, err := o.whyUnusable(snaps)
+	why, err := c.whyUnusable(snaps)
 	if err != nil || why == "" {
 		return err
 	}
-	list := o.cfg.List
+	list := c.list
 	m := list.Meta()
-	if len(m.Voters.UIDs) == 1 && m.Voters.UIDs[0] == o.uid {
-		o.log.Error("Raft's log or snapshot is damaged or missing: this agent is the only voter, and creates it again "+
+	if len(m.Voters.UIDs) == 1 && m.Voters.UIDs[0] == c.uid {
+		c.log.Error("Raft's log or snapshot is damaged or missing: this agent is the only voter, and creates it again "+
 			"from the list, which is whole",
-			"folder", o.cfg.Dir, "why", why, "state", list.State())
-		return rebootstrap(list, o.cfg.Dir, m.History)
+			"folder", c.cfg.Dir, "why", why, "state", list.State())
+		return Rebootstrap(list, c.cfg.Dir, m.History)
 	}
-	o.log.Error("Raft's log or snapshot is damaged or missing: this agent drops it, and gets it again from the leader; "+
+	c.log.Error("Raft's log or snapshot is damaged or missing: this agent drops it, and gets it again from the leader; "+
 		"if most voters have lost theirs, there is no leader, and awa-agent recover on one agent is needed",
-		"folder", o.cfg.Dir, "why", why)
-	if err := o.setFloor(); err != nil {
+		"folder", c.cfg.Dir, "why", why)
+	if err := c.setFloor(); err != nil {
 		return err
 	}
-	if err := list.SetStable(retiredKey, []byte("{}")); err != nil {
+	if err := list.SetStable(retiredKey, []byte(none)); err != nil {
 		return err
 	}
-	return o.dropNow()
+	return c.dropNow()
 }
 
 // whyUnusable returns why Raft can't start from what is on the disk, or "" when it
 // can.
-func (o *order) whyUnusable(snaps *snapshotFiles) (why string, err error) {
-	newest, broken, err := snaps.newest(o.cfg.Dir)
+func (c *Consensus) whyUnusable(snaps *snapshotStore) (why string, err error) {
+	newest, broken, err := snaps.newest(c.cfg.Dir)
 	if err != nil {
 		return "", err
 	}
-	first, last, err := o.cfg.List.LogBounds()
+	first, last, err := c.list.LogBounds()
 	if err != nil {
 		return "", err
 	}
-	voters := o.cfg.List.Meta().Voters.UIDs
+	voters := c.list.Meta().Voters.UIDs
 	switch {
 	case broken != "":
 		return broken, nil
 	case newest == 0 && last > 0 && first > 1:
 		return fmt.Sprintf("there is no snapshot, and the log begins with entry %d", first), nil
-	case newest == 0 && last == 0 && len(voters) == 1 && voters[0] == o.uid:
+	case newest == 0 && last == 0 && len(voters) == 1 && voters[0] == c.uid:
 		return "there is neither a snapshot nor a log", nil
 	case last > 0 && first > newest+1:
 		return fmt.Sprintf("the snapshot ends with entry %d, and the log begins with entry %d", newest, first), nil

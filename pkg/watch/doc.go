@@ -1,0 +1,36 @@
+// Package watch pings the nodes of a cluster and concludes who is alive.
+//
+// It owns how a ping is made (its time, its second attempt, how many at once), what is
+// concluded from an answer or a failure, and the memory of since when each node is as it
+// is. The call over the network comes from outside, as a Pinger; what an answer says of
+// the lists goes outside, to Heard; what survives a restart goes to a Memory.
+//
+// # A sweep
+//
+// A sweep pings every node at once (sweep.pingAll, sweep.ping), excuses the agent's own
+// entry, and asks three other agents about each node that failed (askOthers). Then a node
+// is
+//
+//   - online: it answered this agent, as itself;
+//   - unreachable: it answered another agent;
+//   - mismatch: something answered at its address, and was not its agent;
+//   - offline: it answered nobody who was asked.
+//
+// # Invariants
+//
+//   - Nobody is blamed for what this process may have done itself. A sweep during which it
+//     stood still (pulse) is repeated, and one that lacked descriptors, ports or memory
+//     (awa.ErrShortage) says nothing of any node.
+//   - A sweep takes at most 2.2 times the time of one ping, however many nodes are dead,
+//     and twice that when it was repeated.
+//   - No goroutine of a sweep is left when it returns.
+//   - Spans are measured by the monotonic clock, and skews by Config.Clock. Nothing is
+//     ordered by a clock that a person can set.
+//   - Since when a node is as it is moves only when its verdict changes, also over
+//     restarts of this agent.
+//
+// # What a crash leaves behind
+//
+// Memory holds since when each node is as it is, written a moment after it changed. After
+// a crash in that moment the next sweep finds the change again, and dates it to itself.
+package watch
