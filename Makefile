@@ -1,4 +1,4 @@
-# Everything needs Go and make only, but for what says otherwise.
+# Everything needs Go and make only, except where it says otherwise.
 GO ?= go
 FUZZTIME ?= 1m
 SOAK ?= 2m
@@ -59,7 +59,7 @@ lint: ## gofmt, go vet, staticcheck.
 	$(GO) vet -tags system ./...
 	$(GO) tool staticcheck -tags system ./...
 
-manual: ## The man pages and the shells' completions, anew from the flags of the programs.
+manual: ## The man pages and the shells' completions, again from the flags of the programs.
 	$(GO) test -count 1 -run '^TestManual$$' ./agent ./check -update
 
 bench: build ## Times of edits, sweeps and check_awa beside yardsticks; some minutes.

@@ -64,7 +64,7 @@ func inEnvironment(f *kong.Flag) bool {
 // all flags need.
 const maxConfig = 1 << 20
 
-// readConfig reads the named file, or the first one found; none is no error
+// readConfig reads the named file, or the first one found; none is not an error
 // unless it was named. Keys that no flag has are passed over, since the
 // original program's files may hold some.
 func readConfig(named string) (path string, fields map[string]json.RawMessage, err error) {
@@ -81,7 +81,7 @@ func readConfig(named string) (path string, fields map[string]json.RawMessage, e
 			return path, nil, fmt.Errorf("the configuration can't be read: %w", err)
 		}
 		if json.Unmarshal(b, &fields) != nil || fields == nil {
-			return path, nil, fmt.Errorf("%s is no JSON object: it looks like {\"my_name\": \"web1\", \"my_host\": \"10.0.0.1\", \"my_port\": \"25483\"}", path)
+			return path, nil, fmt.Errorf("%s is not a JSON object: it looks like {\"my_name\": \"web1\", \"my_host\": \"10.0.0.1\", \"my_port\": \"25483\"}", path)
 		}
 		return path, fields, nil
 	}

@@ -64,7 +64,7 @@ func (t target) edit(ctx context.Context, std streams, client *api.Client, addr 
 // Once an answer was lost, the edit may have been made whatever a later try is
 // told: another agent may have answered that one, of another cluster even, or
 // the first try may still be on its way. Only a success proves anything then,
-// and a refusal of the edit as such, which every agent gives alike. All else is
+// and a refusal of the edit as such, which every agent answers alike. All else is
 // an error with awa.ErrUnknownOutcome.
 func sendEdit(ctx context.Context, client *api.Client, addr string, e awa.Edit) (uint64, awa.Node, error) {
 	var lost error // of the first try whose answer was lost

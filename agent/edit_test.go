@@ -14,7 +14,7 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// answers is a server that gives one of these to each edit, the last one over
+// answers is a server that answers each edit with one of these, the last one over
 // and over. "" is a connection that ends without an answer, a text that begins
 // with { an answer with 200, CODE a refusal. Its list has one node, n1.
 func answers(t *testing.T, edits *atomic.Int64, all ...string) (addr string) {

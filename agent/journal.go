@@ -17,7 +17,7 @@ const (
 	priorityDebug   = "<7>"
 )
 
-// isJournal tells whether systemd has connected w with its journal, see
+// isJournal reports whether systemd has connected w with its journal, see
 // JOURNAL_STREAM in systemd.exec(5).
 func isJournal(w io.Writer) bool {
 	f, ok := w.(*os.File)

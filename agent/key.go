@@ -19,10 +19,10 @@ type keyFlag struct {
 	KeyFile *string `placeholder:"FILE" env:"AWA_KEY_FILE" help:"The cluster's key file; ${key_file} where there is one, and an empty name for none."`
 }
 
-// path gives the key file, "" for none.
+// path returns the key file, "" for none.
 func (f keyFlag) path() string { return keyPath(f.KeyFile, awa.ClusterKeyFile) }
 
-// keyPath gives the named file, or else the usual one if it is there. It is
+// keyPath returns the named file, or else the usual one if it is there. It is
 // there too when it can't be read: whoever has a key means to use it.
 func keyPath(named *string, usual string) string {
 	if named != nil {

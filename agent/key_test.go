@@ -17,7 +17,7 @@ import (
 	"are-we-alive/pkg/trust"
 )
 
-// command runs awa-agent and gives its exit code and what it printed, with DIR
+// command runs awa-agent and returns its exit code and what it printed, with DIR
 // for the folder; without a cluster's key on this machine.
 func command(t *testing.T, dir string, args ...string) (code int, out, errs string) {
 	t.Helper()
@@ -29,7 +29,7 @@ func command(t *testing.T, dir string, args ...string) (code int, out, errs stri
 	return code, strings.ReplaceAll(o.String(), dir, "DIR"), strings.ReplaceAll(e.String(), dir, "DIR")
 }
 
-// write writes a file into a folder and gives its path.
+// write writes a file into a folder and returns its path.
 func write(t *testing.T, dir, name, text string, mode os.FileMode) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -134,7 +134,7 @@ func TestKey_wrong(t *testing.T) {
 	}
 }
 
-// tree gives every file below a folder with its mode and text.
+// tree returns every file below a folder with its mode and text.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder

@@ -47,7 +47,7 @@ type cli struct {
 	Node    nodeCmd    `cmd:"" help:"Read and edit the node list."`
 	Changes changesCmd `cmd:"" help:"Show who changed the node list, and when."`
 	Backup  backupCmd  `cmd:"" help:"Save the node list of a running agent to a file."`
-	Restore restoreCmd `cmd:"" help:"Begin anew with the node list of a backup, on a stopped agent."`
+	Restore restoreCmd `cmd:"" help:"Begin again with the node list of a backup, on a stopped agent."`
 	Recover recoverCmd `cmd:"" help:"Make a stopped agent the only voter of a new history, when most voters are lost for good."`
 
 	Version kong.VersionFlag `short:"V" help:"Show the version."`
@@ -62,7 +62,7 @@ type streams struct {
 // usageError is wrong usage or configuration: exit code 2.
 type usageError struct{ error }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e usageError) Unwrap() error { return e.error }
 
 // errEnded is what a command that did not end by itself after a signal is left

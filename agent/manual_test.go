@@ -10,7 +10,7 @@ import (
 	"are-we-alive/packaging/manual"
 )
 
-var update = flag.Bool("update", false, "write the man pages and completions anew")
+var update = flag.Bool("update", false, "write the man pages and completions again")
 
 // TestManual keeps the man pages and the completions as the command line is.
 func TestManual(t *testing.T) {

@@ -36,7 +36,7 @@ type target struct {
 // callTimeout bounds a command's call: an edit may wait for an election.
 const callTimeout = 15 * time.Second
 
-// open gives a client of a role and the agent's address.
+// open returns a client of a role and the agent's address.
 func (t target) open(role awa.Role) (*api.Client, string, error) {
 	host, port, err := awa.ParseAddr(t.Agent, awa.DefaultPort)
 	if err != nil {

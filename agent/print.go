@@ -18,7 +18,7 @@ import (
 // that takes an agent's place may send anything.
 func printable(s string) string { return escape(s, "") }
 
-// escape is printable but for the control characters in keep.
+// escape is printable except the control characters in keep.
 func escape(s, keep string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return isSteering(r) }) && utf8.ValidString(s) {
 		return s

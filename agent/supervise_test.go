@@ -43,7 +43,7 @@ func (f *fakeAgent) Reload() error   { f.mu.Lock(); defer f.mu.Unlock(); return 
 
 func (f *fakeAgent) set(change func()) { f.mu.Lock(); defer f.mu.Unlock(); change() }
 
-// superviseFake runs a test on a supervisor that looks every 5 s. told gives the
+// superviseFake runs a test on a supervisor that looks every 5 s. told returns the
 // lines that systemd was sent since it was last called.
 func superviseFake(t *testing.T, f *fakeAgent, test func(told func() []string, hangups chan<- os.Signal, stop func())) {
 	synctest.Test(t, func(t *testing.T) {
@@ -157,9 +157,9 @@ func TestSupervisor_reload(t *testing.T) {
 		told()
 		hangups <- syscall.SIGHUP
 		wantTold(t, "reload", told(), "RELOADING=1", "READY=1")
-		f.set(func() { f.reload = errors.New("line 2 is no key") })
+		f.set(func() { f.reload = errors.New("line 2 is not a key") })
 		hangups <- syscall.SIGHUP
-		wantTold(t, "a reload that fails", told(), "RELOADING=1", "READY=1", "STATUS=1 of 1; the last reload changed nothing: line 2 is no key")
+		wantTold(t, "a reload that fails", told(), "RELOADING=1", "READY=1", "STATUS=1 of 1; the last reload changed nothing: line 2 is not a key")
 		f.set(func() { f.reload = nil })
 		hangups <- syscall.SIGHUP
 		wantTold(t, "a reload that works", told(), "RELOADING=1", "READY=1", "STATUS=1 of 1")

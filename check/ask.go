@@ -54,7 +54,7 @@ func (c config) without(failures []report.Failure, err error) report.Result {
 	return report.NoAnswer(failures, c.noAnswer, time.Now())
 }
 
-// ask gives the first status that an agent gives, and the agents that failed
+// ask returns the first status that an agent returns, and the agents that failed
 // before, in the order of the command line. They are asked one after the
 // other: the next at once when one fails, and beside it when it has not
 // answered for a while. With errNoAgent all have failed, with errTooLate one of

@@ -90,12 +90,12 @@ func refuse(err error) func(context.Context) (awa.ClusterStatus, error) {
 // Close does nothing.
 func (f *fake) Close() {}
 
-// with gives agents whatever the key file is.
+// with returns agents whatever the key file is.
 func with(f fetcher) func(config) (fetcher, error) {
 	return func(config) (fetcher, error) { return f, nil }
 }
 
-// checkWith runs check and gives all it printed.
+// checkWith runs check and returns all it printed.
 func checkWith(t *testing.T, ctx context.Context, f fetcher, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer

@@ -84,7 +84,7 @@ type config struct {
 	options   report.Options
 }
 
-// parse reads the command line. With -h or -V it gives the text to print
+// parse reads the command line. With -h or -V it returns the text to print
 // instead of a config.
 func parse(args []string) (cfg config, help string, err error) {
 	var f flags
@@ -293,7 +293,7 @@ func parseTimeout(s string) (time.Duration, error) {
 	}
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%q is no time: give seconds such as 4 or 0.5", s)
+		return 0, fmt.Errorf("%q is not a time: give seconds such as 4 or 0.5", s)
 	case d < minTimeout || d > maxTimeout:
 		return 0, fmt.Errorf("%s is not from 0.1 to 86400 seconds", s)
 	}

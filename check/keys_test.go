@@ -28,7 +28,7 @@ func serveKeys(t *testing.T, agent served, keys ...trust.Key) string {
 	return testaid.Serve(t, server.NewServer(server.Config{Agent: agent, Log: log, Secure: ring.Listener, Role: ring.RoleOf}))
 }
 
-// write writes a file into a folder and gives its path.
+// write writes a file into a folder and returns its path.
 func write(t *testing.T, dir, name, text string, mode os.FileMode) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -80,7 +80,7 @@ func TestProcess_key(t *testing.T) {
 		"no value":                    {"-k", 3, "AWA UNKNOWN - --key-file: its value is missing"},
 		"a bad file, and -o json":     {"-o json -k DIR/none", 3, `{"state":3,"text":"key file DIR/none: file does not exist: `},
 		"a bad file, for Telegraf":    {"-o influx -k DIR/none", 3, `awa_cluster state=3i,error="key file DIR/none: `},
-		"a bad file, and bad usage":   {"-k DIR/none -c x", 3, "AWA UNKNOWN - bad -c: x is no range"},
+		"a bad file, and bad usage":   {"-k DIR/none -c x", 3, "AWA UNKNOWN - bad -c: x is not a range"},
 		"a bad file does not matter":  {"-k DIR/none -V", 3, "check_awa v"},
 	} {
 		t.Run(name, func(t *testing.T) {

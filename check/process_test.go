@@ -54,7 +54,7 @@ func exitCode(t *testing.T, err error) int {
 	return -1
 }
 
-// silent accepts connections and never answers. It gives its address, and a
+// silent accepts connections and never answers. It returns its address, and a
 // channel on which each connection appears.
 func silent(t *testing.T) (string, <-chan struct{}) {
 	t.Helper()
@@ -126,7 +126,7 @@ func TestProcess(t *testing.T) {
 		"nobody":              {"-p 1", 2, "AWA CRITICAL - no agent answers: 127.0.0.1:1 (connect: connection refused) |"},
 		"help":                {"-h", 3, "Usage: check_awa [flags]\n"},
 		"version":             {"-V", 3, "check_awa v" + awa.Version + " (are-we-alive)\n"},
-		"wrong usage":         {"-c x", 3, "AWA UNKNOWN - bad -c: x is no range"},
+		"wrong usage":         {"-c x", 3, "AWA UNKNOWN - bad -c: x is not a range"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -232,7 +232,7 @@ func TestProcess_terminal(t *testing.T) {
 		want string
 		not  string
 	}{
-		"colours":       {"", green, plain},
+		"colors":        {"", green, plain},
 		"NO_COLOR":      {"NO_COLOR=1", plain, "\x1b"},
 		"dumb terminal": {"TERM=dumb", plain, "\x1b"},
 	} {
@@ -261,7 +261,7 @@ func openTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		testaid.Skip(t, "colours on a terminal: there is no pseudo-terminal here: ", err)
+		testaid.Skip(t, "colors on a terminal: there is no pseudo-terminal here: ", err)
 	}
 	t.Cleanup(func() { master.Close() })
 	number, err := unlockTerminal(master)

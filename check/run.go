@@ -25,13 +25,13 @@ type fetcher interface {
 
 var _ fetcher = (*api.Client)(nil)
 
-// run is the whole program but for its signals: it checks once and gives the
+// run is the whole program except its signals: it checks once and returns the
 // exit code, 0 to 3 whatever happens. When ctx ends, it says so and stops.
 func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	return check(ctx, connect, args, stdout, stderr)
 }
 
-// check is run with agents of one's choice.
+// check is run with agents of the caller.
 func check(ctx context.Context, connect func(config) (fetcher, error), args []string, stdout, stderr io.Writer) (code int) {
 	start := time.Now()
 	p := printer{ctx: ctx, stdout: stdout, stderr: stderr, format: formatOf(args), deadline: start.Add(defaultTimeout)}
@@ -91,7 +91,7 @@ type printer struct {
 	bare     bool      // Go's timers can't be used, see enoughFiles
 }
 
-// print writes the result in the chosen format and gives the exit code: the
+// print writes the result in the chosen format and returns the exit code: the
 // result's state, UNKNOWN when it could not be written, and 0 for Influx
 // lines, since Telegraf throws away what a failing command printed.
 func (p printer) print(r report.Result) int {

@@ -15,7 +15,7 @@ import (
 	"are-we-alive/pkg/awatest/testaid"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // TestGolden keeps all of stdout and the exit code. The agent at 127.0.0.1
 // answers as the case says.
@@ -159,10 +159,10 @@ func TestParseTimeout(t *testing.T) {
 		"86401":   {err: "86401 is not from 0.1 to 86400 seconds"},
 		"1e300":   {err: "1e300 is not from 0.1 to 86400 seconds"},
 		"Inf":     {err: "Inf is not from 0.1 to 86400 seconds"},
-		"NaN":     {err: `"NaN" is no time: give seconds such as 4 or 0.5`},
-		"":        {err: `"" is no time: give seconds such as 4 or 0.5`},
-		"4 s":     {err: `"4 s" is no time: give seconds such as 4 or 0.5`},
-		"forever": {err: `"forever" is no time: give seconds such as 4 or 0.5`},
+		"NaN":     {err: `"NaN" is not a time: give seconds such as 4 or 0.5`},
+		"":        {err: `"" is not a time: give seconds such as 4 or 0.5`},
+		"4 s":     {err: `"4 s" is not a time: give seconds such as 4 or 0.5`},
+		"forever": {err: `"forever" is not a time: give seconds such as 4 or 0.5`},
 	}
 	for s, test := range tests {
 		got, err := parseTimeout(s)

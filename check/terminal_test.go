@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unlockTerminal makes the other end of a pseudo-terminal usable and gives its
+// unlockTerminal makes the other end of a pseudo-terminal usable and returns its
 // number.
 func unlockTerminal(master *os.File) (int, error) {
 	fd := int(master.Fd())

@@ -103,11 +103,11 @@ func (want checkmkService) compare(line string) error {
 		}
 		name, value, _ := strings.Cut(metric, "=")
 		if _, double := metrics[name]; double || !matches(`[A-Za-z_]\w*`, name) {
-			return fmt.Errorf("%q is no name of a metric, or there twice: %s", name, line)
+			return fmt.Errorf("%q is not a name of a metric, or there twice: %s", name, line)
 		}
 		for _, number := range strings.Split(value, ";") {
 			if _, err := strconv.ParseFloat(number, 64); err != nil && number != "" {
-				return fmt.Errorf("%s=%s holds what is no number: %s", name, value, line)
+				return fmt.Errorf("%s=%s holds what is not a number: %s", name, value, line)
 			}
 		}
 		metrics[name] = value

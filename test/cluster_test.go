@@ -78,7 +78,7 @@ func (c *cluster) awaitVoters(n int) {
 }
 
 // awaitLeader waits until all agents know of one and the same leader, other
-// than the one named, and gives it first, then the others.
+// than the one named, and returns it first, then the others.
 func (c *cluster) awaitLeader(not string) (leader *agent, others []*agent) {
 	c.t.Helper()
 	testaid.Await(c.t, 30*time.Second, func() error {
@@ -167,7 +167,7 @@ func (a *agent) state() (uint64, error) {
 }
 
 // list waits until all agents hold one and the same sequence of changes, of
-// at least the given state, byte by byte, and gives it.
+// at least the given state, byte by byte, and returns it.
 func (c *cluster) list(atLeast uint64) []change {
 	c.t.Helper()
 	c.await(30*time.Second, func(a *agent) error {
@@ -230,7 +230,7 @@ func (c *change) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &[]any{&c.ID, &c.Action, &c.Data, &index, &term, &c.Key})
 }
 
-// edit sends an edit to the agent, and gives the id of its change. Its error
+// edit sends an edit to the agent, and returns the id of its change. Its error
 // is a refusal when it was answered.
 func (a *agent) edit(ctx context.Context, with *http.Client, action, data, key string) (editAnswer, error) {
 	body := fmt.Sprintf(`{"action":%q,"data":%s}`, action, data)
@@ -251,7 +251,7 @@ func (a *agent) edit(ctx context.Context, with *http.Client, action, data, key s
 	if resp.StatusCode != http.StatusOK {
 		r := refusal{Status: resp.StatusCode}
 		if err := json.Unmarshal(b, &r); err != nil || r.Code == "" || r.Text == "" {
-			return editAnswer{}, fmt.Errorf("%d %q is no refusal", resp.StatusCode, b)
+			return editAnswer{}, fmt.Errorf("%d %q is not a refusal", resp.StatusCode, b)
 		}
 		return editAnswer{}, r
 	}

@@ -138,7 +138,7 @@ func TestNode_removeAlive(t *testing.T) {
 	}
 }
 
-// TestNode_maintain has a dead node under maintenance be no problem, until it
+// TestNode_maintain has a dead node under maintenance be not a problem, until it
 // ends, by command or by itself.
 func TestNode_maintain(t *testing.T) {
 	t.Parallel()
@@ -277,18 +277,18 @@ func TestCommand_wrong(t *testing.T) {
 		"node frobnicate":                   {2, "unexpected argument frobnicate" + help},
 		"node list x":                       {2, "unexpected argument x" + help},
 		"node list -o xml":                  {2, `--output must be one of "table","json" but got "xml"` + help},
-		"node list --agent a:b:c":           {2, `--agent: "a:b:c" is no host: an IPv6 address is written without brackets and without a port`},
-		"node list --agent 127.0.0.1:":      {2, `--agent: "127.0.0.1:" is no address: the port after the colon is missing`},
-		"node list --agent 127.0.0.1:x":     {2, `--agent: "x" is no port: use a number from 1 to 65535`},
+		"node list --agent a:b:c":           {2, `--agent: "a:b:c" is not a host: an IPv6 address is written without brackets and without a port`},
+		"node list --agent 127.0.0.1:":      {2, `--agent: "127.0.0.1:" is not an address: the port after the colon is missing`},
+		"node list --agent 127.0.0.1:x":     {2, `--agent: "x" is not a port: use a number from 1 to 65535`},
 		"node list --agent 127.0.0.1:1":     {1, noAgent},
 		"node add":                          {2, `expected "<name> <host>"` + help},
 		"node add n2":                       {2, `expected "<host>"` + help},
 		"node add n2 h 1 2":                 {2, "unexpected argument 2" + help},
-		"node add a/b h":                    {2, `"a/b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
-		"node add n2 h:1":                   {2, `"h:1" is no host: an IPv6 address is written without brackets and without a port`},
-		"node add n2 h 0":                   {2, `"0" is no port: use a number from 1 to 65535`},
+		"node add a/b h":                    {2, `"a/b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"node add n2 h:1":                   {2, `"h:1" is not a host: an IPv6 address is written without brackets and without a port`},
+		"node add n2 h 0":                   {2, `"0" is not a port: use a number from 1 to 65535`},
 		"node add n2 h --label role":        {2, `--label: expected "<key>=<value>" but got "role"` + help},
-		"node add n2 h --label a/b=c":       {2, `"a/b" is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"node add n2 h --label a/b=c":       {2, `"a/b" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
 		"node add n2 h --agent 127.0.0.1:1": {1, noAgent},
 		"node set":                          {2, `expected "<name>"` + help},
 		"node set n1":                       {2, "nothing to change: give --name, --host, --port or --label"},
@@ -340,7 +340,7 @@ func TestCommand_help(t *testing.T) {
 	}
 }
 
-// TestBackup saves a list while it is edited, and begins anew with it.
+// TestBackup saves a list while it is edited, and begins again with it.
 func TestBackup(t *testing.T) {
 	t.Parallel()
 	a := alone(t)
@@ -397,8 +397,8 @@ func TestBackup(t *testing.T) {
 	j := newAgent(t, "n2", "--join", b.addr())
 	j.start()
 	j.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "registered" }, j.ended)
-	anew := &cluster{t: t, agents: []*agent{b, j}}
-	restored := anew.list(uint64(len(list)) + 2)
+	again := &cluster{t: t, agents: []*agent{b, j}}
+	restored := again.list(uint64(len(list)) + 2)
 	if was, is := toJSON(t, list), toJSON(t, restored[:len(list)]); was != is {
 		t.Errorf("the restored list begins otherwise:\n%s", difference([]byte(was), []byte(is)))
 	}

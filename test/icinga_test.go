@@ -89,7 +89,7 @@ func TestIcinga(t *testing.T) {
 	i.await(well)
 }
 
-// everyOption has each variable of the command "awa" but for those that every
+// everyOption has each variable of the command "awa" except those that every
 // service here has, in the words of Icinga's configuration, and what comes of it
 // on check_awa's command line.
 var everyOption = [][2]string{
@@ -119,7 +119,7 @@ var everyOption = [][2]string{
 
 // checkEveryOption wants all variables on the command line that Icinga has run,
 // and check_awa to know all of them. Of the flags that check_awa -h tells none
-// may be missing, but for those that are nothing for a plugin's command.
+// may be missing, except those that are nothing for a plugin's command.
 func (i *icinga) checkEveryOption() {
 	i.t.Helper()
 	const name = "web-cluster!awa every option"
@@ -190,7 +190,7 @@ func icingaTable(db1 string) string {
 	return `\nName +Host +Port +Status(?:\nweb1 +10\.0\.0\.1 +25483 +Online\nweb2 +10\.0\.0\.2 +25483 +Online)?\ndb1 +10\.0\.0\.3 +25483 +` + db1
 }
 
-// icingaValues gives perfdata as Icinga understands them, value warn crit min
+// icingaValues returns perfdata as Icinga understands them, value warn crit min
 // max: every label of check_awa, with what differs.
 func icingaValues(online, offline, warning, critical, nodes string) map[string]string {
 	values := map[string]string{
@@ -320,7 +320,7 @@ type icingaRecord struct {
 	} `json:"last_check_result"`
 }
 
-// record gives Icinga's record; it is an error when there was no check yet.
+// record returns Icinga's record; it is an error when there was no check yet.
 func (i *icinga) record(kind, name string) (icingaRecord, error) {
 	var found []struct{ Attrs icingaRecord }
 	err := i.ask("objects/"+kind+"/"+strings.ReplaceAll(name, " ", "%20"), "", &found)
@@ -333,7 +333,7 @@ func (i *icinga) record(kind, name string) (icingaRecord, error) {
 	return found[0].Attrs, nil
 }
 
-// perfdata gives the performance data of the last check as Icinga understands
+// perfdata returns the performance data of the last check as Icinga understands
 // them, by their labels: value, warn, crit, min, max.
 func (i *icinga) perfdata(name string) (map[string]string, error) {
 	object := fmt.Sprintf(`get_host(%q)`, name)

@@ -41,7 +41,7 @@ if [ -z "$missing" ]; then
 	exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-	echo "== NOT INSTALLED:$missing. This is no Debian: install them by hand." >&2
+	echo "== NOT INSTALLED:$missing. This is not a Debian: install them by hand." >&2
 	exit 1
 fi
 if [ "$(id -u)" != 0 ]; then

@@ -14,7 +14,7 @@ import (
 	"are-we-alive/pkg/awatest/testaid"
 )
 
-// newKey makes a key with awa-agent and gives the line of it.
+// newKey makes a key with awa-agent and returns the line of it.
 func newKey(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "key")

@@ -57,5 +57,5 @@ func goTool(args ...string) error {
 	return nil
 }
 
-// program gives the path of a program under test.
+// program returns the path of a program under test.
 func program(name string) string { return filepath.Join(os.Getenv(envBin), name) }

@@ -73,7 +73,7 @@ func startNRPE(t *testing.T, s *site) {
 var volatile = regexp.MustCompile(`(rtt_max|skew_max|time)=\d+\.\d+s`)
 
 // awaitNRPE waits until check_awa says so itself, and wants the same of
-// check_nrpe: exit code and every byte, but for measured times.
+// check_nrpe: exit code and every byte, except measured times.
 func awaitNRPE(t *testing.T, s *site, code int, line string) {
 	t.Helper()
 	want := regexp.MustCompile(`\A` + line + ` \| .*state=` + fmt.Sprint(code) + `;;;0;3\n\z`)

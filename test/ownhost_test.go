@@ -25,7 +25,7 @@ const envOwnHost = "AWA_TEST_OWN_HOST"
 // ownHost runs a test again in a process with a network, a file system and
 // processes of its own, so that programs can be configured where a distribution
 // has them configured, on the ports they have by default, and none outlives the
-// test. It tells whether this is that process; the other one is done then.
+// test. It reports whether this is that process; the other one is done then.
 //
 // The network is lo with the addresses given. The files are the machine's, but
 // for folders that were handed to ownFolder. The test needs root and the
@@ -80,7 +80,7 @@ func ownFolder(t *testing.T, dirs ...string) {
 	}
 }
 
-// must runs a program of the machine and gives its output.
+// must runs a program of the machine and returns its output.
 func must(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()

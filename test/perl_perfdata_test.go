@@ -16,7 +16,7 @@ import (
 	"are-we-alive/pkg/report"
 )
 
-// TestPerl_state holds the state of a check against what Perl's module gives
+// TestPerl_state holds the state of a check against what Perl's module returns
 // for the same ranges and the same number of dead nodes.
 func TestPerl_state(t *testing.T) {
 	t.Parallel()

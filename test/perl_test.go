@@ -31,7 +31,7 @@ func newGenerator(t *testing.T) *rand.Rand {
 	if s := os.Getenv(envSeed); s != "" {
 		var err error
 		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("%s is no number: %v", envSeed, err)
+			t.Fatalf("%s is not a number: %v", envSeed, err)
 		}
 	}
 	t.Logf("the seed is %d (%s sets another one)", seed, envSeed)
@@ -91,7 +91,7 @@ func askPerl(t *testing.T, questions []perlQuestion) []perlAnswer {
 	return answers
 }
 
-// pick gives one of some.
+// pick returns one of some.
 func pick[T any](r *rand.Rand, some ...T) T { return some[r.IntN(len(some))] }
 
 // bound generates a number as a person may write it in a range, with at most

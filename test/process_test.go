@@ -72,7 +72,7 @@ func (a *agent) start() {
 	}
 }
 
-// launch starts the process, and tells whether it came to listen.
+// launch starts the process, and reports whether it came to listen.
 func (a *agent) launch(listen string) bool {
 	a.t.Helper()
 	args := []string{"run", "--my-name", a.name, "--my-host", "127.0.0.1", "--listen", listen, "--data-dir", a.data(), "--watch", "200ms", "--log-format", "json"}
@@ -109,7 +109,7 @@ func (a *agent) spawn(args []string, change func(*exec.Cmd)) {
 	}()
 }
 
-// environment is that of a process: the test's own, but for what awa-agent
+// environment is that of a process: the test's own, except what awa-agent
 // would read, and what the race detector is told.
 func environment(more ...string) []string {
 	var env []string
@@ -121,7 +121,7 @@ func environment(more ...string) []string {
 	return append(append(env, "GORACE=halt_on_error=1 atexit_sleep_ms=0"), more...)
 }
 
-// alive tells whether the process runs.
+// alive reports whether the process runs.
 func (a *agent) alive() bool {
 	if a.cmd == nil {
 		return false
@@ -151,7 +151,7 @@ func (a *agent) kill() {
 	}
 }
 
-// stop sends a signal and gives the exit code, and how long the end took. It
+// stop sends a signal and returns the exit code, and how long the end took. It
 // fails the test when the process doesn't end.
 func (a *agent) stop(sig syscall.Signal) (code int, took time.Duration) {
 	a.t.Helper()
@@ -160,7 +160,7 @@ func (a *agent) stop(sig syscall.Signal) (code int, took time.Duration) {
 	return a.wait(20 * time.Second), time.Since(begin)
 }
 
-// wait waits for the end of the process and gives its exit code.
+// wait waits for the end of the process and returns its exit code.
 func (a *agent) wait(most time.Duration) int {
 	a.t.Helper()
 	select {
@@ -218,7 +218,7 @@ type logLine struct{ Level, Msg, Addr string }
 // logBook is a log whose lines are JSON.
 type logBook struct{ testaid.Log }
 
-// wait gives the first line that match takes, or the zero line when the
+// wait returns the first line that match takes, or the zero line when the
 // process ended without one. It fails the test when the time is over.
 func (l *logBook) wait(t *testing.T, most time.Duration, match func(logLine) bool, ended <-chan struct{}) logLine {
 	t.Helper()

@@ -108,7 +108,7 @@ func TestPrometheus(t *testing.T) {
 	p.await(t, targets, online, nil)
 }
 
-// webCluster starts the agents web1, web2 and db1 with --web, and gives a file
+// webCluster starts the agents web1, web2 and db1 with --web, and returns a file
 // as /etc/hosts, which has the names of the first two.
 //
 // The shipped job wants the same port, 25484, on each node's host: so each has
@@ -182,7 +182,7 @@ func getPage(address string) ([]byte, error) {
 type prometheus struct{ api string }
 
 // startPrometheus starts Prometheus with the shipped job and rules, beside a
-// file of the site's own with what is no business of ours: how often.
+// file of the site's own with what is not business of ours: how often.
 // Before its version 2.43 it can't include a job, so that this file is the
 // site's lines and then the shipped one as it is. The names in there are found
 // in hosts, which takes the place of /etc/hosts for this process alone.

@@ -23,8 +23,8 @@ func TestStart_refused(t *testing.T) {
 	const (
 		loopback = "not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
 		help     = " (awa-agent --help tells what there is)"
-		noObject = ` is no JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` + help
-		noPort   = " is no port: use a number from 1 to 65535"
+		noObject = ` is not a JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` + help
+		noPort   = " is not a port: use a number from 1 to 65535"
 		damaged  = ": move the data folder away and start the agent again, which then joins the cluster with an empty " +
 			"one; if no other agent holds the list, restore a backup"
 	)
@@ -53,7 +53,7 @@ func TestStart_refused(t *testing.T) {
 		"the file named is not there":        {args: usual("--first", "--config", "DIR/other.json"), code: 2, text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
 		"the file named, by the environment": {args: usual("--first"), env: "AWA_CONFIG=DIR/other.json", code: 2, text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
 		"the file is a folder":               {args: usual("--first", "--config", "DIR"), code: 2, text: "the configuration can't be read: DIR is a folder: name a file in it" + help},
-		"the file is no JSON":                {args: usual("--first"), file: "my_name = n1\n", code: 2, text: "cluster_info.json" + noObject},
+		"the file is not JSON":               {args: usual("--first"), file: "my_name = n1\n", code: 2, text: "cluster_info.json" + noObject},
 		"the file is half JSON":              {args: usual("--first"), file: `{"my_name": "n1",`, code: 2, text: "cluster_info.json" + noObject},
 		"the file is an array":               {args: usual("--first"), file: `["n1"]`, code: 2, text: "cluster_info.json" + noObject},
 		"the file is null":                   {args: usual("--first"), file: `null`, code: 2, text: "cluster_info.json" + noObject},
@@ -74,25 +74,25 @@ func TestStart_refused(t *testing.T) {
 		"log_format of a wrong type":   {args: []string{"run"}, file: `{"log_format":{}}`, code: 2, text: "cluster_info.json: log_format must be a string, not {}" + help},
 		"log_level that is none":       {args: []string{"run"}, file: `{"log_level":"loud"}`, code: 2, text: `--log-level must be one of "debug","info","warn","error" but got "loud"` + help},
 
-		"a bad name in the file":      {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_name":"a b"}`, code: 2, text: `my_name: "a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
-		"a host with a port":          {args: usual("--my-host", "h:1"), code: 2, text: `my_host: "h:1" is no host: an IPv6 address is written without brackets and without a port`},
-		"a port too high in the file": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":65536}`, code: 2, text: `my_port: "65536"` + noPort},
-		"a port with a fraction":      {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":1.5}`, code: 2, text: `my_port: "1.5"` + noPort},
-		"a port that is no number":    {args: []string{"run", "--my-host", "127.0.0.1"}, env: "AWA_MY_PORT=http", code: 2, text: `my_port: "http"` + noPort},
-		"a join that is no address":   {args: usual("--join", "h,a b"), code: 2, text: `join: "a b" is no host: give a DNS name or an IP address`},
-		"a short watch":               {args: usual("--watch", "1ms"), code: 2, text: "watch: 1ms is too short: use 100ms or more"},
-		"a long ping":                 {args: usual("--ping-timeout", "1m"), code: 2, text: "ping_timeout: use 10ms to 10s, not 1m0s"},
-		"a web port alone":            {args: usual("--first", "--web", "25484"), code: 2, text: "web: 25484 is a port without an address: write 127.0.0.1:25484 for this machine only, or :25484 for every address"},
-		"a web port that is none":     {args: usual("--first"), env: "AWA_WEB=127.0.0.1:http", code: 2, text: `web: "http"` + noPort},
-		"a web port that is missing":  {args: usual("--first", "--web", "127.0.0.1:"), code: 2, text: `web: ""` + noPort},
-		"a web host that is none":     {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"web":"a b"}`, code: 2, text: `web: "a b" is no host: give a DNS name or an IP address`},
-		"a web host that is missing":  {args: usual("--first", "--web", "[]"), code: 2, text: "web: the host is empty: give a DNS name or an IP address"},
-		"a web address of nobody's":   {args: usual("--first", "--web", "192.0.2.1:0"), code: 1, text: "open the port for Prometheus: listen tcp 192.0.2.1:0: bind: cannot assign requested address"},
-		"web of a wrong type":         {args: []string{"run"}, file: `{"web":25484}`, code: 2, text: "cluster_info.json: web must be a string, not 25484" + help},
-		"an unknown flag":             {args: usual("--fast"), code: 2, text: `unknown flag --fast, did you mean "--first"?` + help},
-		"an argument":                 {args: usual("now"), code: 2, text: "unexpected argument now" + help},
-		"a flag without a value":      {args: []string{"run", "--my-name"}, code: 2, text: `--my-name: expected string value but got "EOL" (<EOL>)` + help},
-		"a boolean that is none":      {args: []string{"run"}, env: "AWA_FIRST=maybe", code: 2, text: `--first: bool value must be true, 1, yes, false, 0 or no but got "maybe" (from envar AWA_FIRST="maybe")` + help},
+		"a bad name in the file":        {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_name":"a b"}`, code: 2, text: `my_name: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"a host with a port":            {args: usual("--my-host", "h:1"), code: 2, text: `my_host: "h:1" is not a host: an IPv6 address is written without brackets and without a port`},
+		"a port too high in the file":   {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":65536}`, code: 2, text: `my_port: "65536"` + noPort},
+		"a port with a fraction":        {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":1.5}`, code: 2, text: `my_port: "1.5"` + noPort},
+		"a port that is not a number":   {args: []string{"run", "--my-host", "127.0.0.1"}, env: "AWA_MY_PORT=http", code: 2, text: `my_port: "http"` + noPort},
+		"a join that is not an address": {args: usual("--join", "h,a b"), code: 2, text: `join: "a b" is not a host: give a DNS name or an IP address`},
+		"a short watch":                 {args: usual("--watch", "1ms"), code: 2, text: "watch: 1ms is too short: use 100ms or more"},
+		"a long ping":                   {args: usual("--ping-timeout", "1m"), code: 2, text: "ping_timeout: use 10ms to 10s, not 1m0s"},
+		"a web port alone":              {args: usual("--first", "--web", "25484"), code: 2, text: "web: 25484 is a port without an address: write 127.0.0.1:25484 for this machine only, or :25484 for every address"},
+		"a web port that is none":       {args: usual("--first"), env: "AWA_WEB=127.0.0.1:http", code: 2, text: `web: "http"` + noPort},
+		"a web port that is missing":    {args: usual("--first", "--web", "127.0.0.1:"), code: 2, text: `web: ""` + noPort},
+		"a web host that is none":       {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"web":"a b"}`, code: 2, text: `web: "a b" is not a host: give a DNS name or an IP address`},
+		"a web host that is missing":    {args: usual("--first", "--web", "[]"), code: 2, text: "web: the host is empty: give a DNS name or an IP address"},
+		"a web address of nobody's":     {args: usual("--first", "--web", "192.0.2.1:0"), code: 1, text: "open the port for Prometheus: listen tcp 192.0.2.1:0: bind: cannot assign requested address"},
+		"web of a wrong type":           {args: []string{"run"}, file: `{"web":25484}`, code: 2, text: "cluster_info.json: web must be a string, not 25484" + help},
+		"an unknown flag":               {args: usual("--fast"), code: 2, text: `unknown flag --fast, did you mean "--first"?` + help},
+		"an argument":                   {args: usual("now"), code: 2, text: "unexpected argument now" + help},
+		"a flag without a value":        {args: []string{"run", "--my-name"}, code: 2, text: `--my-name: expected string value but got "EOL" (<EOL>)` + help},
+		"a boolean that is none":        {args: []string{"run"}, env: "AWA_FIRST=maybe", code: 2, text: `--first: bool value must be true, 1, yes, false, 0 or no but got "maybe" (from envar AWA_FIRST="maybe")` + help},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -339,7 +339,7 @@ func (a *agent) self() string {
 	return ping.Status.Name
 }
 
-// freePort gives a port that was free just now.
+// freePort returns a port that was free just now.
 func freePort(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

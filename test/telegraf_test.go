@@ -74,7 +74,7 @@ func buildTelegraf(t *testing.T, version string) string {
 	return filepath.Join(dir, "telegraf")
 }
 
-// keyedCluster starts agents a1 to a3 with a key, a1 with a label, and gives
+// keyedCluster starts agents a1 to a3 with a key, a1 with a label, and returns
 // them and the file of their check key.
 func keyedCluster(t *testing.T) (agents []*agent, checkKey string) {
 	t.Helper()
@@ -117,7 +117,7 @@ type telegraf struct {
 }
 
 // startTelegraf starts Telegraf on shipped files, beside a file of the site's
-// own with what is no business of ours: how often, and where to.
+// own with what is not business of ours: how often, and where to.
 func startTelegraf(t *testing.T, bin string, site checkSite, files []string) *telegraf {
 	t.Helper()
 	dir := t.TempDir()
@@ -234,7 +234,7 @@ func decodePoints(b []byte) ([]point, error) {
 	return all, nil
 }
 
-// newest gives the points of a measurement that have its newest time, each
+// newest returns the points of a measurement that have its newest time, each
 // under the value of a tag.
 func newest(all []point, name, tag string) map[string]point {
 	found := map[string]point{}
@@ -317,7 +317,7 @@ func compareNagios(recorded []point, plugin result) error {
 	for v := range strings.FieldsSeq(perfdata) {
 		m := pluginValue.FindStringSubmatch(v)
 		if m == nil {
-			return fmt.Errorf("%q is no perfdata as it should be", v)
+			return fmt.Errorf("%q is not perfdata as it should be", v)
 		}
 		labels = append(labels, m[1])
 		got := values[m[1]]
@@ -339,7 +339,7 @@ func compareNagios(recorded []point, plugin result) error {
 		}
 		number("min", m[6])
 		number("max", m[7])
-		if m[3] == "s" { // measured anew
+		if m[3] == "s" { // measured again
 			want["value"] = got.fields["value"]
 		}
 		if !maps.Equal(got.fields, want) {

@@ -26,7 +26,7 @@ type terminal struct {
 
 	mu    sync.Mutex
 	shown strings.Builder
-	moved chan struct{} // closed and made anew when something is shown
+	moved chan struct{} // closed and made again when something is shown
 }
 
 func newTerminal(t *testing.T) *terminal {
@@ -127,8 +127,8 @@ func TestTerminal_question(t *testing.T) {
 		"no":                             {[]line{{question, "no"}, {hostQuestion, "127.0.0.1"}, {portQuestion, "PORT"}}, true},
 		"no, then nonsense": {[]line{
 			{question, "n"}, {hostQuestion, "a b"}, {portQuestion, ""},
-			{"\"a b\" is no host: give a DNS name or an IP address.\r\n" + hostQuestion, "127.0.0.1"}, {portQuestion, "http"},
-			{"\"http\" is no port: use a number from 1 to 65535.\r\n" + hostQuestion, ""}, {portQuestion, "1"},
+			{"\"a b\" is not a host: give a DNS name or an IP address.\r\n" + hostQuestion, "127.0.0.1"}, {portQuestion, "http"},
+			{"\"http\" is not a port: use a number from 1 to 65535.\r\n" + hostQuestion, ""}, {portQuestion, "1"},
 			{"the host is empty: give a DNS name or an IP address.\r\n" + hostQuestion, "localhost"}, {portQuestion, "PORT"},
 		}, true},
 	} {

@@ -24,7 +24,7 @@ type writers struct {
 	count   map[string]int // acknowledged edits, by the agent's name
 	refused []string       // edits that failed at an agent that was up all the time, see watch
 	watched map[string]bool
-	moved   chan struct{} // closed and made anew when something changes
+	moved   chan struct{} // closed and made again when something changes
 }
 
 // acked is an edit that was acknowledged.
@@ -86,7 +86,7 @@ func (w *writers) progress(n int, agents ...*agent) {
 }
 
 // watch begins to note every edit that fails at the agents. The function that
-// it gives ends that and fails the test when there were some.
+// it returns ends that and fails the test when there were some.
 func (w *writers) watch(agents ...*agent) (unwatch func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -36,7 +36,7 @@ complete -c awa-agent -n "__awa_agent_at '' 0" -a key -d 'Make the key of a clus
 complete -c awa-agent -n "__awa_agent_at '' 0" -a node -d 'Read and edit the node list'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a changes -d 'Show who changed the node list, and when'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a backup -d 'Save the node list of a running agent to a file'
-complete -c awa-agent -n "__awa_agent_at '' 0" -a restore -d 'Begin anew with the node list of a backup, on a stopped agent'
+complete -c awa-agent -n "__awa_agent_at '' 0" -a restore -d 'Begin again with the node list of a backup, on a stopped agent'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a recover -d 'Make a stopped agent the only voter of a new history, when most voters are lost for good'
 complete -c awa-agent -n "__awa_agent_at ''" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at ''" -l version -s V -d 'Show the version'

@@ -10,7 +10,7 @@ _awa-agent() {
         'node:Read and edit the node list'
         'changes:Show who changed the node list, and when'
         'backup:Save the node list of a running agent to a file'
-        'restore:Begin anew with the node list of a backup, on a stopped agent'
+        'restore:Begin again with the node list of a backup, on a stopped agent'
         'recover:Make a stopped agent the only voter of a new history, when most voters are lost for good'
     )
     _arguments -s -S -C \

@@ -28,7 +28,7 @@ type value struct {
 // Ident is the path as a part of a function's name.
 func (s step) Ident() string { return strings.ReplaceAll(s.Path, " ", "_") }
 
-// like tells whether the same is offered for two values; nil is no value.
+// like reports whether the same is offered for two values; nil means no value.
 func (v *value) like(w *value) bool {
 	if v == nil || w == nil {
 		return v == w

@@ -64,7 +64,7 @@ func Files(p Program, dir string, update bool, pages ...string) error {
 		}
 		was, err := os.ReadFile(path)
 		if err == nil && string(was) != texts[path] {
-			err = fmt.Errorf("%s is not what the command line makes of it: make manual writes it anew", path)
+			err = fmt.Errorf("%s is not what the command line makes of it: make manual writes it again", path)
 		}
 		errs = append(errs, err)
 	}
@@ -129,7 +129,7 @@ func newCommand(n *kong.Node, path string) command {
 	return c
 }
 
-// all gives the program itself, then each command before those below it.
+// all returns the program itself, then each command before those below it.
 func (p Program) all() []command {
 	var all []command
 	var add func(command)
@@ -148,7 +148,7 @@ func (p Program) leaves() []command {
 	return slices.DeleteFunc(p.all(), func(c command) bool { return len(c.children) > 0 })
 }
 
-// owned gives the flags of one command alone, and shared those of several:
+// owned returns the flags of one command alone, and shared those of several:
 // they have the same name and the same help there.
 func (c command) owned(commands []command) (own, shared []*kong.Flag) {
 	for _, f := range c.flags {
@@ -187,10 +187,10 @@ func distinct(commands []command) []*kong.Flag {
 	return all
 }
 
-// takesValue tells whether a flag is followed by a value.
+// takesValue reports whether a flag is followed by a value.
 func takesValue(f *kong.Flag) bool { return !f.IsBool() && !f.IsCounter() }
 
-// repeats tells whether a flag may be given several times.
+// repeats reports whether a flag may be given several times.
 func repeats(f *kong.Flag) bool { return f.IsCumulative() || f.IsCounter() }
 
 // placeholder stands for a flag's value.

@@ -159,7 +159,7 @@ func (blanks) Read(b []byte) (int, error) {
 	return copy(b, blank), nil
 }
 
-// TestClient_bounds_bytes gives every call an answer of just as many bytes as it
+// TestClient_bounds_bytes answers every call with just as many bytes as it
 // takes, in every way that it can be made longer, and of one more.
 func TestClient_bounds_bytes(t *testing.T) {
 	for _, c := range allCalls() {

@@ -26,10 +26,10 @@ type ClientConfig struct {
 	Caller func() awa.Caller
 	// MaxIdle is how many connections are kept open in all, 2,000 when 0. One
 	// costs about 6 KiB on each side, with TLS 15 KiB here and 23 KiB there; a
-	// sweep opens anew what is not kept.
+	// sweep opens again what is not kept.
 	MaxIdle int
 	// MaxOpen is how many file descriptors the connections may hold, those too
-	// that are being opened, idle, or Raft streams; 0 is no bound. A call that
+	// that are being opened, idle, or Raft streams; 0 means no bound. A call that
 	// needs one more closes the connection that has been idle for the longest
 	// time, and else waits: a time that is over before is awa.ErrShortage.
 	MaxOpen int
@@ -115,7 +115,7 @@ func decode(r *response, most Bound, to any) error {
 }
 
 // believe turns what is wrong with an answer's content into the error of a
-// call: whoever gives such an answer is not an agent.
+// call: whoever sends such an answer is not an agent.
 func believe(wrong error) error {
 	if wrong == nil {
 		return nil
@@ -418,7 +418,7 @@ func givenUp(ctx context.Context, err error) {
 	}
 }
 
-// exchange writes a request and reads its answer. It tells whether the answer
+// exchange writes a request and reads its answer. It reports whether the answer
 // was read whole and the connection may serve another request.
 func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, host string, req request, read func(*response) error) (whole bool, err error) {
 	headers, body, err := c.fill(host, req)
@@ -473,7 +473,7 @@ func refusal(a *response) error {
 	return fault
 }
 
-// fill gives a request's headers, but for its length, and its body.
+// fill returns a request's headers, except its length, and its body.
 func (c *Client) fill(host string, req request) (headers []wire.Header, body []byte, err error) {
 	add := func(name, value string) { headers = append(headers, wire.Header{Name: name, Value: value}) }
 	headers = make([]wire.Header, 0, 10)

@@ -75,7 +75,7 @@ func (p *peer) count() int {
 	return p.conns
 }
 
-// request reads one, and gives "" when there is none.
+// request reads one, and returns "" when there is none.
 func readRequest(r *bufio.Reader) string {
 	req, err := http.ReadRequest(r)
 	if err != nil {
@@ -184,7 +184,7 @@ func TestClient_notReached(t *testing.T) {
 		stage      awa.Stage
 	}{
 		"nobody listens": {closed, "connect: connection refused", awa.StageConnect},
-		"no address":     {"a b:1", `resolve: "a b" is no host: give a DNS name or an IP address`, awa.StageResolve},
+		"no address":     {"a b:1", `resolve: "a b" is not a host: give a DNS name or an IP address`, awa.StageResolve},
 		"no such host":   {"no-such-host.invalid:1", "", awa.StageResolve},
 	} {
 		t.Run(name, func(t *testing.T) {

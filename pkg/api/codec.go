@@ -19,7 +19,7 @@ import (
 // check_awa longer to load than its question takes. It is strict: an answer
 // whose end could be understood in two ways is refused.
 
-// Errors of reading an answer, but for those of the connection.
+// Errors of reading an answer, except those of the connection.
 var (
 	// errNoAgent is an answer of another program.
 	errNoAgent error = awa.Faultf(awa.ErrNoAgent, "something answers there that is not an awa-agent")
@@ -27,10 +27,10 @@ var (
 	errHalf          = errors.New("the connection was closed in the middle of the answer")
 )
 
-// malformed is an answer that is no HTTP/1.1; why is the place to look at.
+// malformed is an answer that is not HTTP/1.1; why is the place to look at.
 func malformed(why string) error { return fmt.Errorf("%w (HTTP: %s)", errNoAgent, why) }
 
-// notOurs is an answer whose content no agent of ours gives.
+// notOurs is an answer whose content no agent of ours sends.
 func notOurs(why error) error { return fmt.Errorf("%w: %s", errNoAgent, awa.CleanText(why.Error())) }
 
 // answerReader reads one answer, byte by byte against what it may have. It
@@ -67,7 +67,7 @@ func writeRequest(w *bufio.Writer, method, target string, headers []wire.Header,
 	}
 	write("\r\n")
 	w.Write(body)
-	return w.Flush() // gives the first error
+	return w.Flush() // returns the first error
 }
 
 // response is an answer that was read whole.
@@ -79,7 +79,7 @@ type response struct {
 	last   bool // the connection serves no further request
 }
 
-// values gives every value of a header.
+// values returns every value of a header.
 func (r *response) values(name string) (all []string) {
 	for line := range bytes.Lines(r.fields) {
 		if n := len(name); len(line) > n && line[n] == ':' && strings.EqualFold(string(line[:n]), name) {
@@ -89,12 +89,12 @@ func (r *response) values(name string) (all []string) {
 	return all
 }
 
-// value gives the first value of a header, or "".
+// value returns the first value of a header, or "".
 func (r *response) value(name string) string {
 	return append(r.values(name), "")[0]
 }
 
-// has tells whether a header that lists words lists this one.
+// has reports whether a header that lists words lists this one.
 func (r *response) has(name, word string) bool {
 	for _, v := range r.values(name) {
 		for w := range strings.SplitSeq(v, ",") {
@@ -172,7 +172,7 @@ func (in *answerReader) readFields(left *int) ([]byte, error) {
 	}
 }
 
-// notToken tells whether a header's name can't hold r (RFC 9110, 5.6.2).
+// notToken reports whether a header's name can't hold r (RFC 9110, 5.6.2).
 func notToken(r rune) bool {
 	return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }

@@ -38,7 +38,7 @@ type idleConn struct {
 	since time.Time
 }
 
-// take gives an idle connection, or nil.
+// take returns an idle connection, or nil.
 func (p *pool) take(addr string) net.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,7 +65,7 @@ func (p *pool) put(addr string, conns []idleConn) {
 	p.idle[addr] = conns
 }
 
-// now gives the round. Whoever takes or opens a connection asks for it before,
+// now returns the round. Whoever takes or opens a connection asks for it before,
 // and hands it back with the connection.
 func (p *pool) now() int {
 	p.mu.Lock()
@@ -227,7 +227,7 @@ func (noAnswer) Error() string        { return "no answer in time" }
 func (noAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // bound makes a connection end its reads and writes when ctx does. The
-// returned function undoes that and tells whether the connection is still
+// returned function undoes that and reports whether the connection is still
 // good.
 func bound(ctx context.Context, c net.Conn) (release func() bool) {
 	if at, ok := ctx.Deadline(); ok {

@@ -18,8 +18,8 @@ func said(status int, heads, body string) *strings.Reader {
 	return strings.NewReader(fmt.Sprintf("HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s", status, heads, len(body), body))
 }
 
-// TestClient_lies gives calls answers that are well formed, and that no agent
-// gives: nothing of them reaches the caller but a sentence that names what is
+// TestClient_lies answers calls with what are well formed, and that no agent
+// sends: nothing of them reaches the caller but a sentence that names what is
 // wrong. TestClient_truth are the same without the lie.
 func TestClient_lies(t *testing.T) {
 	calls := map[string]oneCall{}

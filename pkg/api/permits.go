@@ -44,7 +44,7 @@ func (p *permits) take(ctx context.Context, n int) (waited time.Duration, err er
 		return 0, nil
 	}
 	w := &permitWait{min(n, p.most), make(chan struct{})}
-	for !p.begin(w) && p.makeRoom() { // which gives its permit back
+	for !p.begin(w) && p.makeRoom() { // which returns its permit back
 	}
 	began := time.Now()
 	select {

@@ -125,7 +125,7 @@ func TestClient_shortage_of_permits(t *testing.T) {
 		t.Errorf("given up while it waits: %v", err)
 	}
 
-	// One that waited for half of its time, and then got no answer, is no better.
+	// One that waited for half of its time, and then got no answer, is not better.
 	late := make(chan error, 1)
 	go func() { late <- within(2*time.Second, silent.addr) }()
 	testaid.Await(t, 10*time.Second, func() error {

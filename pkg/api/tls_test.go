@@ -182,7 +182,7 @@ func TestClient_Secure_endOfKept(t *testing.T) {
 	}
 }
 
-// oneConn is a listener that gives one connection.
+// oneConn is a listener that returns one connection.
 type oneConn struct{ net.Conn }
 
 func (l oneConn) Accept() (net.Conn, error) { return l.Conn, nil }

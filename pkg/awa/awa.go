@@ -26,7 +26,7 @@ func NewUID() string {
 // History names a line of changes. Two agents whose histories differ hold
 // lists that may contradict each other and must not be mixed.
 type History struct {
-	Epoch uint64 // 1 at bootstrap, one more each time a list is founded anew
+	Epoch uint64 // 1 at bootstrap, one more each time a list is founded again
 	ID    string // random, hex
 }
 
@@ -36,8 +36,8 @@ func NewHistory(after History) History {
 	return History{Epoch: after.Epoch + 1, ID: NewUID()[:16]}
 }
 
-// String gives the form used on the wire and on disk, such as
-// "1-5f3a0c21b7e94d10"; the zero History gives "".
+// String returns the form used on the wire and on disk, such as
+// "1-5f3a0c21b7e94d10"; the zero History returns "".
 func (h History) String() string {
 	if h == (History{}) {
 		return ""
@@ -54,7 +54,7 @@ func ParseHistory(s string) (History, error) {
 	n, err := strconv.ParseUint(epoch, 10, 64)
 	h := History{Epoch: n, ID: id}
 	if !ok || err != nil || n == 0 || checkHistory(h) != nil {
-		return History{}, fmt.Errorf("%q is no history: it looks like 1-5f3a0c21b7e94d10", Clip(s))
+		return History{}, fmt.Errorf("%q is not a history: it looks like 1-5f3a0c21b7e94d10", Clip(s))
 	}
 	return h, nil
 }

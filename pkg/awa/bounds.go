@@ -215,7 +215,7 @@ func CheckNodes(nodes []Node) error {
 	return nil
 }
 
-// Check says what is wrong with a node list as an agent gives it, if anything.
+// Check says what is wrong with a node list as an agent returns it, if anything.
 func (s NodeSet) Check() error {
 	err := errors.Join(checkWord("cluster", s.Cluster, false), checkHistory(s.History), checkNumber("state", s.State), CheckNodes(s.Nodes))
 	if err != nil {

@@ -124,7 +124,7 @@ func (p ParsedEdit) Stamped(by string, at time.Time) (ParsedEdit, error) {
 	return p, err
 }
 
-// Node gives the node as it is after the change, by and at, and fails with
+// Node returns the node as it is after the change, by and at, and fails with
 // ErrBadInput when the data is not what the action needs. Of a DELETE only
 // the id is set.
 func (c Change) Node() (n Node, by, at string, err error) {
@@ -215,7 +215,7 @@ func readStamp(key string, value json.RawMessage, to *string) error {
 // CheckUID returns what is wrong with an agent's uid, if anything: it is 32 hex digits.
 func CheckUID(uid string) error {
 	if len(uid) != 32 || strings.Trim(uid, "0123456789abcdef") != "" {
-		return fmt.Errorf("%q is no uid: it is 32 hex digits", Clip(uid))
+		return fmt.Errorf("%q is not a uid: it is 32 hex digits", Clip(uid))
 	}
 	return nil
 }

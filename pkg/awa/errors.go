@@ -41,7 +41,7 @@ const (
 	ErrDiverged Code = "diverged"
 	// ErrOtherAgent: another agent answers at an address than was meant.
 	ErrOtherAgent Code = "other_agent"
-	// ErrNoAgent: what answers at an address is no agent.
+	// ErrNoAgent: what answers at an address is not an agent.
 	ErrNoAgent Code = "no_agent"
 	// ErrNotReachable: nothing answered at an address.
 	ErrNotReachable Code = "not_reachable"

@@ -66,10 +66,10 @@ func LoadList(state, nextID uint64, nodes []Node, keys map[string]uint64) (*List
 // State is the id of the newest change, 0 when there is none.
 func (l *List) State() uint64 { return l.state }
 
-// NextID is the id that the next CREATE gives.
+// NextID is the id that the next CREATE assigns.
 func (l *List) NextID() uint64 { return l.nextID }
 
-// Nodes gives all nodes by id.
+// Nodes returns all nodes by id.
 func (l *List) Nodes() []Node {
 	all := make([]Node, 0, len(l.nodes))
 	for _, n := range l.nodes {
@@ -79,7 +79,7 @@ func (l *List) Nodes() []Node {
 	return all
 }
 
-// Agent gives the node of the agent with a uid, and whether there is one.
+// Agent returns the node of the agent with a uid, and whether there is one.
 func (l *List) Agent(uid string) (Node, bool) {
 	n, ok := l.nodes[l.uids[uid]] // no node has the id 0
 	return n, ok
@@ -107,10 +107,10 @@ func (l *List) Draft() *Draft {
 // State is the id of the newest change, those of the draft included.
 func (d *Draft) State() uint64 { return d.state }
 
-// NextID is the id that the next CREATE gives.
+// NextID is the id that the next CREATE assigns.
 func (d *Draft) NextID() uint64 { return d.nextID }
 
-// Changes gives the changes of the draft in their order.
+// Changes returns the changes of the draft in their order.
 func (d *Draft) Changes() []Change { return d.changes }
 
 // Touched calls f for each node that the draft touches: with the node as it
@@ -166,7 +166,7 @@ func (l *List) drop(n Node) {
 	delete(l.uids, n.UID)
 }
 
-// Repeated gives the id of the change that was made with an idempotency key,
+// Repeated returns the id of the change that was made with an idempotency key,
 // when that was at most KeyWindow changes ago.
 func (d *Draft) Repeated(key string) (uint64, bool) {
 	if key == "" {

@@ -67,20 +67,20 @@ func ParseAddr(s string, def Port) (string, Port, error) {
 	case strings.HasPrefix(s, "["):
 		end := strings.IndexByte(s, ']')
 		if end < 0 {
-			return "", 0, fmt.Errorf("%q is no address: the bracket is not closed", Clip(s))
+			return "", 0, fmt.Errorf("%q is not an address: the bracket is not closed", Clip(s))
 		}
 		rest := s[end+1:]
 		if rest != "" && !strings.HasPrefix(rest, ":") {
-			return "", 0, fmt.Errorf("%q is no address: only :PORT may follow the bracket", Clip(s))
+			return "", 0, fmt.Errorf("%q is not an address: only :PORT may follow the bracket", Clip(s))
 		}
 		host, port = s[1:end], strings.TrimPrefix(rest, ":")
 		if rest == ":" {
-			return "", 0, fmt.Errorf("%q is no address: the port after the colon is missing", Clip(s))
+			return "", 0, fmt.Errorf("%q is not an address: the port after the colon is missing", Clip(s))
 		}
 	case strings.Count(s, ":") == 1:
 		host, port, _ = strings.Cut(s, ":")
 		if port == "" {
-			return "", 0, fmt.Errorf("%q is no address: the port after the colon is missing", Clip(s))
+			return "", 0, fmt.Errorf("%q is not an address: the port after the colon is missing", Clip(s))
 		}
 	}
 	if err := CheckHost(host); err != nil {
@@ -101,7 +101,7 @@ func CheckName(name string) error {
 		ok = isNameByte(name[i])
 	}
 	if !ok {
-		return fmt.Errorf("%q is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", Clip(name))
+		return fmt.Errorf("%q is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", Clip(name))
 	}
 	return nil
 }
@@ -127,18 +127,18 @@ func CheckHost(host string) error {
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("%q is no host: an IPv6 address is written without brackets and without a port", Clip(host))
+			return fmt.Errorf("%q is not a host: an IPv6 address is written without brackets and without a port", Clip(host))
 		}
 		return nil
 	}
 	for i := 0; i < len(host); i++ {
 		if !isNameByte(host[i]) {
-			return fmt.Errorf("%q is no host: give a DNS name or an IP address", Clip(host))
+			return fmt.Errorf("%q is not a host: give a DNS name or an IP address", Clip(host))
 		}
 	}
 	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' {
-			return fmt.Errorf("%q is no host: give a DNS name or an IP address", Clip(host))
+			return fmt.Errorf("%q is not a host: give a DNS name or an IP address", Clip(host))
 		}
 	}
 	return nil
@@ -174,12 +174,12 @@ type Port uint16
 func ParsePort(s string) (Port, error) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n == 0 || s[0] == '+' {
-		return 0, fmt.Errorf("%q is no port: use a number from 1 to 65535", Clip(s))
+		return 0, fmt.Errorf("%q is not a port: use a number from 1 to 65535", Clip(s))
 	}
 	return Port(n), nil
 }
 
-// String gives the port in decimal.
+// String returns the port in decimal.
 func (p Port) String() string { return strconv.Itoa(int(p)) }
 
 // MarshalJSON writes the port as a string.
@@ -208,7 +208,7 @@ func CheckLabels(labels map[string]string) error {
 	}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		if CheckName(k) != nil {
-			return fmt.Errorf("%q is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", Clip(k))
+			return fmt.Errorf("%q is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", Clip(k))
 		}
 		v := labels[k]
 		if len(v) > MaxLabelValue {

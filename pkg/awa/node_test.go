@@ -70,8 +70,8 @@ func TestParseAddr(t *testing.T) {
 	for text, words := range map[string]string{
 		"": "the host is empty", ":80": "the host is empty", "[]": "the host is empty", "a:": "the port after the colon is missing",
 		"[::1]:": "the port after the colon is missing", "[::1": "the bracket is not closed", "[::1]80": "only :PORT may follow the bracket",
-		"a:0": `"0" is no port`, "a:65536": `"65536" is no port`, "a:http": `"http" is no port`, "a:+1": `"+1" is no port`, "a:-1": `"-1" is no port`,
-		"a:1:2": "an IPv6 address is written without", "a b": "is no host", "[a]:1:2": `"1:2" is no port`,
+		"a:0": `"0" is not a port`, "a:65536": `"65536" is not a port`, "a:http": `"http" is not a port`, "a:+1": `"+1" is not a port`, "a:-1": `"-1" is not a port`,
+		"a:1:2": "an IPv6 address is written without", "a b": "is not a host", "[a]:1:2": `"1:2" is not a port`,
 	} {
 		if _, _, err := ParseAddr(text, 7); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%q: got %v, want %q", text, err, words)

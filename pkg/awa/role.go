@@ -11,10 +11,10 @@ const (
 	RoleCheck Role = "check"
 )
 
-// String gives the word that stands in a key file.
+// String returns the word that stands in a key file.
 func (r Role) String() string { return string(r) }
 
-// May tells whether r is enough for what needs the role need.
+// May reports whether r is enough for what needs the role need.
 func (r Role) May(need Role) bool {
 	return r == RoleMember && (need == RoleMember || need == RoleCheck) || r == RoleCheck && need == RoleCheck
 }

@@ -35,10 +35,10 @@ type PingError struct {
 	Err   error
 }
 
-// Error gives the stage and the cause: "connect: connection refused".
+// Error returns the stage and the cause: "connect: connection refused".
 func (e *PingError) Error() string { return string(e.Stage) + ": " + e.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *PingError) Unwrap() error { return e.Err }
 
 // Self is what an agent says of itself in answer to a ping. The first three
@@ -50,7 +50,7 @@ type Self struct {
 	TimeMS  int64  `json:"time_ms"` // the same in milliseconds
 	Name    string `json:"name"`
 	UID     string `json:"uid"`
-	// Instance is made anew at each start, so that an agent knows itself
+	// Instance is made again at each start, so that an agent knows itself
 	// from another one that was given a copy of its data folder.
 	Instance string  `json:"instance"`
 	Cluster  string  `json:"cluster"` // "" until it holds a list

@@ -54,7 +54,7 @@ type options struct {
 	keys      []trust.Key
 }
 
-// Configure gives a test the last word on the configuration of agent i, each
+// Configure returns a test the last word on the configuration of agent i, each
 // time that it starts.
 func Configure(f func(i int, cfg *daemon.Config)) Option {
 	return func(o *options) { o.configure = f }
@@ -71,7 +71,7 @@ func KeepVoters() Option {
 // AnyVoters has New not wait for the voters.
 func AnyVoters() Option { return func(o *options) { o.anyVoters = true } }
 
-// WithKey gives the cluster a key file, from which agents and clients speak
+// WithKey returns the cluster a key file, from which agents and clients speak
 // TLS.
 func WithKey(keys ...trust.Key) Option { return func(o *options) { o.keys = keys } }
 
@@ -145,7 +145,7 @@ func New(t testing.TB, n int, opts ...Option) *Cluster {
 	return c
 }
 
-// Add makes one more agent, which is not started yet, and gives its index.
+// Add makes one more agent, which is not started yet, and returns its index.
 func (c *Cluster) Add() int {
 	c.t.Helper()
 	return c.add(c.t.TempDir())
@@ -207,10 +207,10 @@ func (c *Cluster) UID(i int) string {
 	return c.agents[i].uid
 }
 
-// Logged tells whether an agent has written a line with all of these texts.
+// Logged reports whether an agent has written a line with all of these texts.
 func (c *Cluster) Logged(i int, texts ...string) bool { return c.agent(i).log.has(texts) }
 
-// Client asks agents as a client that is no agent.
+// Client asks agents as a client that is not an agent.
 func (c *Cluster) Client() *api.Client { return c.client }
 
 // Stranger asks agents as another agent would, which the caller describes.
@@ -222,7 +222,7 @@ func (c *Cluster) Stranger(who awa.Caller) *api.Client {
 	return s
 }
 
-// Up tells whether an agent is running.
+// Up reports whether an agent is running.
 func (c *Cluster) Up(i int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -342,7 +342,7 @@ func (c *Cluster) cancel(i int) {
 }
 
 // over waits until the life of an agent that was asked to stop, if it had one,
-// is over, and gives the error that it ended with.
+// is over, and returns the error that it ended with.
 func (c *Cluster) over(i int) error {
 	a := c.agent(i)
 	if a.done == nil {
@@ -356,7 +356,7 @@ func (c *Cluster) over(i int) error {
 	}
 }
 
-// Ended waits until an agent ends by itself and gives the error of Run. The
+// Ended waits until an agent ends by itself and returns the error of Run. The
 // agent does not belong to the cluster any more, until Return.
 func (c *Cluster) Ended(i int) error {
 	c.t.Helper()
@@ -382,7 +382,7 @@ func (c *Cluster) Return(i int) {
 	c.agents[i].left = false
 }
 
-// Move gives an agent that is down another port.
+// Move returns an agent that is down another port.
 func (c *Cluster) Move(i int) {
 	c.t.Helper()
 	if c.Up(i) {
@@ -393,7 +393,7 @@ func (c *Cluster) Move(i int) {
 	}
 }
 
-// Swap gives two agents that are down each other's ports.
+// Swap returns two agents that are down each other's ports.
 func (c *Cluster) Swap(i, j int) {
 	c.t.Helper()
 	if c.Up(i) || c.Up(j) {

@@ -137,7 +137,7 @@ func (c *Cluster) registered(agents []int) error {
 	return nil
 }
 
-// WaitSame waits until all agents that run hold the same changes, and gives
+// WaitSame waits until all agents that run hold the same changes, and returns
 // them. It must not be called while edits are made.
 func (c *Cluster) WaitSame() []awa.Change {
 	c.t.Helper()
@@ -272,7 +272,7 @@ func (c *Cluster) checkFolders() error {
 	return c.ledger.check(first)
 }
 
-// checkFolder gives the changes in a data folder, and fails when its nodes are
+// checkFolder returns the changes in a data folder, and fails when its nodes are
 // not what they make.
 func checkFolder(dir string) (changes []awa.Change, err error) {
 	st, err := store.Open(filepath.Join(dir, "awa.db"))

@@ -76,7 +76,7 @@ func (l *ledger) note(key string, id uint64, node awa.Node, err error) error {
 	return nil
 }
 
-// Unknown tells whether an edit that failed so may have been made.
+// Unknown reports whether an edit that failed so may have been made.
 func Unknown(err error) bool {
 	var lost *awa.PingError
 	return errors.Is(err, awa.ErrUnknownOutcome) || errors.As(err, &lost) && lost.Stage == awa.StageReply
@@ -168,7 +168,7 @@ func (c *Cluster) MustEdit(i int, e awa.Edit) (uint64, awa.Node) {
 }
 
 // Forget drops what clients were told so far, for a test that founds the list
-// anew from a backup.
+// again from a backup.
 func (c *Cluster) Forget() {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()

@@ -35,7 +35,7 @@ func (c *Cluster) writeKeys(keys []trust.Key) {
 	}
 }
 
-// asks configures a client that is no agent.
+// asks configures a client that is not an agent.
 func (c *Cluster) asks() api.ClientConfig {
 	cfg := api.ClientConfig{Dial: c.net.dialer(outside)}
 	if c.keys != nil {

@@ -25,7 +25,7 @@ func (l *logbook) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// has tells whether there is a line with all of these texts.
+// has reports whether there is a line with all of these texts.
 func (l *logbook) has(texts []string) bool {
 	for _, line := range l.lines() {
 		all := true
@@ -45,7 +45,7 @@ func (l *logbook) lines() []string {
 	return strings.Split(strings.TrimSuffix(l.text.String(), "\n"), "\n")
 }
 
-// end gives the last lines that an administrator would see.
+// end returns the last lines that an administrator would see.
 func (l *logbook) end() string {
 	const most = 80
 	var kept []string

@@ -39,7 +39,7 @@ func newNetwork() *network {
 	return &network{conns: map[*conn]bool{}, side: map[int]int{}, changed: make(chan struct{})}
 }
 
-// add gives the next agent a port.
+// add returns the next agent a port.
 func (n *network) add() (int, error) {
 	tcp, err := listenLoopback()
 	if err != nil {
@@ -62,7 +62,7 @@ func (n *network) addr(host int) string {
 	return n.ports[host].tcp.Addr().String()
 }
 
-// move gives an agent that is down another port.
+// move returns an agent that is down another port.
 func (n *network) move(host int) error {
 	tcp, err := listenLoopback()
 	if err != nil {
@@ -132,7 +132,7 @@ func (n *network) touch() {
 	n.changed = make(chan struct{})
 }
 
-// parted tells whether a cut is between two agents; the caller holds mu.
+// parted reports whether a cut is between two agents; the caller holds mu.
 func (n *network) parted(from, to int) bool {
 	return from != outside && to != outside && n.side[from] != n.side[to]
 }
@@ -201,7 +201,7 @@ func (n *network) way(ctx context.Context, from int, addr string) (int, error) {
 	}
 }
 
-// find gives the agent at an address, or -1; the caller holds mu.
+// find returns the agent at an address, or -1; the caller holds mu.
 func (n *network) find(addr string) int {
 	for _, p := range n.ports {
 		if p.tcp.Addr().String() == addr {

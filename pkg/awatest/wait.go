@@ -10,7 +10,7 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// Wait waits until a condition gives nil; its error says what is missing.
+// Wait waits until a condition returns nil; its error says what is missing.
 func (c *Cluster) Wait(what string, condition func() error) {
 	c.t.Helper()
 	if err := eventually(condition); err != nil {
@@ -48,7 +48,7 @@ func (c *Cluster) joined(i int) (awa.Self, error) {
 	return self, nil
 }
 
-// leader gives the agent that says it leads, the one of the newest term when
+// leader returns the agent that says it leads, the one of the newest term when
 // a deposed one doesn't know it yet; -1 for none.
 func (c *Cluster) leader() (int, awa.VoterSet) {
 	at, set := -1, awa.VoterSet{}
@@ -61,7 +61,7 @@ func (c *Cluster) leader() (int, awa.VoterSet) {
 	return at, set
 }
 
-// Leader waits until an agent leads, and gives it.
+// Leader waits until an agent leads, and returns it.
 func (c *Cluster) Leader() int {
 	c.t.Helper()
 	at := -1

@@ -119,7 +119,7 @@ func addSuccessor(all []server, voters, live int) step {
 	return step{}
 }
 
-// gone tells whether a voter is to lose its vote.
+// gone reports whether a voter is to lose its vote.
 func gone(s server, replace time.Duration) bool {
 	return !s.listed || !s.online && s.since >= replace
 }
@@ -143,12 +143,12 @@ func substitute(all []server, settle time.Duration) step {
 	return next
 }
 
-// settled tells whether an agent may become a voter.
+// settled reports whether an agent may become a voter.
 func settled(s server, settle time.Duration) bool {
 	return s.listed && s.online && s.since >= settle
 }
 
-// majorityAfter tells whether the voters that stay can agree: live are those
+// majorityAfter reports whether the voters that stay can agree: live are those
 // online before one leaves.
 func majorityAfter(voters, live int, leaverOnline bool) bool {
 	if leaverOnline {

@@ -43,7 +43,7 @@ func parse(t *testing.T, text string) (self string, all []server) {
 			s.member = true
 		case 'O':
 		default:
-			t.Fatalf("%s is no agent", word)
+			t.Fatalf("%s is not an agent", word)
 		}
 		for _, sign := range word[1:] {
 			switch sign {
@@ -60,7 +60,7 @@ func parse(t *testing.T, text string) (self string, all []server) {
 			case 'u':
 				s.listed = false
 			default:
-				t.Fatalf("%s is no sign", word)
+				t.Fatalf("%s is not a sign", word)
 			}
 		}
 		all = append(all, s)
@@ -247,7 +247,7 @@ func (w *world) take(step step) {
 		s.voter = false
 	case remove:
 		if !s.member || i == w.self {
-			wrong = "it is no member, or the leader"
+			wrong = "it is not a member, or the leader"
 		}
 		s.member, s.voter, s.ready = false, false, false
 	case resign:

@@ -48,7 +48,7 @@ type Config struct {
 	// it register whoever holds its entry.
 	Rejoin, TakeOver bool
 	// KeyFile is the file of the cluster's keys, which Reload reads again. ""
-	// is no key: whoever reaches the port may read and edit the list, and only
+	// is not a key: whoever reaches the port may read and edit the list, and only
 	// loopback addresses are listened on.
 	KeyFile string
 	// Insecure without a KeyFile allows other addresses than loopback. With
@@ -159,7 +159,7 @@ func (c Config) listenAddr() (string, error) {
 	return net.JoinHostPort(host, number), nil
 }
 
-// insecure tells whether everybody may do everything, at any address.
+// insecure reports whether everybody may do everything, at any address.
 func (c Config) insecure() bool { return c.Insecure && c.KeyFile == "" }
 
 func describe(host string) string {
@@ -169,7 +169,7 @@ func describe(host string) string {
 	return host
 }
 
-// isLoopback tells whether a host can only be reached from this machine.
+// isLoopback reports whether a host can only be reached from this machine.
 func isLoopback(host string) bool {
 	if ip := net.ParseIP(host); ip != nil {
 		return ip.IsLoopback()
@@ -366,7 +366,7 @@ func unfit(self awa.Self) bool {
 // Addr is the address that the agent listens on.
 func (d *Daemon) Addr() string { return d.ln.Addr().String() }
 
-// Node is this agent as it stands on the list, but for the id.
+// Node is this agent as it stands on the list, except the id.
 func (d *Daemon) Node() awa.Node {
 	return awa.Node{Name: d.cfg.Name, Host: d.cfg.Host, Port: d.cfg.Port, UID: d.store.Meta().UID}
 }

@@ -32,7 +32,7 @@ func (d *Daemon) awaitListed(ctx context.Context) error {
 // machine is looked for, but what stands still.
 const overdue = 10 * time.Second
 
-// Check tells whether a running agent does its work: the list can be read from
+// Check reports whether a running agent does its work: the list can be read from
 // the disk, the port answers as it answers everybody, and the background sweeps
 // go on. It waits for the port until ctx ends, and for a disk as long as that
 // takes.

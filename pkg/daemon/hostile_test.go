@@ -165,7 +165,7 @@ func TestDaemon_slowAndHostileClients(t *testing.T) {
 }
 
 // bystander asks an agent now and then, for longer than any stranger may take
-// for a request. It gives the longest answer, and the most that was in use.
+// for a request. It returns the longest answer, and the most that was in use.
 func bystander(t *testing.T, c *awatest.Cluster) (slowest time.Duration, most usage) {
 	t.Helper()
 	tick := time.NewTicker(200 * time.Millisecond)

@@ -36,13 +36,13 @@ func (d *Daemon) openKeys() error {
 // start again changes nothing before somebody has put it right.
 type keyFileError struct{ error }
 
-// Unwrap gives the cause and the code.
+// Unwrap returns the cause and the code.
 func (e keyFileError) Unwrap() []error { return []error{e.error, awa.ErrBadInput} }
 
 // Reload reads the key file again, as after SIGHUP. An error, which is logged
 // too, leaves all as it was. Requests under way end well: only idle connections
 // are closed, and Raft streams when a key was removed, all of which are opened
-// anew with the keys of now. An agent without a key file reads nothing.
+// again with the keys of now. An agent without a key file reads nothing.
 //
 // No request fails during a rotation when all programs of the cluster take
 // each of these steps before any takes the next one: the file holds old; old,

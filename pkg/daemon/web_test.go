@@ -20,7 +20,7 @@ import (
 	"are-we-alive/pkg/trust"
 )
 
-// withWeb gives each agent a port for Prometheus.
+// withWeb returns each agent a port for Prometheus.
 func withWeb(more func(cfg *daemon.Config)) awatest.Option {
 	return awatest.Configure(func(_ int, cfg *daemon.Config) {
 		cfg.Web = "127.0.0.1:0"
@@ -58,7 +58,7 @@ func shows(t *testing.T, c *awatest.Cluster, i int, lines ...string) error {
 	return nil
 }
 
-// targets are the nodes that /sd gives, by name.
+// targets are the nodes that /sd returns, by name.
 func targets(t *testing.T, c *awatest.Cluster, i int) map[string]string {
 	t.Helper()
 	status, text := page(t, c, i, "/sd")
@@ -103,7 +103,7 @@ func TestWeb_life(t *testing.T) {
 			`awa_node_verdict{node="n2",verdict="online"} 0`, "awa_problem_nodes 1")
 	})
 	if all := targets(t, c, 0); len(all) != 3 {
-		t.Errorf("a dead node is no target any more: %v", all)
+		t.Errorf("a dead node is not a target any more: %v", all)
 	}
 	st, err := c.Client().ClusterStatus(t.Context(), c.Addr(0), true)
 	if err != nil {

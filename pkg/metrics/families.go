@@ -14,7 +14,7 @@ type view struct {
 	now time.Time
 }
 
-// swept tells whether a sweep has ended. What only a sweep can tell is left
+// swept reports whether a sweep has ended. What only a sweep can tell is left
 // out before, since a 0 would be a false alarm.
 func (v view) swept() bool { return !v.SweptAt.IsZero() }
 

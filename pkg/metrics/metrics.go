@@ -3,7 +3,7 @@
 //
 // It owns the names of metrics and labels, which the alerts and dashboards of
 // users hang on. It asks nobody and listens nowhere: it is handed a status,
-// and gives the bytes of an answer. It alone uses client_golang.
+// and returns the bytes of an answer. It alone uses client_golang.
 package metrics
 
 import (
@@ -19,10 +19,10 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// ContentType is the media type of what Exporter.Text gives.
+// ContentType is the media type of what Exporter.Text returns.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
-// Exporter gives an agent's metrics. It is safe for concurrent use.
+// Exporter returns an agent's metrics. It is safe for concurrent use.
 type Exporter struct {
 	registry *prometheus.Registry
 	one      sync.Mutex // see Text
@@ -42,7 +42,7 @@ func New(status func() awa.ClusterStatus, now func() time.Time) *Exporter {
 	return e
 }
 
-// Text gives all metrics in Prometheus' text format: those of this package, and
+// Text returns all metrics in Prometheus' text format: those of this package, and
 // the usual ones of Go and of the process.
 func (e *Exporter) Text() ([]byte, error) {
 	// One at a time: with a thousand nodes it is some ten milliseconds of work,

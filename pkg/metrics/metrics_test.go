@@ -18,7 +18,7 @@ import (
 	"are-we-alive/pkg/metrics"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 var now = time.Date(2026, 11, 23, 18, 0, 0, 123456789, time.UTC)
 
@@ -38,7 +38,7 @@ func cluster(n int) awa.ClusterStatus {
 	return st
 }
 
-// fail gives a node another verdict than online.
+// fail returns a node another verdict than online.
 func fail(st awa.ClusterStatus, i int, verdict awa.Verdict) {
 	n := &st.Nodes[i]
 	*n = awa.NodeStatus{Node: n.Node, Verdict: verdict, Stage: awa.StageConnect, Error: "connection refused", Since: now.Add(-time.Minute)}
@@ -99,7 +99,7 @@ func views() map[string]awa.ClusterStatus {
 	return all
 }
 
-// ours is what an exporter gives of a status, without the metrics of Go and of
+// ours is what an exporter returns of a status, without the metrics of Go and of
 // the process.
 func ours(t *testing.T, st awa.ClusterStatus) string {
 	t.Helper()

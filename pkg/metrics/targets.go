@@ -23,7 +23,7 @@ type group struct {
 	Labels  map[string]string `json:"labels"`
 }
 
-// Targets gives a cluster's node list as Prometheus' http_sd reads it, a group
+// Targets returns a cluster's node list as Prometheus' http_sd reads it, a group
 // for each node:
 //
 //	[{"targets":["10.0.0.1:25483"],"labels":{

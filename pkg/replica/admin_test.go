@@ -141,7 +141,7 @@ func threeRolledBack(t *testing.T) (c *awatest.Cluster, rolled, newest, late int
 }
 
 // The only voter is put back to an older copy, and a follower is ahead: it
-// takes over what it lacks before it gives an id a second time.
+// takes over what it lacks before it assigns an id a second time.
 func TestRollBack_OnlyVoter(t *testing.T) {
 	c, old := twoAndCopy(t)
 	c.Kill(0)

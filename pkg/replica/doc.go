@@ -22,7 +22,7 @@
 //
 // # Invariants
 //
-//   - A list is a prefix of the leader's. Where digests say otherwise, the follower gives
+//   - A list is a prefix of the leader's. Where digests say otherwise, the follower returns
 //     way, and nothing that it drops is lost: it stands in a file first.
 //   - An agent never changes to an earlier history, and never to another cluster unless
 //     its own list holds nothing but itself.

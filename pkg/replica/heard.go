@@ -65,7 +65,7 @@ func (r *Replica) Heard(from awa.Caller) {
 	}
 }
 
-// called notes the address that an agent gives as its own when it does not
+// called notes the address that an agent states as its own when it does not
 // answer at the one on the list: the majority that could change the list may
 // be waiting for it. When it does answer there, the caller is a copy of it.
 func (r *Replica) called(from awa.Caller) {

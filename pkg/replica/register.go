@@ -103,7 +103,7 @@ const (
 )
 
 // watchEntry watches this agent's entry, which is as it should be, and returns when it is
-// not on the list any more, or the list is another one. When somebody gives the entry
+// not on the list any more, or the list is another one. When somebody sets the entry to
 // another address, that holds: it may be another name of this agent's own.
 func (r *Replica) watchEntry(ctx context.Context, want awa.Node) error {
 	r.rejoin.Store(false)

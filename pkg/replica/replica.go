@@ -45,7 +45,7 @@ type Peers interface {
 	// Sync fails with awa.ErrDiverged when the list there has another digest at
 	// that state.
 	Sync(ctx context.Context, addr string, since awa.Position, limit int) (awa.ChangeSet, error)
-	// Fetch is Sync whatever list this agent holds itself, and NodesOf gives the
+	// Fetch is Sync whatever list this agent holds itself, and NodesOf returns the
 	// nodes likewise.
 	Fetch(ctx context.Context, addr string, since awa.Position, limit int) (awa.ChangeSet, error)
 	NodesOf(ctx context.Context, addr string) (awa.NodeSet, error)

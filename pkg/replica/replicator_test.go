@@ -191,7 +191,7 @@ func TestPush_Gap(t *testing.T) {
 	}
 }
 
-// Whoever says that it is ahead and gives nothing, or never answers, does not
+// Whoever says that it is ahead and returns nothing, or never answers, does not
 // keep this agent from asking others.
 func TestSync_LiarsAreAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

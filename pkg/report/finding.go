@@ -33,7 +33,7 @@ func (r *Result) judge() {
 	}
 }
 
-// find gives all that is worth telling, the worst first, and within a
+// find returns all that is worth telling, the worst first, and within a
 // state in the order of the package's words: what is dead, what is cut off,
 // what is not as it should be.
 func (r Result) find() []finding {
@@ -79,7 +79,7 @@ func (r Result) find() []finding {
 	return all
 }
 
-// text gives the finding in about room bytes: as many items as fit, and the
+// text returns the finding in about room bytes: as many items as fit, and the
 // first in any case.
 func (f finding) text(room int) string {
 	if len(f.groups) > 0 {
@@ -228,6 +228,6 @@ func spanText(d time.Duration) string {
 	return decimal(d.Round(time.Millisecond).Seconds()) + " s"
 }
 
-// inSeconds gives a duration in seconds, rounded to what perfdata shows, so
+// inSeconds returns a duration in seconds, rounded to what perfdata shows, so
 // that what is compared is what is read.
 func inSeconds(d time.Duration) float64 { return round(d.Seconds()) }

@@ -20,7 +20,7 @@ import (
 	"are-we-alive/pkg/report"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 var now = time.Date(2026, 11, 23, 18, 0, 0, 123456789, time.UTC)
 
@@ -65,7 +65,7 @@ func threshold(t *testing.T, spec string) (th report.Threshold) {
 	return th
 }
 
-// rules are the plugin's defaults but for the ranges of dead nodes.
+// rules are the plugin's defaults except the ranges of dead nodes.
 func rules(t *testing.T, warning, critical string) report.Rules {
 	t.Helper()
 	return report.Rules{
@@ -172,7 +172,7 @@ func results(t *testing.T) map[string]report.Result {
 	found["key_refused"] = report.KeyRefused([]report.Failure{
 		{Agent: "127.0.0.1:25483", Err: &awa.PingError{Stage: awa.StageTLS, Err: errors.New("the agent there has another key (0123abcd, ours: 4567cdef)")}},
 	}, now)
-	found["not_made"] = report.NoResult("-c: \"ten\" is no range", now)
+	found["not_made"] = report.NoResult("-c: \"ten\" is not a range", now)
 	return found
 }
 
@@ -280,11 +280,11 @@ func hostile() awa.ClusterStatus {
 
 // kinds are the formats.
 var kinds = map[string]func(io.Writer, report.Result) error{
-	"nagios":       report.Nagios,
-	"table":        func(w io.Writer, r report.Result) error { return report.Table(w, r, false) },
-	"table_colour": func(w io.Writer, r report.Result) error { return report.Table(w, r, true) },
-	"influx":       report.Influx,
-	"json":         report.JSON,
+	"nagios":      report.Nagios,
+	"table":       func(w io.Writer, r report.Result) error { return report.Table(w, r, false) },
+	"table_color": func(w io.Writer, r report.Result) error { return report.Table(w, r, true) },
+	"influx":      report.Influx,
+	"json":        report.JSON,
 
 	"node_perfdata": report.NodePerfdata,
 }

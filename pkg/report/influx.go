@@ -211,7 +211,7 @@ func stringValue(s string) lineprotocol.Value {
 	return v
 }
 
-// printable replaces what can't be seen and what is no UTF-8, so that a line
+// printable replaces what can't be seen and what is not UTF-8, so that a line
 // stays one line for readers that don't know the escape.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {

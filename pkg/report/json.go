@@ -21,7 +21,7 @@ type object struct {
 	Agent   string   `json:"agent,omitempty"`  // whose view it is
 	Leader  string   `json:"leader,omitempty"` // "" when none is known
 	Voters  []string `json:"voters,omitempty"`
-	// DeadVoters are those that are not alive, when the others are no majority.
+	// DeadVoters are those that are not alive, when the others are not a majority.
 	DeadVoters []string       `json:"dead_voters,omitempty"`
 	Isolated   bool           `json:"isolated,omitempty"`   // the agent reaches no other one
 	ListState  *uint64        `json:"list_state,omitempty"` // id of the newest change

@@ -28,7 +28,7 @@ const (
 	Unknown  State = 3
 )
 
-// String gives the state as it stands in a plugin's line.
+// String returns the state as it stands in a plugin's line.
 func (s State) String() string {
 	switch s {
 	case OK:
@@ -60,7 +60,7 @@ func ParseState(s string) (State, error) {
 	return Unknown, fmt.Errorf("%q is not a state: use ok, warning, critical or unknown", clip(s, MaxRange))
 }
 
-// worse gives the worse of two states: CRITICAL before UNKNOWN before WARNING
+// worse returns the worse of two states: CRITICAL before UNKNOWN before WARNING
 // before OK, since what is known to be dead matters more than what is not known.
 func worse(a, b State) State {
 	rank := [...]int{OK: 0, Warning: 1, Unknown: 2, Critical: 3}
@@ -289,12 +289,12 @@ func NoResult(sentence string, now time.Time) Result {
 	return Result{State: Unknown, sentence: sentence, at: now}
 }
 
-// counts tells whether a node's numbers count in Maxima.
+// counts reports whether a node's numbers count in Maxima.
 func (r Result) counts(n awa.NodeStatus) bool {
 	return n.Verdict == awa.Online && !n.Node.InMaintenance(r.at)
 }
 
-// problem tells whether a node counts as one.
+// problem reports whether a node counts as one.
 func (r Result) problem(n awa.NodeStatus) bool {
 	return n.Verdict != awa.Online && !n.Node.InMaintenance(r.at)
 }

@@ -119,7 +119,7 @@ func TestEvaluate_majority(t *testing.T) {
 		"two of three dead":      {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, wrong}, all, []string{"n1", "n2"}},
 		"unreachable is alive":   {[]string{"n1", "n2", "n3"}, []awa.Verdict{dead, away}, all, nil},
 		"two of five dead":       {[]string{"n1", "n2", "n3", "n4", "n5"}, []awa.Verdict{dead, dead}, all, nil},
-		"half is no majority":    {[]string{"n1", "n2"}, []awa.Verdict{dead}, all, []string{"n1"}},
+		"half is not a majority": {[]string{"n1", "n2"}, []awa.Verdict{dead}, all, []string{"n1"}},
 		"the only one":           {[]string{"n1"}, []awa.Verdict{dead}, all, []string{"n1"}},
 		"the only one is alive":  {[]string{"n2"}, []awa.Verdict{dead}, all, nil},
 		"no voter is known":      {nil, []awa.Verdict{dead}, all, nil},
@@ -133,7 +133,7 @@ func TestEvaluate_majority(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			st := cluster(5)
-			st.Voters, st.Leader = test.voters, "" // an election is no reason to alarm
+			st.Voters, st.Leader = test.voters, "" // an election is not a reason to alarm
 			for i, v := range test.verdicts {
 				st.Nodes[i].Verdict = v
 			}
@@ -219,13 +219,13 @@ func checkNodePerfdata(t *testing.T, s string) {
 	text, rest, _ := strings.Cut(s, " | ")
 	perf, ok := strings.CutSuffix(rest, "\n")
 	if !ok || text == "" {
-		t.Errorf("it is no line: %q", s)
+		t.Errorf("it is not a line: %q", s)
 	}
 	seen := map[string]bool{}
 	for item := range strings.SplitSeq(perf, " ") {
 		label, _, _ := strings.Cut(item, "=")
 		if !nodeItem.MatchString(item) || seen[label] {
-			t.Errorf("%q is no perfdata of its own", item)
+			t.Errorf("%q is not perfdata of its own", item)
 		}
 		seen[label] = true
 	}
@@ -246,7 +246,7 @@ func checkLine(t *testing.T, b []byte) {
 	for item := range strings.SplitSeq(perf, " ") {
 		m := perfItem.FindStringSubmatch(item)
 		if perf != "" && (m == nil || seen[m[1]]) {
-			t.Errorf("%q is no perfdata of its own", item)
+			t.Errorf("%q is not perfdata of its own", item)
 		} else if m != nil {
 			seen[m[1]] = true
 		}

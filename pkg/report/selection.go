@@ -20,14 +20,14 @@ type Selection struct {
 // Label is a label of a node with its value.
 type Label struct{ Key, Value string }
 
-// String gives the form that ParseLabel reads.
+// String returns the form that ParseLabel reads.
 func (l Label) String() string { return l.Key + "=" + l.Value }
 
 // ParseLabel reads KEY=VALUE. The error names what it got.
 func ParseLabel(s string) (Label, error) {
 	key, value, ok := strings.Cut(s, "=")
 	if !ok || value == "" {
-		return Label{}, fmt.Errorf("%q is no label with a value: write it as role=database", clip(s, maxShort))
+		return Label{}, fmt.Errorf("%q is not a label with a value: write it as role=database", clip(s, maxShort))
 	}
 	return Label{key, value}, awa.CheckLabels(map[string]string{key: value})
 }
@@ -36,24 +36,24 @@ func ParseLabel(s string) (Label, error) {
 // characters, ? for one, [a-c] for one of these.
 type Glob struct{ pattern string }
 
-// String gives the pattern.
+// String returns the pattern.
 func (g Glob) String() string { return g.pattern }
 
 // ParseGlob reads a pattern. The error names what it got.
 func ParseGlob(s string) (Glob, error) {
 	if _, err := path.Match(s, ""); err != nil || s == "" {
-		return Glob{}, fmt.Errorf("%q is no pattern for names: write one such as web*, db? or n[1-3]", clip(s, maxShort))
+		return Glob{}, fmt.Errorf("%q is not a pattern for names: write one such as web*, db? or n[1-3]", clip(s, maxShort))
 	}
 	return Glob{s}, nil
 }
 
-// matches tells whether a name fits the pattern, without regard to case.
+// matches reports whether a name fits the pattern, without regard to case.
 func (g Glob) matches(name string) bool {
 	ok, err := path.Match(awa.NameKey(g.pattern), awa.NameKey(name))
 	return ok && err == nil
 }
 
-// of gives the selected nodes of a status, or a sentence that says why there
+// of returns the selected nodes of a status, or a sentence that says why there
 // is nothing to judge.
 func (s Selection) of(st awa.ClusterStatus) ([]awa.NodeStatus, string) {
 	agent := orWord(clip(plain(st.Agent), maxShort), "the agent asked")
@@ -91,7 +91,7 @@ func (s Selection) of(st awa.ClusterStatus) ([]awa.NodeStatus, string) {
 	return selected, ""
 }
 
-// keeps tells whether a node has the labels and is not left out.
+// keeps reports whether a node has the labels and is not left out.
 func (s Selection) keeps(n awa.Node) bool {
 	for _, l := range s.Labels {
 		if value, ok := n.Labels[l.Key]; !ok || value != l.Value {
@@ -101,7 +101,7 @@ func (s Selection) keeps(n awa.Node) bool {
 	return !slices.ContainsFunc(s.Exclude, func(g Glob) bool { return g.matches(n.Name) })
 }
 
-// String gives the selection as flags: "--label role=database --exclude web*".
+// String returns the selection as flags: "--label role=database --exclude web*".
 func (s Selection) String() string {
 	var flags []string
 	for _, name := range s.Names {

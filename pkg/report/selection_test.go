@@ -78,11 +78,11 @@ func TestParseLabel(t *testing.T) {
 		}
 	}
 	for s, want := range map[string]string{
-		"":             `"" is no label with a value: write it as role=database`,
-		"role":         `"role" is no label with a value: write it as role=database`,
-		"role=":        `"role=" is no label with a value: write it as role=database`,
-		"=db":          `"" is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
-		"a b=c":        `"a b" is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
+		"":             `"" is not a label with a value: write it as role=database`,
+		"role":         `"role" is not a label with a value: write it as role=database`,
+		"role=":        `"role=" is not a label with a value: write it as role=database`,
+		"=db":          `"" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
+		"a b=c":        `"a b" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
 		"role=\x01":    `the label role holds a control character or a byte that is not UTF-8`,
 		"long=" + long: `the label long has 300 characters: at most 255 are allowed`,
 	} {
@@ -101,7 +101,7 @@ func TestParseGlob(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"", "[", "n[1-", "a[]", `a\`, "[a-]"} {
-		want := fmt.Sprintf("%q is no pattern for names: write one such as web*, db? or n[1-3]", s)
+		want := fmt.Sprintf("%q is not a pattern for names: write one such as web*, db? or n[1-3]", s)
 		if got, err := report.ParseGlob(s); err == nil || err.Error() != want {
 			t.Errorf("%q is %v, %v", s, got, err)
 		}

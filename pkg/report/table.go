@@ -9,7 +9,7 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// The colours of a terminal (ECMA-48, "Select Graphic Rendition").
+// The colors of a terminal (ECMA-48, "Select Graphic Rendition").
 const (
 	bright = "\x1b[1m"
 	red    = "\x1b[31m"
@@ -21,15 +21,15 @@ const (
 // Table writes the nodes for a person: Name, Host, Port and Status, as the
 // original program does it, with the reason behind a Status that is not
 // Online and a mark at a node under maintenance. A result without nodes is
-// its sentence. With colour the header is bright and the Status green, red,
+// its sentence. With color the header is bright and the Status green, red,
 // or yellow for Unreachable and when maintenance excuses it. A sentence about
 // an isolated agent follows, as in Text, and a line for each health
 // code that counts; for the others see Notes. No cell holds a |, so that the table
 // may follow a plugin's line.
-func Table(w io.Writer, r Result, colour bool) error {
+func Table(w io.Writer, r Result, color bool) error {
 	var b strings.Builder
 	paint := func(code, s string) {
-		if colour {
+		if color {
 			b.WriteString(code + s + normal)
 		} else {
 			b.WriteString(s)
@@ -49,7 +49,7 @@ func Table(w io.Writer, r Result, colour bool) error {
 					b.WriteString(cell)
 				}
 			}
-			paint(row.colour, row.status)
+			paint(row.color, row.status)
 			b.WriteString(row.note + "\n")
 		}
 	}
@@ -90,7 +90,7 @@ func Notes(w io.Writer, r Result) error {
 type tableRow struct {
 	cells        [3]string // name, host, port
 	status, note string
-	colour       string
+	color        string
 }
 
 func (r Result) tableRows() []tableRow {
@@ -100,10 +100,10 @@ func (r Result) tableRows() []tableRow {
 		row := tableRow{
 			cells:  [3]string{plain(n.Node.Name), plain(n.Node.Host), n.Node.Port.String()},
 			status: "Online",
-			colour: green,
+			color:  green,
 		}
 		if n.Verdict != awa.Online {
-			row.status, row.colour = statusOf(n.Verdict)
+			row.status, row.color = statusOf(n.Verdict)
 			row.note = " (" + clip(plain(reason(n)), maxText) + ")"
 		}
 		if n.Verdict == awa.Online {
@@ -112,7 +112,7 @@ func (r Result) tableRows() []tableRow {
 		if n.Node.InMaintenance(r.at) {
 			row.note += ", under maintenance until " + plain(n.Node.Maintenance)
 			if n.Verdict != awa.Online {
-				row.colour = yellow
+				row.color = yellow
 			}
 		}
 		rows = append(rows, row)
@@ -131,8 +131,8 @@ func onlineNote(n awa.NodeStatus) string {
 	return ""
 }
 
-// statusOf gives a verdict that is not online as the table has it.
-func statusOf(v awa.Verdict) (word, colour string) {
+// statusOf returns a verdict that is not online as the table has it.
+func statusOf(v awa.Verdict) (word, color string) {
 	switch v {
 	case awa.Unreachable:
 		return "Unreachable", yellow
@@ -142,7 +142,7 @@ func statusOf(v awa.Verdict) (word, colour string) {
 	return "Offline", red
 }
 
-// columnWidths gives the widest cell of each column, in characters.
+// columnWidths returns the widest cell of each column, in characters.
 func columnWidths(rows []tableRow) (widths [3]int) {
 	for _, row := range rows {
 		for col, cell := range row.cells {

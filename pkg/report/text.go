@@ -87,7 +87,7 @@ func (r Result) nodesText(room int) string {
 	return text
 }
 
-// leadText says how the nodes are that are no problem, when none is one: "12
+// leadText says how the nodes are that are not a problem, when none is one: "12
 // of 12 nodes online". Else it is "", since the findings say how many are what.
 func (r Result) leadText() string {
 	if r.Counts.Dead()+r.Counts.Unreachable > 0 {
@@ -121,7 +121,7 @@ func (r Result) withHead(f finding, first bool) finding {
 	return f
 }
 
-// onlyNode gives the node of a host check: the only one that was selected, by
+// onlyNode returns the node of a host check: the only one that was selected, by
 // its name.
 func (r Result) onlyNode() (awa.NodeStatus, bool) {
 	if !r.named || len(r.Status.Nodes) != 1 {
@@ -130,7 +130,7 @@ func (r Result) onlyNode() (awa.NodeStatus, bool) {
 	return r.Status.Nodes[0], true
 }
 
-// nodeText says how one node is that is no problem.
+// nodeText says how one node is that is not a problem.
 func (r Result) nodeText(n awa.NodeStatus) string {
 	until := ""
 	if n.Node.InMaintenance(r.at) {
@@ -145,7 +145,7 @@ func (r Result) nodeText(n awa.NodeStatus) string {
 	return nodeName(n.Node.Name) + " is online, " + spanText(n.RTT) + until
 }
 
-// countText gives "1 node" or "3 nodes".
+// countText returns "1 node" or "3 nodes".
 func countText[N int | uint64](n N, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -171,7 +171,7 @@ func (r Result) failuresText(room int) string {
 // nodeName is a node's name as it stands in a text.
 func nodeName(name string) string { return orWord(clip(plain(name), maxShort), "?") }
 
-// item gives "n3 (connect: connection refused)", one of total such items. The
+// item returns "n3 (connect: connection refused)", one of total such items. The
 // name is safe already.
 func item(name, why string, total int) string {
 	most := maxWhy

@@ -37,7 +37,7 @@ type bound struct {
 // ParseThreshold reads a range. The error names it.
 func ParseThreshold(s string) (Threshold, error) {
 	bad := func(why string) (Threshold, error) {
-		return Threshold{}, fmt.Errorf("%q is no range: %s", clip(s, MaxRange), why)
+		return Threshold{}, fmt.Errorf("%q is not a range: %s", clip(s, MaxRange), why)
 	}
 	if len(s) > MaxRange {
 		return bad(fmt.Sprintf("it is longer than %d characters", MaxRange))
@@ -78,12 +78,12 @@ func ParseThreshold(s string) (Threshold, error) {
 	return t, nil
 }
 
-var errNoNumber = errors.New("no number or percentage")
+var errNoNumber = errors.New("not a number or percentage")
 
 const rangeForms = "write one such as 10, 10:, ~:10, 10:20, @10:20 or 10%"
 
 // parseBound reads a decimal number, which may end in %. Exponents, hex and
-// the like that strconv knows are no part of the notation.
+// the like that strconv knows are not part of the notation.
 func parseBound(s string) (bound, error) {
 	digits, percent := strings.CutSuffix(s, "%")
 	v, err := strconv.ParseFloat(digits, 64)
@@ -99,7 +99,7 @@ func parseBound(s string) (bound, error) {
 // maxBound is the largest number of which decimal keeps all digits.
 const maxBound = 1e9
 
-// Alerts tells whether a value is a problem; percentages are of whole.
+// Alerts reports whether a value is a problem; percentages are of whole.
 func (t Threshold) Alerts(value float64, whole int) bool {
 	if !t.set {
 		return false
@@ -108,10 +108,10 @@ func (t Threshold) Alerts(value float64, whole int) bool {
 	return in == t.inside
 }
 
-// Percent tells whether a bound is a percentage.
+// Percent reports whether a bound is a percentage.
 func (t Threshold) Percent() bool { return t.lo.percent || t.hi.percent }
 
-// of gives the bound as a number, rounded to what perfdata shows, so that
+// of returns the bound as a number, rounded to what perfdata shows, so that
 // what is compared is what is read.
 func (b bound) of(whole int) float64 {
 	if math.IsInf(b.value, 0) {
@@ -124,7 +124,7 @@ func (b bound) of(whole int) float64 {
 	return round(v)
 }
 
-// String gives the range in its shortest form; the zero Threshold gives "".
+// String returns the range in its shortest form; the zero Threshold returns "".
 func (t Threshold) String() string {
 	return t.format(func(b bound) string {
 		s := decimal(b.value)
@@ -135,7 +135,7 @@ func (t Threshold) String() string {
 	})
 }
 
-// Absolute gives the range with its percentages turned into numbers, as
+// Absolute returns the range with its percentages turned into numbers, as
 // perfdata needs it: the unit must be that of the value. A range that a value
 // of 0 or more can only leave at its upper end is given as that plain number,
 // because Icinga drops thresholds that are ranges, and one that it can't leave

@@ -37,7 +37,7 @@ func ExampleParseThreshold() {
 	_, err := report.ParseThreshold("20:10")
 	fmt.Println(err)
 	// Output:
-	// "20:10" is no range: its start is above its end
+	// "20:10" is not a range: its start is above its end
 }
 
 func TestParseThreshold(t *testing.T) {
@@ -116,31 +116,31 @@ func TestParseThreshold_bad(t *testing.T) {
 	const forms = "write one such as 10, 10:, ~:10, 10:20, @10:20 or 10%"
 	tests := map[string]string{
 		"":                      "the range is empty: " + forms,
-		":":                     `":" is no range: it holds no number: ` + forms,
-		"@":                     `"@" is no range: it holds no number: ` + forms,
-		"~":                     `"~" is no range: ` + forms,
-		"abc":                   `"abc" is no range: ` + forms,
-		"10:abc":                `"10:abc" is no range: "abc" is no number or percentage`,
-		"10:~":                  `"10:~" is no range: "~" is no number or percentage`,
-		"20:10":                 `"20:10" is no range: its start is above its end`,
-		"-5":                    `"-5" is no range: its start is above its end`,
-		"-5%":                   `"-5%" is no range: its start is above its end`,
-		"10%:0":                 `"10%:0" is no range: its start is above its end`,
-		"1:2:3":                 `"1:2:3" is no range: "2:3" is no number or percentage`,
-		"@@1":                   `"@@1" is no range: "@1" is no number or percentage`,
-		"1e3":                   `"1e3" is no range: ` + forms,
-		"0x10":                  `"0x10" is no range: ` + forms,
-		"inf":                   `"inf" is no range: ` + forms,
-		"nan":                   `"nan" is no range: ` + forms,
-		"1_000":                 `"1_000" is no range: ` + forms,
-		"%":                     `"%" is no range: ` + forms,
-		"5%%":                   `"5%%" is no range: ` + forms,
-		"1.2.3":                 `"1.2.3" is no range: ` + forms,
-		"5-3":                   `"5-3" is no range: ` + forms,
-		" 5":                    `" 5" is no range: ` + forms,
-		"1000000001":            `"1000000001" is no range: 1000000001 is beyond 1000000000`,
-		"5 ":                    `"5 " is no range: ` + forms,
-		strings.Repeat("1", 41): `"` + strings.Repeat("1", 37) + `..." is no range: it is longer than 40 characters`,
+		":":                     `":" is not a range: it holds no number: ` + forms,
+		"@":                     `"@" is not a range: it holds no number: ` + forms,
+		"~":                     `"~" is not a range: ` + forms,
+		"abc":                   `"abc" is not a range: ` + forms,
+		"10:abc":                `"10:abc" is not a range: "abc" is not a number or percentage`,
+		"10:~":                  `"10:~" is not a range: "~" is not a number or percentage`,
+		"20:10":                 `"20:10" is not a range: its start is above its end`,
+		"-5":                    `"-5" is not a range: its start is above its end`,
+		"-5%":                   `"-5%" is not a range: its start is above its end`,
+		"10%:0":                 `"10%:0" is not a range: its start is above its end`,
+		"1:2:3":                 `"1:2:3" is not a range: "2:3" is not a number or percentage`,
+		"@@1":                   `"@@1" is not a range: "@1" is not a number or percentage`,
+		"1e3":                   `"1e3" is not a range: ` + forms,
+		"0x10":                  `"0x10" is not a range: ` + forms,
+		"inf":                   `"inf" is not a range: ` + forms,
+		"nan":                   `"nan" is not a range: ` + forms,
+		"1_000":                 `"1_000" is not a range: ` + forms,
+		"%":                     `"%" is not a range: ` + forms,
+		"5%%":                   `"5%%" is not a range: ` + forms,
+		"1.2.3":                 `"1.2.3" is not a range: ` + forms,
+		"5-3":                   `"5-3" is not a range: ` + forms,
+		" 5":                    `" 5" is not a range: ` + forms,
+		"1000000001":            `"1000000001" is not a range: 1000000001 is beyond 1000000000`,
+		"5 ":                    `"5 " is not a range: ` + forms,
+		strings.Repeat("1", 41): `"` + strings.Repeat("1", 37) + `..." is not a range: it is longer than 40 characters`,
 	}
 	for spec, want := range tests {
 		t.Run(spec, func(t *testing.T) {
@@ -177,7 +177,7 @@ func FuzzParseThreshold(f *testing.F) {
 		}
 		again, err := report.ParseThreshold(th.String())
 		if err != nil {
-			t.Fatalf("%q became %q, which is no range: %v", s, th, err)
+			t.Fatalf("%q became %q, which is not a range: %v", s, th, err)
 		}
 		perf := th.Absolute(whole)
 		if strings.Trim(perf, "@~:-.0123456789") != "" || len(perf) > 120 {

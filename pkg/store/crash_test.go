@@ -18,7 +18,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// child starts this test binary anew to do a job on a file.
+// child starts this test binary again to do a job on a file.
 func child(t *testing.T, job, path, argument string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], path, argument)

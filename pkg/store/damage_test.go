@@ -21,7 +21,7 @@ import (
 
 const testPage = 4096
 
-// goodFile gives the bytes of a file of many pages: trees of several levels,
+// goodFile returns the bytes of a file of many pages: trees of several levels,
 // values over several pages, free pages, small and empty buckets.
 func goodFile(t testing.TB) []byte {
 	t.Helper()
@@ -64,7 +64,7 @@ func opens(t testing.TB, path string, b []byte) bool {
 		t.Errorf("it took %v", took)
 	}
 	if err == nil {
-		for i := range byte(2) { // makes both meta pages anew
+		for i := range byte(2) { // makes both meta pages again
 			ok(t, s.SetStable("written after the damage", []byte{i}))
 		}
 		sound(t, s)
@@ -274,7 +274,7 @@ func TestOpen_damaged_meta_pages(t *testing.T) {
 	meta("another version of bbolt", func(m []byte) { put32(m[4:], 3) })
 }
 
-// reachable gives the pages that the trees of a good file are made of, the
+// reachable returns the pages that the trees of a good file are made of, the
 // root first.
 func reachable(t *testing.T, path string, good []byte) []uint64 {
 	t.Helper()

@@ -11,7 +11,7 @@ import (
 )
 
 // Decide brings entries of the voters' log into the list, in their order, and
-// gives the outcome of each. All changes that come of it share one
+// returns the outcome of each. All changes that come of it share one
 // transaction. An entry up to the applied index is a replay and changes
 // nothing: its outcome is the change with its index, or the zero Outcome when
 // it made none. An edit with the key of one of the last awa.KeyWindow changes
@@ -107,7 +107,7 @@ func (s *Store) outcome(d *awa.Draft, id uint64) (awa.Outcome, error) {
 	return awa.Outcome{Change: c, Node: n}, err
 }
 
-// change gives a change of the draft or of the list under it.
+// change returns a change of the draft or of the list under it.
 func (s *Store) change(d *awa.Draft, id uint64) (awa.Change, error) {
 	if changes := d.Changes(); len(changes) > 0 && id >= changes[0].ID {
 		return changes[id-changes[0].ID], nil
@@ -126,7 +126,7 @@ func (s *Store) change(d *awa.Draft, id uint64) (awa.Change, error) {
 // count as learned, not as decided: they don't move the applied index. Those
 // that are held already are skipped, after a look at whether they are the
 // same; if not, the error is a Fault with awa.ErrDamaged. A change that does
-// not follow the state gives awa.ErrGap, one that can't belong to this list
+// not follow the state returns awa.ErrGap, one that can't belong to this list
 // the error of awa.Draft.Apply, an empty file awa.ErrNotJoined. After any
 // error nothing was applied.
 func (s *Store) Apply(changes []awa.Change) error {
@@ -151,7 +151,7 @@ func (s *Store) apply(d *awa.Draft, changes []awa.Change) error {
 				return err
 			}
 			if !sameChange(held, c) {
-				return awa.Faultf(awa.ErrDamaged, "the lists differ: change %d is %s %s here and %s %s there; one of the two agents must be emptied and join anew", c.ID, held.Action, held.Data, c.Action, c.Data)
+				return awa.Faultf(awa.ErrDamaged, "the lists differ: change %d is %s %s here and %s %s there; one of the two agents must be emptied and join again", c.ID, held.Action, held.Data, c.Action, c.Data)
 			}
 			continue
 		}

@@ -195,7 +195,7 @@ func TestStore_Decide_forgets_keys_after_the_window(t *testing.T) {
 	s = open(t, s.path)
 	equal(t, "remembered at the last moment", repeated("second"), 3)
 	equal(t, "forgotten", repeated("first"), window+3)
-	equal(t, "remembered anew", repeated("first"), window+3)
+	equal(t, "remembered again", repeated("first"), window+3)
 	equal(t, "forgotten", repeated("second"), window+4)
 	equal(t, "remembered", repeated("third"), window/2+4)
 }

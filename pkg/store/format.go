@@ -43,7 +43,7 @@ const (
 	keyIndex   = "index"     // highest place in the Raft log of all that was decided or learned, decimal
 	keyTerm    = "term"      // its term, decimal
 	keyProven  = "proven"    // provenValue in JSON
-	keyNext    = "next_node" // id that the next CREATE gives, decimal
+	keyNext    = "next_node" // id that the next CREATE assigns, decimal
 	keyVoters  = "voters"    // awa.VoterSet in JSON
 	keySum     = "sum"       // of all the others, see metaSum
 )
@@ -126,14 +126,14 @@ func allBuckets() []string {
 	return []string{bucketNodes, bucketChanges, bucketMeta, bucketLog, bucketStable, bucketSightings}
 }
 
-// in gives a bucket, which must be there: Open has seen it.
+// in returns a bucket, which must be there: Open has seen it.
 func in(tx *bolt.Tx, bucket string) *bolt.Bucket { return tx.Bucket([]byte(bucket)) }
 
 func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
 
 func parseIDKey(key []byte) (uint64, error) {
 	if len(key) != 8 {
-		return 0, fmt.Errorf("%x is no id", key)
+		return 0, fmt.Errorf("%x is not an id", key)
 	}
 	return binary.BigEndian.Uint64(key), nil
 }
@@ -244,7 +244,7 @@ func getMeta(tx *bolt.Tx) (m awa.Meta, next uint64, highest place, err error) {
 		keyEpoch: &m.Epoch} {
 		if text := get(key); text != "" {
 			if *to, err = strconv.ParseUint(text, 10, 64); err != nil {
-				return awa.Meta{}, 0, place{}, fmt.Errorf("the value of %s is no number: %w", key, err)
+				return awa.Meta{}, 0, place{}, fmt.Errorf("the value of %s is not a number: %w", key, err)
 			}
 		}
 	}

@@ -189,7 +189,7 @@ func inJSON(t testing.TB, v any) string {
 	return string(b)
 }
 
-// edits gives entries that follow the store's applied index. An edit is
+// edits returns entries that follow the store's applied index. An edit is
 // written "CREATE key {…}", the key "-" for none.
 func edits(s *Store, all ...string) []awa.Entry {
 	entries := make([]awa.Entry, len(all))

@@ -171,7 +171,7 @@ func loadNodes(tx *bolt.Tx) ([]awa.Node, error) {
 	return nodes, err
 }
 
-// holds tells whether a value of bucketNodes is the node. Another version of
+// holds reports whether a value of bucketNodes is the node. Another version of
 // this program may have put its keys in another order.
 func holds(value []byte, n awa.Node) bool {
 	want, err := json.Marshal(n)

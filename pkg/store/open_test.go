@@ -111,7 +111,7 @@ func TestOpen_refuses(t *testing.T) {
 		"no format":             {remove(bucketMeta, []byte(keyFormat)), awa.ErrDamaged, "no format version"},
 		"no uid":                {remove(bucketMeta, []byte(keyUID)), awa.ErrDamaged, "no uid"},
 		"no history":            {remove(bucketMeta, []byte(keyHistory)), awa.ErrDamaged, "not both"},
-		"an unreadable history": {put(bucketMeta, []byte(keyHistory), "x"), awa.ErrDamaged, "no history"},
+		"an unreadable history": {put(bucketMeta, []byte(keyHistory), "x"), awa.ErrDamaged, "not a history"},
 		"no cluster": {inBolt(func(tx *bolt.Tx) error {
 			b := in(tx, bucketMeta)
 			b.Delete([]byte(keyCluster))
@@ -126,7 +126,7 @@ func TestOpen_refuses(t *testing.T) {
 		"a log of other keys":                {put(bucketLog, []byte("x"), ""), awa.ErrDamaged, "raft_log"},
 		"a missing change":                   {remove(bucketChanges, idKey(2)), awa.ErrDamaged, "change 2 is missing"},
 		"a missing last change":              {remove(bucketChanges, idKey(5)), awa.ErrDamaged, "don't fit"},
-		"a change of another id":             {put(bucketChanges, []byte("\x00\x06"), "{}"), awa.ErrDamaged, "0006 is no id"},
+		"a change of another id":             {put(bucketChanges, []byte("\x00\x06"), "{}"), awa.ErrDamaged, "0006 is not an id"},
 		"an unreadable change":               {put(bucketChanges, idKey(2), "{"), awa.ErrDamaged, "change 2"},
 		"an unknown action":                  {put(bucketChanges, idKey(2), `{"action":"MOVE","data":"{}"}`), awa.ErrDamaged, "MOVE"},
 		"more deleted than made":             {put(bucketChanges, idKey(1), `{"action":"DELETE","data":"{}"}`), awa.ErrDamaged, "change 1"},

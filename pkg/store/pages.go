@@ -118,7 +118,7 @@ func (c *pages) meta(txid uint64) (root, freelist, end uint64, err error) {
 }
 
 // walk checks the tree below a page, whose keys must rise and not be below
-// from. It gives the last one, which is valid until the next walk at this
+// from. It returns the last one, which is valid until the next walk at this
 // depth. root tells the tree of the buckets from the others.
 func (c *pages) walk(id uint64, depth int, from []byte, root bool) (last []byte, err error) {
 	p, err := c.read(id, depth)
@@ -186,7 +186,7 @@ func (c *pages) bucket(id uint64, value []byte, depth int) error {
 	p := parsePage(inline)
 	p.id = id
 	if p.flags != leafPage {
-		return damage("a bucket on page %d is no leaf", id)
+		return damage("a bucket on page %d is not a leaf", id)
 	}
 	_, err := c.leaf(p, depth, nil, false)
 	return err
@@ -234,7 +234,7 @@ func (c *pages) freelist(id uint64) error {
 		return err
 	}
 	if p.flags != freelistPage {
-		return damage("page %d is no list of free pages", id)
+		return damage("page %d is not a list of free pages", id)
 	}
 	count, ids := uint64(p.count), p.bytes[pageHeader:]
 	if p.count == math.MaxUint16 {
@@ -262,7 +262,7 @@ func parsePage(b []byte) page {
 	}
 }
 
-// element gives the page's element i; i must be below its count.
+// element returns the page's element i; i must be below its count.
 func (p page) element(i int) (element, error) {
 	start, first := pageHeader+elementSize*i, pageHeader+elementSize*p.count
 	if first > len(p.bytes) {
@@ -289,7 +289,7 @@ func (p page) element(i int) (element, error) {
 	return e, nil
 }
 
-// inOrder tells whether a page's key i may follow last: the key before it, or,
+// inOrder reports whether a page's key i may follow last: the key before it, or,
 // when i is 0, the least key that the page may hold.
 func inOrder(i int, last, key []byte) bool {
 	n := bytes.Compare(last, key)

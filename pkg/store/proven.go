@@ -11,7 +11,7 @@ import (
 
 // A list consists of two parts. Up to meta.State this agent's own Raft has
 // decided it. What comes after that was learned from other agents (Apply): an
-// agent that is no voter has nothing else. Learned changes may be wrong in all
+// agent that is not a voter has nothing else. Learned changes may be wrong in all
 // that they hold, their Raft index included, so nothing that Raft does rests on
 // them: Decide and Prove work on the list as it was at meta.State (base), hold
 // what they come to against what is there, and replace what differs. On a

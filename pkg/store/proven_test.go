@@ -10,7 +10,7 @@ import (
 
 const farIndex = 1 << 62
 
-// A list that was learned from others, in whatever way it was forged, gives
+// A list that was learned from others, in whatever way it was forged, returns
 // way to what Raft decides: edits are made, and the list is what it would be
 // without the forgery. So it is when the agent is restarted anywhere on the
 // way.

@@ -11,7 +11,7 @@ import (
 // read again, usually from the page cache. If madvise fails, they stay in memory, which
 // does no harm.
 func (s *Store) release() {
-	s.db.View(func(tx *bolt.Tx) error { // bbolt maps the file anew only when no transaction is open
+	s.db.View(func(tx *bolt.Tx) error { // bbolt maps the file again only when no transaction is open
 		syscall.Syscall(syscall.SYS_MADVISE, s.db.Info().Data, uintptr(tx.Size()), syscall.MADV_DONTNEED)
 		return nil
 	})

@@ -18,7 +18,7 @@ type sightingValue struct {
 	Since   time.Time   `json:"since"`
 }
 
-// Sightings gives what Remember kept, by node id. One that can't be read is
+// Sightings returns what Remember kept, by node id. One that can't be read is
 // left out: it is worth less than an agent that starts.
 func (s *Store) Sightings() ([]awa.Sighting, error) {
 	var all []awa.Sighting

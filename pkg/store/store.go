@@ -65,7 +65,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Meta gives what the file says of itself, from memory. Its Index, Term and
+// Meta returns what the file says of itself, from memory. Its Index, Term and
 // State may be ahead of the disk by entries that changed nothing there:
 // deciding those again comes to the same. The caller must not modify the slice in it.
 func (s *Store) Meta() awa.Meta {
@@ -88,8 +88,8 @@ func (s *Store) Position() awa.Position {
 	return awa.Position{State: s.list.State(), Digest: s.digest}
 }
 
-// Nodes gives the node list by id. All callers share the slice, which is made
-// anew after a change: they must not modify it nor what it refers to.
+// Nodes returns the node list by id. All callers share the slice, which is made
+// again after a change: they must not modify it nor what it refers to.
 func (s *Store) Nodes() []awa.Node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +99,7 @@ func (s *Store) Nodes() []awa.Node {
 	return s.nodes
 }
 
-// Agent gives the node of the agent with a uid, and whether there is one. The
+// Agent returns the node of the agent with a uid, and whether there is one. The
 // caller must not modify what the node refers to.
 func (s *Store) Agent(uid string) (awa.Node, bool) {
 	s.mu.Lock()

@@ -93,7 +93,7 @@ func TestStore_Nodes(t *testing.T) {
 	decide(t, s, createNode(1))
 	before := s.Nodes()
 	if after := s.Nodes(); &after[0] != &before[0] {
-		t.Error("the list is made anew without a change")
+		t.Error("the list is made again without a change")
 	}
 	decide(t, s, createNode(2))
 	equal(t, "length of a list from before", len(before), 1)

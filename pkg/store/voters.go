@@ -52,7 +52,7 @@ func (s *Store) setMeta(f func(m *awa.Meta) bool) error {
 	return err
 }
 
-// LogBounds gives the first and the last index of the voters' log; 0 and 0
+// LogBounds returns the first and the last index of the voters' log; 0 and 0
 // when it is empty.
 func (s *Store) LogBounds() (first, last uint64, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
@@ -71,7 +71,7 @@ func (s *Store) LogBounds() (first, last uint64, err error) {
 	return first, last, err
 }
 
-// LogEntry gives a log entry, and whether there is one.
+// LogEntry returns a log entry, and whether there is one.
 func (s *Store) LogEntry(index uint64) ([]byte, bool, error) {
 	return s.get(bucketLog, idKey(index))
 }
@@ -126,7 +126,7 @@ func (s *Store) ClearLog() error {
 	})
 }
 
-// Stable gives a value that was set, and whether there is one.
+// Stable returns a value that was set, and whether there is one.
 func (s *Store) Stable(key string) ([]byte, bool, error) {
 	return s.get(bucketStable, []byte(key))
 }

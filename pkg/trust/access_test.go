@@ -229,7 +229,7 @@ func sentences(t *testing.T, errs ...error) {
 		}
 		s := err.Error()
 		if strings.ContainsAny(s, "\n.\x00") && !strings.Contains(s, "1.3") && !strings.Contains(s, "www.example.org") || !strings.ContainsAny(s, ":;") || len(s) > 250 || strings.Contains(s, "n1") {
-			t.Errorf("%q is no good sentence", s)
+			t.Errorf("%q is not a good sentence", s)
 		}
 		if errors.Unwrap(err) != nil || !errors.Is(err, code(err)) {
 			t.Errorf("%v is not its own code", err)

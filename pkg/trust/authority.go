@@ -88,7 +88,7 @@ func (k Key) derive() (authorities, error) {
 }
 
 // anchorSigner signs the member CA's certificate where only its public key is
-// known. The certificate is the member CA's but for the signature, which is no
+// known. The certificate is the member CA's except the signature, which is no
 // proof of anything: verifiers take a root's name and key and leave its
 // signature alone, and this private key is known to everybody.
 func anchorSigner() ed25519.PrivateKey {

@@ -44,10 +44,10 @@ type Failure struct {
 	Err error
 }
 
-// Error gives the sentence.
+// Error returns the sentence.
 func (f *Failure) Error() string { return f.Text }
 
-// Unwrap gives the code and the cause.
+// Unwrap returns the code and the cause.
 func (f *Failure) Unwrap() []error { return []error{f.Code, f.Err} }
 
 // ClientError makes a *Failure of an error that a client met in a handshake,
@@ -69,9 +69,9 @@ func (k *Keyring) ClientError(err error) error {
 	}
 	switch {
 	case errors.Is(err, errTooMuch):
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS sends more than %d KiB before it is known who it is, so it is no agent: correct the address", maxHandshake>>10)}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS sends more than %d KiB before it is known who it is, so it is not an agent: correct the address", maxHandshake>>10)}
 	case strings.HasPrefix(err.Error(), errServerKey):
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "what answers there in TLS is no agent, its certificate is of an unknown kind: correct the address"}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "what answers there in TLS is not an agent, its certificate is of an unknown kind: correct the address"}
 	}
 	return err
 }
@@ -81,7 +81,7 @@ func (h *holding) notTLS(header tls.RecordHeaderError, err error) error {
 	if string(header.RecordHeader[:]) == "HTTP/" {
 		return &Failure{Code: awa.ErrPlainHTTP, Err: err, Text: "it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address"}
 	}
-	return &Failure{Code: ErrNoTLS, Err: err, Text: "what answers there speaks no TLS, so it is no agent with a key: correct the address, or give that agent the key file of the cluster"}
+	return &Failure{Code: ErrNoTLS, Err: err, Text: "what answers there speaks no TLS, so it is not an agent with a key: correct the address, or give that agent the key file of the cluster"}
 }
 
 // TLS alerts, RFC 8446 section 6.
@@ -133,11 +133,11 @@ func (h *holding) refusal(alert uint8, err error) error {
 		f.Text = "by its clock our certificate is over: set the clock of that server"
 	case alertProtocolVersion, alertInsufficient, alertHandshakeFailure:
 		f.Code = ErrNoTLS
-		f.Text = "it speaks no TLS 1.3 with X25519 and Ed25519, so it is no agent: correct the address"
+		f.Text = "it speaks no TLS 1.3 with X25519 and Ed25519, so it is not an agent: correct the address"
 	case alertCertificateUnknown, alertUnsupported:
 		f.Text = "it does not accept our certificate: use the same key file on both sides, and compare the clocks"
 	default:
-		f.Text = fmt.Sprintf("it ended the TLS connection (alert %d): its log may tell why; if it is no agent, correct the address", alert)
+		f.Text = fmt.Sprintf("it ended the TLS connection (alert %d): its log may tell why; if it is not an agent, correct the address", alert)
 	}
 	return f
 }
@@ -172,7 +172,7 @@ func (h *holding) badServer(bad *tls.CertificateVerificationError, err error) er
 	case checkName:
 		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "it shows a certificate of the check role, which must not answer for an agent: what answers there is no agent; correct the address"}
 	}
-	return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS is no agent, its certificate is issued by %q: correct the address", awa.Clip(cert.Issuer.CommonName))}
+	return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS is not an agent, its certificate is issued by %q: correct the address", awa.Clip(cert.Issuer.CommonName))}
 }
 
 func (h *holding) otherAgent(cert *x509.Certificate, err error) error {
@@ -185,7 +185,7 @@ func (h *holding) otherAgent(cert *x509.Certificate, err error) error {
 	return f
 }
 
-// knows tells whether a certificate says that it comes from a key of ours.
+// knows reports whether a certificate says that it comes from a key of ours.
 func (h *holding) knows(cert *x509.Certificate) bool {
 	for _, a := range h.all {
 		if a.id == keyOfCert(cert) {
@@ -229,7 +229,7 @@ func (k *Keyring) ServerError(err error) error {
 		if isHTTP(header.RecordHeader[:]) {
 			return &Failure{Code: awa.ErrPlainHTTP, Err: err, Text: "a client speaks plain HTTP to this TLS port: give it the key file of the cluster (--key-file, check_awa -k), or use https and a certificate (awa-agent key cert)"}
 		}
-		return &Failure{Code: ErrNoTLS, Err: err, Text: "what a client sent is no TLS: it is no client of an agent; find out what calls this port"}
+		return &Failure{Code: ErrNoTLS, Err: err, Text: "what a client sent is not TLS: it is not a client of an agent; find out what calls this port"}
 	}
 	if alert, ok := alertIn(err); ok {
 		return h.refusedBy(alert, err)
@@ -244,7 +244,7 @@ func (k *Keyring) ServerError(err error) error {
 	}
 	switch {
 	case errors.Is(err, errTooMuch):
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("a client sends more than %d KiB before it is known who it is: it is no client of an agent; find out what calls this port", maxHandshake>>10)}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("a client sends more than %d KiB before it is known who it is: it is not a client of an agent; find out what calls this port", maxHandshake>>10)}
 	case strings.HasPrefix(err.Error(), errClientKey):
 		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "the certificate of a client is of an unknown kind and not of this cluster: give it one of ours (awa-agent key cert)"}
 	case err.Error() == errNobody:
@@ -282,7 +282,7 @@ func (h *holding) badClient(cert *x509.Certificate, cause, err error) error {
 	return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("a client has another key (%s, ours: %s): use the same key file on both sides, or correct the address it calls if it belongs to another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
 }
 
-// isHTTP tells whether the first bytes of a connection are an HTTP request's:
+// isHTTP reports whether the first bytes of a connection are an HTTP request's:
 // the beginning of a method, in capital letters.
 func isHTTP(b []byte) bool {
 	for i, c := range b {

@@ -74,7 +74,7 @@ func badKind(path string, e *awa.FileError) error {
 }
 
 func tooLarge(path string) error {
-	return badFile(path, 0, "it is larger than %d KiB: this is no key file", maxKeyFile>>10)
+	return badFile(path, 0, "it is larger than %d KiB: this is not a key file", maxKeyFile>>10)
 }
 
 // badFile is an error in a key file; line 0 is the whole file. The text must
@@ -139,11 +139,11 @@ func parseKey(words []string) (Key, error) {
 	}
 	role := awa.Role(words[1])
 	if role != awa.RoleMember && role != awa.RoleCheck {
-		return Key{}, errors.New("the second word is no role: write member or check")
+		return Key{}, errors.New("the second word is not a role: write member or check")
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(words[2])
 	if err != nil {
-		return Key{}, errors.New("the third word is no base64: copy the whole line again, nothing more and nothing less")
+		return Key{}, errors.New("the third word is not base64: copy the whole line again, nothing more and nothing less")
 	}
 	if len(b) != sizeOf(role) {
 		return Key{}, fmt.Errorf("the key has %d bytes, and a %s key has %d: copy the whole line again, nothing more and nothing less", len(b), role, sizeOf(role))

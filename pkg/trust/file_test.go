@@ -54,17 +54,17 @@ func TestParseKeys_errors(t *testing.T) {
 		"a later version":      {"awa2 member " + secret, "key file k, line 1: this key was made by a newer version of are-we-alive: install that here, or make a key with this one"},
 		"no role":              {"awa1 " + secret, "key file k, line 1: it has 2 words instead of 3: a key looks like awa1 member BASE64"},
 		"two keys in one line": {line + " " + line, "key file k, line 1: it has 6 words instead of 3: a key looks like awa1 member BASE64"},
-		"an unknown role":      {"awa1 " + secret + " " + secret, "key file k, line 1: the second word is no role: write member or check"},
-		"role in capitals":     {"awa1 MEMBER " + secret, "key file k, line 1: the second word is no role: write member or check"},
-		"cut":                  {line[:len(line)-3], "key file k, line 1: the third word is no base64: copy the whole line again, nothing more and nothing less"},
+		"an unknown role":      {"awa1 " + secret + " " + secret, "key file k, line 1: the second word is not a role: write member or check"},
+		"role in capitals":     {"awa1 MEMBER " + secret, "key file k, line 1: the second word is not a role: write member or check"},
+		"cut":                  {line[:len(line)-3], "key file k, line 1: the third word is not base64: copy the whole line again, nothing more and nothing less"},
 		"cut to whole bytes":   {"awa1 member " + secret[:40], "key file k, line 1: the key has 30 bytes, and a member key has 32: copy the whole line again, nothing more and nothing less"},
 		"a check key's length": {strings.Replace(check, "check", "member", 1), "key file k, line 1: the key has 64 bytes, and a member key has 32: copy the whole line again, nothing more and nothing less"},
 		"a member key's":       {strings.Replace(line, "member", "check", 1), "key file k, line 1: the key has 32 bytes, and a check key has 64: copy the whole line again, nothing more and nothing less"},
 		"two roles":            {line + "\n" + check, "key file k, line 2: this is a check key, and the first in the file is a member key: keep cluster keys and check keys in files of their own"},
 		"too many":             {many.String(), "key file k, line 17: this is one key too many, 16 are allowed: remove those that no server uses any more"},
-		"too large":            {strings.Repeat("#", maxKeyFile+1), "key file k: it is larger than 64 KiB: this is no key file"},
+		"too large":            {strings.Repeat("#", maxKeyFile+1), "key file k: it is larger than 64 KiB: this is not a key file"},
 		"NULs":                 {strings.Repeat("\x00", 99), "key file k, line 1: it does not begin with awa1: a key looks like awa1 member BASE64, and # begins a comment"},
-		"trailing bits":        {"awa1 member " + strings.Repeat("A", 42) + "B=", "key file k, line 1: the third word is no base64: copy the whole line again, nothing more and nothing less"},
+		"trailing bits":        {"awa1 member " + strings.Repeat("A", 42) + "B=", "key file k, line 1: the third word is not base64: copy the whole line again, nothing more and nothing less"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys, err := ParseKeys("k", []byte(c.text))
@@ -129,8 +129,8 @@ func TestReadFile(t *testing.T) {
 		"a link to a folder":       {file: "link to folder", insecure: true, want: "it is a folder: name the file in it"},
 		"a pipe":                   {file: "pipe", insecure: true, want: "it is a pipe: a key is read from a regular file only"},
 		"a link to a device":       {file: "link to device", insecure: true, want: "it is a device: a key is read from a regular file only"},
-		"huge":                     {file: "huge", want: "it is larger than 64 KiB: this is no key file"},
-		"huge, even when insecure": {file: "huge", insecure: true, want: "it is larger than 64 KiB: this is no key file"},
+		"huge":                     {file: "huge", want: "it is larger than 64 KiB: this is not a key file"},
+		"huge, even when insecure": {file: "huge", insecure: true, want: "it is larger than 64 KiB: this is not a key file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys, err := ReadFile(at(c.file), c.insecure)

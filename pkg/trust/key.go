@@ -76,7 +76,7 @@ func (k Key) Check() Key {
 	return newKey(awa.RoleCheck, append(expand(k.open().bytes, infoCheck), k.memberKey()...))
 }
 
-// Line gives the line that stands in a key file. It holds the secret.
+// Line returns the line that stands in a key file. It holds the secret.
 func (k Key) Line() string {
 	if k.open == nil {
 		return ""
@@ -84,7 +84,7 @@ func (k Key) Line() string {
 	return keyVersion + " " + string(k.open().role) + " " + base64.StdEncoding.EncodeToString(k.open().bytes)
 }
 
-// FileText gives a whole key file: comments that say what it is, the key, and
+// FileText returns a whole key file: comments that say what it is, the key, and
 // more keys of its role that are accepted.
 func (k Key) FileText(more ...Key) string {
 	what := "# The key of an are-we-alive cluster. Who holds it may do everything: keep it secret.\n" +
@@ -101,7 +101,7 @@ func (k Key) FileText(more ...Key) string {
 }
 
 // ID names the key in messages: 8 hex digits, the same for a cluster key and
-// its check key. It is no secret.
+// its check key. It is not a secret.
 func (k Key) ID() string {
 	if k.open == nil {
 		return ""
@@ -109,7 +109,7 @@ func (k Key) ID() string {
 	return idOf(authorityID(awa.RoleMember, k.memberKey()))
 }
 
-// Equal tells whether two keys are the same.
+// Equal reports whether two keys are the same.
 func (k Key) Equal(other Key) bool {
 	if k.open == nil || other.open == nil {
 		return k.open == nil && other.open == nil

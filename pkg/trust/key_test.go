@@ -60,7 +60,7 @@ func TestKey_Check(t *testing.T) {
 			t.Error("it is not")
 		}
 	})
-	t.Run("the anchor is the member CA but for the signature", func(t *testing.T) {
+	t.Run("the anchor is the member CA except for the signature", func(t *testing.T) {
 		if !bytes.Equal(member.member.cert.RawTBSCertificate, check.member.cert.RawTBSCertificate) {
 			t.Error("what is signed differs")
 		}

@@ -167,7 +167,7 @@ func (h *holding) serverConfig(secret *tls.Config) *tls.Config {
 	return c
 }
 
-// Server gives an agent's configuration for its listeners. It stays good over
+// Server returns an agent's configuration for its listeners. It stays good over
 // every change of the keyring, and so do the sessions of clients whose key is
 // still accepted. It panics for a client's keyring. Listener, which uses it,
 // can also say why a handshake failed.
@@ -193,7 +193,7 @@ type Target struct {
 	Addr string
 }
 
-// Client gives the configuration for one connection to a target: make it anew
+// Client returns the configuration for one connection to a target: make it again
 // for each, it is cheap, and an old one does not follow a change of the
 // keyring. The agent's certificate is verified against the member CAs and the
 // name that stands for the target; what a failure means ClientError tells.
@@ -201,7 +201,7 @@ type Target struct {
 // A target without uid and name is for a client that knows an address only,
 // such as check_awa or a joining agent: whoever answers is a member of the
 // cluster, and which one its answer tells. Go keeps sessions under the server
-// name, which all agents share then, and a resumed session gives the
+// name, which all agents share then, and a resumed session returns the
 // certificate of the first connection. So sessions are kept for the name and
 // the address together, and no address sees another's.
 func (k *Keyring) Client(t Target) *tls.Config {
@@ -291,7 +291,7 @@ func (k *Keyring) RoleOf(s tls.ConnectionState) (awa.Role, bool) {
 	return "", false
 }
 
-// IDs gives the ids of the keys, the one in use first.
+// IDs returns the ids of the keys, the one in use first.
 func (k *Keyring) IDs() []string { return k.now.Load().ids() }
 
 func (h *holding) ids() []string {

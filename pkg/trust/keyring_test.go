@@ -268,7 +268,7 @@ func TestKeyring_SetKeys_sessions(t *testing.T) {
 	set(client, new.Check(), old.Check())
 	visit(true, "")
 	set(agent, new)
-	visit(false, "") // the session was the old key's: all anew
+	visit(false, "") // the session was the old key's: all again
 	visit(true, "")
 	set(client, old.Check())
 	visit(false, ErrOtherKey) // now it is the client that does not take the session

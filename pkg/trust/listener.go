@@ -32,7 +32,7 @@ type tlsListener struct {
 	failed func(net.Addr, error)
 }
 
-// Accept gives a connection whose handshake is still to be made.
+// Accept returns a connection whose handshake is still to be made.
 func (l tlsListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
@@ -125,7 +125,7 @@ func linger(c net.Conn) {
 // PlainListener is for an agent without a key: it leaves the connections of
 // another listener as they are, and tells failed, as Listener does, when a
 // client begins to speak TLS. What that client gets is the HTTP server's
-// answer to something that is no HTTP.
+// answer to something that is not HTTP.
 func PlainListener(inner net.Listener, failed func(remote net.Addr, err error)) net.Listener {
 	return plainListener{inner, failed}
 }
@@ -135,7 +135,7 @@ type plainListener struct {
 	failed func(net.Addr, error)
 }
 
-// Accept gives a connection whose first bytes will be looked at.
+// Accept returns a connection whose first bytes will be looked at.
 func (l plainListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
@@ -149,7 +149,7 @@ type plainConn struct {
 	failed func(net.Addr, error) // nil once something was read
 }
 
-// NetConn gives the connection below, as tls.Conn.NetConn does.
+// NetConn returns the connection below, as tls.Conn.NetConn does.
 func (c *plainConn) NetConn() net.Conn { return c.Conn }
 
 // Read looks at the first bytes.

@@ -144,7 +144,7 @@ func (s stage) everything(t testing.TB) map[string]presented {
 			"the certificate of a client names this cluster and is not one that it makes (" + what}
 	}
 	stranger := func(c tls.Certificate) presented {
-		return presented{c, "", awa.ErrNoAgent, awa.ErrNoAgent, "what answers there in TLS is no agent", "is issued by"}
+		return presented{c, "", awa.ErrNoAgent, awa.ErrNoAgent, "what answers there in TLS is not an agent", "is issued by"}
 	}
 	otherKey := func(c tls.Certificate) presented {
 		return presented{c, "", ErrOtherKey, ErrOtherKey, "the agent there has another key (", "a client has another key ("}

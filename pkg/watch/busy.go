@@ -5,7 +5,7 @@ import (
 	"runtime/metrics"
 )
 
-// busy tells whether this process has more to do than its processors can.
+// busy reports whether this process has more to do than its processors can.
 // Then a ping is late because it waits for a processor, and not for its node:
 // to begin further pings, or second attempts, would make all of them later
 // still, until a thousand that share a processor are all too late at once. A

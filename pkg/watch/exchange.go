@@ -13,7 +13,7 @@ import (
 // answer, so half the round trip, whatever was slow in it, is the most that
 // the middle can be wrong; its answer is cut to whole milliseconds, which adds
 // half of one. at is our clock at the end of the exchange. A node that does not
-// tell its time in milliseconds gives 0, 0.
+// tell its time in milliseconds returns 0, 0.
 func skewOf(self awa.Self, at time.Time, rtt time.Duration) (skew, most time.Duration) {
 	if self.TimeMS == 0 {
 		return 0, 0
@@ -65,7 +65,7 @@ func newestState(ours uint64, others []uint64) uint64 {
 	return ours
 }
 
-// isolated tells whether an agent reached no other node of its list, though
+// isolated reports whether an agent reached no other node of its list, though
 // there are some. A node without uid is ours when it answered with our uid.
 func isolated(nodes []awa.NodeStatus, ours awa.Self) bool {
 	others := false

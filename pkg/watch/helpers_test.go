@@ -199,7 +199,7 @@ func online(statuses []awa.NodeStatus) int {
 }
 
 // processor is a Pinger that needs the one processor there is for each ping,
-// but for those of nodes that hang.
+// except those of nodes that hang.
 type processor struct {
 	pinger watch.Pinger
 	work   time.Duration

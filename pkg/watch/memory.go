@@ -10,7 +10,7 @@ import (
 
 // Memory keeps sightings over restarts.
 type Memory interface {
-	// Sightings gives what was kept.
+	// Sightings returns what was kept.
 	Sightings() ([]awa.Sighting, error)
 	// Remember keeps sightings, and forgets nodes by their ids. It is never
 	// called by two goroutines at once.
@@ -47,7 +47,7 @@ func (u *unkept) wake() {
 	}
 }
 
-// take gives all changes in the order of their ids, and forgets them.
+// take returns all changes in the order of their ids, and forgets them.
 func (u *unkept) take() (seen []awa.Sighting, gone []uint64) {
 	for _, id := range slices.Sorted(maps.Keys(u.seen)) {
 		seen = append(seen, u.seen[id])

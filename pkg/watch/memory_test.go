@@ -59,7 +59,7 @@ func (m *memory) count() (calls, nodes int) {
 	return m.calls, len(m.all)
 }
 
-// live runs a Watcher's background sweeps for a while, and gives its last look.
+// live runs a Watcher's background sweeps for a while, and returns its last look.
 func live(t *testing.T, w *watch.Watcher, span time.Duration) []awa.NodeStatus {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), span)

@@ -44,7 +44,7 @@ func conclude(own awa.Verdict, o opinion) awa.Verdict {
 	return own
 }
 
-// Probe pings nodes for another agent that got no answer from them. It gives
+// Probe pings nodes for another agent that got no answer from them. It returns
 // this agent's own view within the given time (0: Config.PingTimeout), asks nobody
 // further, and changes nothing of what is remembered. Ids that are not on the
 // list, and nodes that nothing was learned of, are left out.

@@ -244,7 +244,7 @@ func TestWatcher_Probe(t *testing.T) {
 			t.Errorf("got  %v\nwant %v", got, want)
 		}
 		if got := ask(200*ms, 200*ms, 2, 3); len(got) != 1 || got[2] == "" {
-			t.Errorf("silence for a fifth of a ping's time is no opinion: %v", got)
+			t.Errorf("silence for a fifth of a ping's time is not an opinion: %v", got)
 		}
 		if got := ask(time.Second, 0); len(got) != 0 {
 			t.Errorf("asked for nothing: %v", got)

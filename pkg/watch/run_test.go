@@ -12,7 +12,7 @@ import (
 	"are-we-alive/pkg/watch"
 )
 
-// sweepTimes runs background sweeps for a while, and gives when they pinged
+// sweepTimes runs background sweeps for a while, and returns when they pinged
 // the first node.
 func sweepTimes(t *testing.T, n int, span time.Duration, change func(*watch.Config, *network, []awa.Node)) []time.Time {
 	list := nodes(n)

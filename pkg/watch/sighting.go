@@ -48,7 +48,7 @@ func (w *Watcher) Seen() map[string]Seen {
 	return all
 }
 
-// knownOpinion gives what others have said lately of a node that was away
+// knownOpinion returns what others have said lately of a node that was away
 // then, for sweeps that don't want to ask again.
 func (w *Watcher) knownOpinion(n awa.Node) (opinion, bool) {
 	w.mu.Lock()
@@ -108,7 +108,7 @@ func (w *Watcher) note(s *sweep) {
 }
 
 // update takes in one status of the node, whose ping began then, and sets its
-// Since. It tells whether that changed the verdict, or was the first one and
+// Since. It reports whether that changed the verdict, or was the first one and
 // is worth a line in the log.
 func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) (change, bool) {
 	if ping.Before(g.ping) { // another sweep had a newer look meanwhile

@@ -31,7 +31,7 @@ func explain(err error) (awa.Stage, string) {
 
 // verdictOf is what one ping that failed says of its node. A reason in a code
 // was given by something that is there: by TLS, or as an answer that no agent
-// of ours gives to a ping. Anything else is silence.
+// of ours sends to a ping. Anything else is silence.
 func verdictOf(stage awa.Stage, err error) awa.Verdict {
 	code, reason := errors.AsType[awa.Code](err)
 	if reason && (stage == awa.StageTLS || code == awa.ErrNoAgent || code == awa.ErrForbidden) {
@@ -40,7 +40,7 @@ func verdictOf(stage awa.Stage, err error) awa.Verdict {
 	return awa.Offline
 }
 
-// better gives the one of a ping's two attempts that was answered, or else
+// better returns the one of a ping's two attempts that was answered, or else
 // the more telling failure: the one that came further, and at the same stage
 // the one that is not mere silence. An attempt that this agent could not make
 // leaves the other one without its second chance, so that silence alone tells
@@ -75,7 +75,7 @@ func (a attempt) definite() bool {
 	return !a.late && (a.stage == awa.StageResolve || a.stage == awa.StageConnect)
 }
 
-// depth gives the order of the stages.
+// depth returns the order of the stages.
 func depth(s awa.Stage) int {
 	switch s {
 	case awa.StageResolve:

@@ -57,7 +57,7 @@ type Pinger interface {
 // Config is what a Watcher needs. Pinger, Nodes and Self must be set.
 type Config struct {
 	Pinger Pinger
-	// Nodes gives the node list by id. It is not modified.
+	// Nodes returns the node list by id. It is not modified.
 	Nodes func() []awa.Node
 	// Self tells who this agent is: its cluster is the one that others must
 	// be of.
@@ -88,7 +88,7 @@ type Config struct {
 	Retry time.Duration
 	// Watch is the time from the start of one background sweep to the next,
 	// ±10 %. 0 means 5 s. A list of n nodes is swept every n/50 s at most, and
-	// more seldom when connections have to be opened anew (Kept).
+	// more seldom when connections have to be opened again (Kept).
 	Watch time.Duration
 	// Kept is how many connections the Pinger keeps open from one sweep to the
 	// next. 0 means all. A ping beyond that opens one, with its handshake, and
@@ -104,7 +104,7 @@ type Config struct {
 	// Lower makes sweeps slower, by up to the time of a ping for each dead node:
 	// one that takes too long is given up, see Look.Short.
 	MaxOpen int
-	// Busy tells whether this process has more to do than its processors can:
+	// Busy reports whether this process has more to do than its processors can:
 	// then a sweep runs no more pings at once than it does already. nil means
 	// what the Go scheduler tells.
 	Busy func() bool
@@ -185,9 +185,9 @@ type Look struct {
 }
 
 // Sweep pings every node of the list at once, asks other agents about those
-// that failed, and gives one status for each, by id. It takes at most 2.2 times
+// that failed, and returns one status for each, by id. It takes at most 2.2 times
 // the time of one ping, however many nodes are dead; twice that when the
-// process came to a standstill meanwhile and had to begin anew. When ctx ends
+// process came to a standstill meanwhile and had to begin again. When ctx ends
 // early, so does the sweep: the nodes that it has learned nothing of are then
 // offline with a zero Since, and don't count as seen.
 func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus { return w.look(ctx, scope{}).Nodes }
@@ -229,7 +229,7 @@ func (w *Watcher) round(ctx context.Context, of scope) (s *sweep, late time.Dura
 	return s, late
 }
 
-// wellAnswered tells whether no node failed.
+// wellAnswered reports whether no node failed.
 func (s *sweep) wellAnswered() bool {
 	return !slices.ContainsFunc(s.out, func(st awa.NodeStatus) bool { return st.Verdict != awa.Online })
 }
@@ -325,7 +325,7 @@ func (w *Watcher) Overdue() time.Duration {
 	return max(0, time.Since(w.due))
 }
 
-// Last gives what the last background sweep saw that could look at every node,
+// Last returns what the last background sweep saw that could look at every node,
 // the zero Look before the end of the first.
 func (w *Watcher) Last() Look {
 	w.mu.Lock()

@@ -22,7 +22,7 @@ func background(ctx context.Context, b *bench) error {
 			return fmt.Errorf("%d agents: %w", n, err)
 		}
 	}
-	b.note("(over %v each; bytes are what TCP carries, both ways; the agent is no voter, see -only idle for what that costs)", b.watched())
+	b.note("(over %v each; bytes are what TCP carries, both ways; the agent is not a voter, see -only idle for what that costs)", b.watched())
 	return nil
 }
 

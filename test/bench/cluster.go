@@ -102,7 +102,7 @@ func until(ctx context.Context, limit time.Duration, what string, ok func() bool
 }
 
 // listed is a cluster whose agents hold one list from the start, written
-// straight into their data folders. They neither vote nor sweep, but for the
+// straight into their data folders. They neither vote nor sweep, except the
 // first one, which sweeps once.
 type listed struct {
 	agents    int

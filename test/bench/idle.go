@@ -126,7 +126,7 @@ func (a *agentProcess) stop() error {
 	return a.cmd.Wait()
 }
 
-// cpuOf gives the share of one core that each agent uses, in percent.
+// cpuOf returns the share of one core that each agent uses, in percent.
 func cpuOf(ctx context.Context, all []*agentProcess, d time.Duration) ([]float64, error) {
 	read := func() (used []time.Duration, err error) {
 		for _, a := range all {

@@ -5,7 +5,7 @@
 //	go run ./test/bench              everything, about six minutes
 //	go run ./test/bench -only edits  one part
 //
-// A figure that misses its aim is printed as missed and is no failure, since
+// A figure that misses its aim is printed as missed and is not a failure, since
 // another machine is another figure; a measurement that can't be made is one.
 package main
 
@@ -97,7 +97,7 @@ func numbers(s string) (all []int, err error) {
 	for text := range strings.SplitSeq(s, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%q is no number of agents", text)
+			return nil, fmt.Errorf("%q is not a number of agents", text)
 		}
 		all = append(all, n)
 	}
@@ -147,7 +147,7 @@ func (b *bench) one(ctx context.Context, p part) (err error) {
 	return p.measure(ctx, b)
 }
 
-// program gives the path of a program of ours.
+// program returns the path of a program of ours.
 func (b *bench) program(name string) (string, error) {
 	path, err := filepath.Abs(filepath.Join(b.bin, name))
 	if err == nil {

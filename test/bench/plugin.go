@@ -107,7 +107,7 @@ func (b *bench) pair(ctx context.Context, ours, theirs []string, aim float64) er
 	return nil
 }
 
-// process runs a plugin and gives its time from start to end. It must find
+// process runs a plugin and returns its time from start to end. It must find
 // that all is well.
 func process(ctx context.Context, command []string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)

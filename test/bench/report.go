@@ -70,7 +70,7 @@ func (r *report) end() {
 	fmt.Fprintf(r.out, "\n%d aims met, %d missed\n", r.met, r.missed)
 }
 
-// percentile gives the value below which p percent of the samples are, and 0
+// percentile returns the value below which p percent of the samples are, and 0
 // of none. It sorts them.
 func percentile[T time.Duration | float64](samples []T, p int) T {
 	if len(samples) == 0 {

@@ -100,7 +100,7 @@ func (c *cluster) newKey(name string) string {
 	return path
 }
 
-// n gives agent n1 to n5, and with 6 the one that a row has started besides.
+// n returns agent n1 to n5, and with 6 the one that a row has started besides.
 func (c *cluster) n(number int) *agent {
 	if number > len(c.agents) {
 		return c.extra
@@ -108,7 +108,7 @@ func (c *cluster) n(number int) *agent {
 	return c.agents[number-1]
 }
 
-// hosts gives all hosts, the monitor too.
+// hosts returns all hosts, the monitor too.
 func (c *cluster) hosts() []*host {
 	all := []*host{c.monitor}
 	if c.spare != nil {
@@ -138,7 +138,7 @@ func (c *cluster) newAgent(name string, h *host, at string) *agent {
 // data is the agent's data folder.
 func (a *agent) data() string { return filepath.Join(a.dir, "data") }
 
-// command prepares the process: awa-agent, but for an agent whose clock is
+// command prepares the process: awa-agent, except an agent whose clock is
 // ahead.
 func (a *agent) command(args ...string) *exec.Cmd {
 	data := a.data()
@@ -323,7 +323,7 @@ func (c *cluster) askWith(args []string, agents ...*agent) answer {
 }
 
 // awaitAll waits until an agent sees all five online and check_awa has no
-// alarm, and gives how long that took.
+// alarm, and returns how long that took.
 func (c *cluster) awaitAll(at *agent) time.Duration {
 	c.t.Helper()
 	begin := time.Now()
@@ -351,7 +351,7 @@ type sighting struct {
 	Level, Node, Stage, Msg, Error string
 }
 
-// sightings gives those after a position in the log, in their order.
+// sightings returns those after a position in the log, in their order.
 func (l *logBook) sightings(from int) []sighting {
 	var all []sighting
 	for line := range strings.Lines(l.String()[from:]) {
@@ -363,7 +363,7 @@ func (l *logBook) sightings(from int) []sighting {
 	return all
 }
 
-// listens tells whether the log says so after a position.
+// listens reports whether the log says so after a position.
 func (l *logBook) listens(from int) bool {
 	return strings.Contains(l.String()[from:], `"msg":"listening"`)
 }

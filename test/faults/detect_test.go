@@ -106,7 +106,7 @@ func (c *cluster) untilLogged(from int, broken time.Time) time.Duration {
 	return at.Sub(broken)
 }
 
-// spread gives the least, the median and the most.
+// spread returns the least, the median and the most.
 func spread(times []time.Duration) string {
 	if len(times) == 0 {
 		return "not measured"
@@ -167,7 +167,7 @@ func (s *serfs) kill(number int) {
 }
 
 // await waits until h1's serf says so of n3, and of the others that they are
-// alive, and gives the time of that answer.
+// alive, and returns the time of that answer.
 func (s *serfs) await(status string) time.Time {
 	if s == nil {
 		return time.Time{}

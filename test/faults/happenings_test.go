@@ -52,7 +52,7 @@ func (c *chaos) part(*agent) {
 }
 
 // rollBack puts an agent's folder back to a copy from some time ago, or makes the
-// copy. One of five is no majority, so nothing may be lost.
+// copy. One of five is not a majority, so nothing may be lost.
 func (c *chaos) rollBack(a *agent) {
 	a.kill()
 	if copied, ok := c.kept[a]; ok {

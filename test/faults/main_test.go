@@ -66,7 +66,7 @@ func build(out, pkg string) error {
 	return nil
 }
 
-// program gives the path of a program under test.
+// program returns the path of a program under test.
 func program(name string) string { return filepath.Join(os.Getenv(envBin), name) }
 
 // lasting is the time that an environment variable holds, or usual without it.

@@ -202,7 +202,7 @@ func (h *host) deafTo(others ...*host) {
 // open lets all packets pass again.
 func (h *host) open() { h.iptables("-F") }
 
-// readdress gives the host another address, and lets all forget the old one.
+// readdress returns the host another address, and lets all forget the old one.
 func (h *host) readdress(addr string, others ...*host) {
 	h.ip("addr", "flush", "dev", "eth0", "scope", "global")
 	h.ip("addr", "add", addr+"/24", "dev", "eth0")
@@ -211,7 +211,7 @@ func (h *host) readdress(addr string, others ...*host) {
 	}
 }
 
-// must runs a program of the system and gives what it printed.
+// must runs a program of the system and returns what it printed.
 func must(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
@@ -221,7 +221,7 @@ func must(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// namespaces gives those of our prefix.
+// namespaces returns those of our prefix.
 func namespaces(t *testing.T) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(netnsDir, prefix+"*"))
@@ -234,7 +234,7 @@ func namespaces(t *testing.T) []string {
 	return found
 }
 
-// processes gives those that run in a namespace.
+// processes returns those that run in a namespace.
 func processes(t *testing.T, ns string) []int {
 	t.Helper()
 	var pids []int

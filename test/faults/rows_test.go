@@ -306,7 +306,7 @@ func delays() []row {
 	}}
 }
 
-// move gives n3 another address, and starts it there.
+// move returns n3 another address, and starts it there.
 func move(c *cluster, addr string, args ...string) {
 	c.n(3).stop()
 	c.n(3).host.readdress(addr, c.hosts()...)

@@ -82,7 +82,7 @@ func burn(on *host) {
 	})
 }
 
-// lostAt gives the packets of the first rule that drops some.
+// lostAt returns the packets of the first rule that drops some.
 func lostAt(rules string) string {
 	for line := range strings.Lines(rules) {
 		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == "DROP" {

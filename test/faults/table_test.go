@@ -65,7 +65,7 @@ func TestTable(t *testing.T) {
 		"fault", "asked: verdict", "known", "check", "mended", report.String())
 }
 
-// play breaks, asks, mends, and gives the row with what was measured: the time
+// play breaks, asks, mends, and returns the row with what was measured: the time
 // from the fault until check_awa said so, how long that check took, and the
 // time from the mending until all agents see all online.
 func (c *cluster) play(t *testing.T, r row) string {
@@ -137,7 +137,7 @@ func (c *cluster) on(t *testing.T) {
 	}
 }
 
-// until asks until check_awa says what it must, and the time is over. It gives
+// until asks until check_awa says what it must, and the time is over. It returns
 // how long the last check took.
 func (c *cluster) until(e expect, since time.Time, within time.Duration) (time.Duration, error) {
 	asked := make([]*agent, len(e.ask))

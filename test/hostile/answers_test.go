@@ -441,7 +441,7 @@ func TestAnswers_status(t *testing.T) {
 		})
 		for name, test := range map[string]struct{ status, reason string }{
 			"a round trip of 1e308 ms": {statusOf("", `,"rtt_ms":1e308`), "rtt_ms"},
-			"a name":                   {strings.Replace(statusOf("", ""), `"n2"`, `"\u001b[2J"`, 1), "is no name"},
+			"a name":                   {strings.Replace(statusOf("", ""), `"n2"`, `"\u001b[2J"`, 1), "is not a name"},
 			"a label":                  {statusOf("", `,"labels":{"a":"\u001b[2J"}`), "label a"},
 			"a lack":                   {statusOf("", `,"behind":18446744073709551615`), "behind"},
 			"a state":                  {statusOf(`,"state":18446744073709551615`, ""), "state"},

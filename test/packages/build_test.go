@@ -96,7 +96,7 @@ func TestBuild_architectures(t *testing.T) {
 	}
 }
 
-// on gives the beginning of a command line that runs a program of an
+// on returns the beginning of a command line that runs a program of an
 // architecture, by QEMU if need be.
 func on(t *testing.T, machine elf.Machine) []string {
 	t.Helper()

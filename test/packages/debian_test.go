@@ -113,7 +113,7 @@ func installed(t *testing.T, m *machine) {
 func misconfigured(t *testing.T, m *machine) {
 	m.sh("awa-agent key new /etc/are-we-alive/other.key") // only the usual one is given to the service
 	for text, want := range map[string]string{
-		`my_name = web1`: "/etc/are-we-alive/cluster_info.json is no JSON object",
+		`my_name = web1`: "/etc/are-we-alive/cluster_info.json is not a JSON object",
 		`{"first": true, "my_host": "192.0.2.1"}`:                    "make the cluster's key with awa-agent key new, or copy it from another server",
 		`{"first": true, "key_file": "/etc/are-we-alive/other.key"}`: "key file: open /etc/are-we-alive/other.key: permission denied: this runs as _awa-agent, so give the file to that user with chown",
 		`{"my_host": "127.0.0.1"}`:                                   "in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"]",
@@ -223,7 +223,7 @@ func restarted(t *testing.T, m *machine) {
 	m.must("systemctl", "reload", "awa-agent")
 	m.awaitOK(1)
 	if now := m.property("MainPID"); now != pid || m.property("NRestarts") != "0" {
-		t.Errorf("a reload has started it anew: %s, then %s", pid, now)
+		t.Errorf("a reload has restarted it: %s, then %s", pid, now)
 	}
 }
 

@@ -37,7 +37,7 @@ type machine struct {
 	screen bytes.Buffer
 }
 
-// copyTree gives a folder with a minimal Debian of the test's own.
+// copyTree returns a folder with a minimal Debian of the test's own.
 func copyTree(t *testing.T, name string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), name)
@@ -147,7 +147,7 @@ func (m *machine) run(args ...string) result {
 	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
-// must runs a command on the machine that must succeed, and gives its stdout.
+// must runs a command on the machine that must succeed, and returns its stdout.
 func (m *machine) must(args ...string) string {
 	m.t.Helper()
 	r := m.run(args...)
@@ -173,7 +173,7 @@ func (m *machine) write(name, text string) {
 	}
 }
 
-// bring copies a file from outside to /root, and gives its name there.
+// bring copies a file from outside to /root, and returns its name there.
 func (m *machine) bring(path string) string {
 	m.t.Helper()
 	name := "/root/" + filepath.Base(path)
@@ -189,7 +189,7 @@ func (m *machine) install(path string) string {
 	return m.sh("apt-get -o APT::Sandbox::User=root install -y --reinstall " + name + " 2>&1")
 }
 
-// property gives one of the service's.
+// property returns one of the service's.
 func (m *machine) property(name string) string {
 	m.t.Helper()
 	return strings.TrimSpace(m.must("systemctl", "show", "--value", "-p", name, "awa-agent"))
@@ -233,7 +233,7 @@ func (m *machine) awaitOK(nodes int) {
 }
 
 // awaitRestart waits until another main process than the one given runs, and
-// gives its id.
+// returns its id.
 func (m *machine) awaitRestart(before string) string {
 	m.t.Helper()
 	var pid string

@@ -133,7 +133,7 @@ func build(folder, umask string, env ...string) (dist string, err error) {
 	return filepath.Join(folder, "dist"), err
 }
 
-// command runs a program to its end and gives its output; what it says on
+// command runs a program to its end and returns its output; what it says on
 // stderr is in the error.
 func command(dir, name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
@@ -157,7 +157,7 @@ func must(t *testing.T, name string, args ...string) string {
 	return out
 }
 
-// file gives the one package in a folder whose name ends so.
+// file returns the one package in a folder whose name ends so.
 func file(t *testing.T, dist, suffix string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dist, "*"+suffix))
@@ -167,7 +167,7 @@ func file(t *testing.T, dist, suffix string) string {
 	return found[0]
 }
 
-// exists tells whether there is a file, however it is of use.
+// exists reports whether there is a file, however it is of use.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)

@@ -28,7 +28,7 @@ func (h *handler) admit(ctx *fasthttp.RequestCtx) (route, awa.Role, error) {
 	return r, role, err
 }
 
-// roleOf asks for the caller's role anew at each request, since its key may
+// roleOf asks for the caller's role again at each request, since its key may
 // have been removed while the connection was open.
 func (h *handler) roleOf(ctx *fasthttp.RequestCtx) (awa.Role, error) {
 	if h.role == nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // refused checks a refusal: its status, and that its body is one JSON object
-// of a sentence and a code. It gives both.
+// of a sentence and a code. It returns both.
 func refused(t *testing.T, r *http.Response, status int) (code, text string) {
 	t.Helper()
 	var b struct {
@@ -20,7 +20,7 @@ func refused(t *testing.T, r *http.Response, status int) (code, text string) {
 	}
 	body := bodyOf(r)
 	if err := json.Unmarshal([]byte(body), &b); err != nil || !utf8.ValidString(body) {
-		t.Fatalf("%d with a body that is no JSON (%v): %.200q", r.StatusCode, err, body)
+		t.Fatalf("%d with a body that is not JSON (%v): %.200q", r.StatusCode, err, body)
 	}
 	if r.StatusCode != status || r.Header.Get("Content-Type") != "application/json" || b.Error == "" || b.Code == "" {
 		t.Errorf("%d %s\n%s\nwant %d", r.StatusCode, r.Header.Get("Content-Type"), body, status)

@@ -61,10 +61,10 @@ func badParameters() []BadRequest {
 		bad("/sync", "the parameter state is missing: /sync?state=-1 gives all changes"),
 		bad("/sync?State=1", "the parameter state is missing: /sync?state=-1 gives all changes"),
 		bad("/v1/status?cached=maybe", "cached=maybe is not understood: use cached=1 or leave it out"),
-		bad("/v1/status?node=", `node: "" is no name for a node: use 1 to 63 letters, digits, dots, dashes and `+
+		bad("/v1/status?node=", `node: "" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and `+
 			`underscores, a letter or `+
 			`digit first`),
-		bad("/v1/status?node=n1&node=a+b", `node: "a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and `+
+		bad("/v1/status?node=n1&node=a+b", `node: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and `+
 			`underscores, a letter or digit first`),
 		bad("/v1/status?cached=2", "cached=2 is not understood: use cached=1 or leave it out"),
 		bad("/v1/status?cached=true", "cached=true is not understood: use cached=1 or leave it out"),
@@ -76,11 +76,11 @@ func badParameters() []BadRequest {
 		{strings.Repeat("9", 79) + "%C3%A4", strings.Repeat("9", 79) + "…"},
 	} {
 		all = append(all,
-			bad("/sync?state="+v[0], "state="+v[1]+" is no state: "+most),
-			bad("/v1/changes?since="+v[0], "since="+v[1]+" is no state: "+most))
+			bad("/sync?state="+v[0], "state="+v[1]+" is not a state: "+most),
+			bad("/v1/changes?since="+v[0], "since="+v[1]+" is not a state: "+most))
 	}
 	for _, v := range []string{"0", "-1", "abc", "", "99999999999", "1.5"} {
-		text := "limit=" + v + " is no limit: use a whole number from 1"
+		text := "limit=" + v + " is not a limit: use a whole number from 1"
 		all = append(all, bad("/sync?state=0&limit="+v, text), bad("/v1/changes?limit="+v, text))
 	}
 	return all
@@ -93,7 +93,7 @@ func badProbes() []BadRequest {
 		return BadRequest{"probe " + body, message("POST", wire.PathProbe, body), 400, "bad_input", text}
 	}
 	within := func(ms string) string {
-		return "within_ms=" + ms + " is no time to ping in: use a number of milliseconds up to 22000"
+		return "within_ms=" + ms + " is not a time to ping in: use a number of milliseconds up to 22000"
 	}
 	return []BadRequest{
 		bad(`{}`, none), bad(`{"nodes":[]}`, none), bad(`{"nodes":null}`, none), bad(`{"Node":[3]}`, none),
@@ -103,7 +103,7 @@ func badProbes() []BadRequest {
 	}
 }
 
-// badBodies are no JSON, or no JSON of the shape that is expected.
+// badBodies are not JSON, or no JSON of the shape that is expected.
 func badBodies() []BadRequest {
 	var all []BadRequest
 	for target, example := range map[string]string{wire.PathChanges: exampleEdit, wire.PathPush: examplePush, wire.PathProbe: `{"nodes":[3,7]}`} {
@@ -201,7 +201,7 @@ func badEdits() []BadRequest {
 		"the name n1 is taken by node 1: choose another name, or change that node")
 	bad("DELETE of what was changed", `{"action":"DELETE","data":{"id":2},"if_changed":1}`, 409, "conflict",
 		"node n2 was changed by somebody else (change 2): read it again and repeat the edit")
-	bad("an if_changed that is no number", `{"action":"DELETE","data":{"id":2},"if_changed":"2"}`, 400, "bad_input", notJSON+exampleEdit)
+	bad("an if_changed that is not a number", `{"action":"DELETE","data":{"id":2},"if_changed":"2"}`, 400, "bad_input", notJSON+exampleEdit)
 	bad("an if_changed below 0", `{"action":"DELETE","data":{"id":2},"if_changed":-1}`, 400, "bad_input", notJSON+exampleEdit)
 	bad("data that is too large", `{"action":"CREATE","data":{"name":"x","host":"h","port":1,"x":"`+strings.Repeat("x", 16<<10)+`"}}`, 400, "bad_input",
 		fmt.Sprintf("the data has %d bytes: at most 16384 are allowed", 16<<10+len(`{"name":"x","host":"h","port":1,"x":""}`)))
@@ -226,11 +226,11 @@ func badEdits() []BadRequest {
 // badNodes are edits whose node can't be.
 func badNodes() []BadRequest {
 	const (
-		noName  = " is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first"
-		noLabel = " is no name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first"
-		noHost  = " is no host: give a DNS name or an IP address"
-		noV6    = " is no host: an IPv6 address is written without brackets and without a port"
-		noPort  = " is no port: use a number from 1 to 65535"
+		noName  = " is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first"
+		noLabel = " is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first"
+		noHost  = " is not a host: give a DNS name or an IP address"
+		noV6    = " is not a host: an IPv6 address is written without brackets and without a port"
+		noPort  = " is not a port: use a number from 1 to 65535"
 		noEnd   = "maintenance must be the time at which it ends, such as 2026-11-23T18:00:00Z"
 	)
 	var all []BadRequest
@@ -284,9 +284,9 @@ func badNodes() []BadRequest {
 	} {
 		bad("port", value, `"`+shown+`"`+noPort)
 	}
-	bad("uid", `"x"`, `"x" is no uid: it is 32 hex digits`)
-	bad("uid", `"`+strings.Repeat("G", 32)+`"`, `"`+strings.Repeat("G", 32)+`" is no uid: it is 32 hex digits`)
-	bad("uid", `"`+strings.Repeat("a", 33)+`"`, `"`+strings.Repeat("a", 33)+`" is no uid: it is 32 hex digits`)
+	bad("uid", `"x"`, `"x" is not a uid: it is 32 hex digits`)
+	bad("uid", `"`+strings.Repeat("G", 32)+`"`, `"`+strings.Repeat("G", 32)+`" is not a uid: it is 32 hex digits`)
+	bad("uid", `"`+strings.Repeat("a", 33)+`"`, `"`+strings.Repeat("a", 33)+`" is not a uid: it is 32 hex digits`)
 	bad("uid", `7`, "uid must be a string")
 	bad("labels", `"role=db"`, "labels must be an object of strings")
 	bad("labels", `["a"]`, "labels must be an object of strings")
@@ -348,13 +348,13 @@ func badPushes() []BadRequest {
 	claim("one before it is missing", `{"id":5,`+next, 409, "gap", "change 5 does not follow state 2")
 	claim("an id that is taken", `{"id":2,`+next, 409, "conflict", "change 2 was made already, and it is another one: the state is 2, read what is new and ask for change 3")
 	both("data as an object", `{"id":3,"action":"CREATE","data":{"id":3,"name":"x","host":"h","port":1}}`, 400, "bad_input", notJSON+examplePush)
-	both("data that is no JSON", `{"id":3,"action":"CREATE","data":"x"}`, 400, "bad_input", notObject)
+	both("data that is not JSON", `{"id":3,"action":"CREATE","data":"x"}`, 400, "bad_input", notObject)
 	both("no data", `{"id":3,"action":"CREATE"}`, 400, "bad_input", notObject)
 	both("an unknown action", `{"id":3,"action":"DROP","data":"{\"id\":2}"}`, 400, "bad_input", `"DROP" is not an action: use CREATE, UPDATE or DELETE`)
 	push("no id of a node", `{"id":3,"action":"CREATE","data":"{\"name\":\"x\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input", "the data of change 3 names no node id")
 	claim("an id of a node", `{"id":3,`+node("3"), 400, "bad_input", "a CREATE must not hold an id: the list assigns it")
 	both("a bad name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"a b\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input",
-		`"a b" is no name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`)
+		`"a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`)
 	push("a node out of turn", `{"id":3,`+node("9"), 400, "bad_input", "apply change 3: change 3 creates node 9, but the next node is 3")
 	push("a node that is not there", `{"id":3,"action":"DELETE","data":"{\"id\":99}"}`, 404, "unknown_node", "apply change 3: the list has no node 99")
 	claim("a node that is not there", `{"id":3,"action":"DELETE","data":"{\"id\":99}"}`, 404, "unknown_node", "the list has no node 99")
@@ -379,12 +379,12 @@ func badCallers() []BadRequest {
 			BadRequest{"caller of raft, " + name, message("POST", wire.PathRaft, "", append(headers, "Connection: Upgrade", "Upgrade: awa-raft/1")...), status, code, text})
 	}
 	bad("no state", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other)
-	bad("a state that is no number", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other, "Awa-State: x")
+	bad("a state that is not a number", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other, "Awa-State: x")
 	const tooLong = "the headers Awa-Uid, Awa-Cluster and Awa-Instance must be at most 64 characters"
 	bad("a long uid", 400, "bad_input", tooLong, "Awa-Uid: "+strings.Repeat("a", 65), "Awa-State: 0")
 	bad("a long cluster", 400, "bad_input", tooLong,
 		"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: "+strings.Repeat("a", 65))
-	bad("a history that is none", 400, "bad_input", `the header Awa-History: "x" is no history: it looks like 1-5f3a0c21b7e94d10`,
+	bad("a history that is none", 400, "bad_input", `the header Awa-History: "x" is not a history: it looks like 1-5f3a0c21b7e94d10`,
 		"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: "+other, "Awa-History: x")
 	bad("another cluster", 409, "other_cluster",
 		"agent n1 belongs to cluster CLUSTER, the caller to cluster "+other+", and two clusters never mix: to move a server, stop its agent and start it with an empty data folder and --join",

@@ -111,7 +111,7 @@ func get(t *testing.T, addr, target string) string {
 	return string(body)
 }
 
-// send gives the final answer to a request.
+// send returns the final answer to a request.
 func send(t *testing.T, addr, raw string) (*http.Response, []byte) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)

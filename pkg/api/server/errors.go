@@ -53,7 +53,7 @@ func (r errorWriter) unreadable(ctx *fasthttp.RequestCtx, err error) {
 		r.refuse(ctx, awa.Faultf(awa.ErrBadInput, "the request did not arrive whole within %s", readTimeout))
 		ctx.SetStatusCode(fasthttp.StatusRequestTimeout)
 	default:
-		r.refuse(ctx, awa.Faultf(awa.ErrBadInput, "this is no HTTP request that can be read: nothing was changed"))
+		r.refuse(ctx, awa.Faultf(awa.ErrBadInput, "this is not an HTTP request that can be read: nothing was changed"))
 	}
 }
 

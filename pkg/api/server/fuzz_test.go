@@ -55,7 +55,7 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
-// FuzzReadBody holds our JSON library to the standard one: what is no JSON is
+// FuzzReadBody holds our JSON library to the standard one: what is not JSON is
 // refused, and what both read means the same.
 func FuzzReadBody(f *testing.F) {
 	for _, bad := range BadRequests() {

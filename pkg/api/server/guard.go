@@ -401,7 +401,7 @@ func (c *guarded) CloseWrite() error {
 }
 
 // placeOf is the address that connections are counted under; the zero Prefix
-// for what is no TCP.
+// for what is not TCP.
 func placeOf(addr net.Addr) netip.Prefix {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {

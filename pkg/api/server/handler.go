@@ -97,7 +97,7 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 		}
 	}
 	var from awa.Caller
-	if err == nil && role == awa.RoleMember { // whoever can only read is no agent, whatever it says
+	if err == nil && role == awa.RoleMember { // whoever can only read is not an agent, whatever it says
 		from, err = wire.CallerOf(func(name string) string { return string(ctx.Request.Header.Peek(name)) })
 	}
 	if err == nil {
@@ -183,7 +183,7 @@ func stateArg(ctx *fasthttp.RequestCtx, name string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {
-		return 0, awa.Faultf(awa.ErrBadInput, "%s=%s is no state: use a whole number from -1 to %d", name, awa.Clip(s), int64(1<<63-1))
+		return 0, awa.Faultf(awa.ErrBadInput, "%s=%s is not a state: use a whole number from -1 to %d", name, awa.Clip(s), int64(1<<63-1))
 	}
 	return n, nil
 }
@@ -195,7 +195,7 @@ func limitArg(ctx *fasthttp.RequestCtx) (int, error) {
 	s := string(ctx.QueryArgs().Peek("limit"))
 	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil || n == 0 {
-		return 0, awa.Faultf(awa.ErrBadInput, "limit=%s is no limit: use a whole number from 1", awa.Clip(s))
+		return 0, awa.Faultf(awa.ErrBadInput, "limit=%s is not a limit: use a whole number from 1", awa.Clip(s))
 	}
 	return int(n), nil
 }

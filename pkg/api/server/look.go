@@ -88,7 +88,7 @@ const probeTimeout = 22 * time.Second
 // has, and little to hold.
 const maxProbe = 1 << 14
 
-// probe gives a second opinion: this agent's own pings of some nodes.
+// probe returns a second opinion: this agent's own pings of some nodes.
 func (h *handler) probe(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	var b wire.ProbeBody
 	if err := readBody(ctx, &b, `{"nodes":[3,7]}`); err != nil {
@@ -101,7 +101,7 @@ func (h *handler) probe(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 		return awa.Faultf(awa.ErrBadInput, "the body names %d nodes: at most %d are pinged for one request", len(b.Nodes), maxProbe)
 	}
 	if b.WithinMS < 0 || b.WithinMS > probeTimeout.Milliseconds() {
-		return awa.Faultf(awa.ErrBadInput, "within_ms=%d is no time to ping in: use a number of milliseconds up to %d", b.WithinMS, probeTimeout.Milliseconds())
+		return awa.Faultf(awa.ErrBadInput, "within_ms=%d is not a time to ping in: use a number of milliseconds up to %d", b.WithinMS, probeTimeout.Milliseconds())
 	}
 	if err := sameList(h.agent.Self(), from); err != nil { // ids mean something else on another list
 		return err

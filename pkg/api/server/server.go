@@ -35,7 +35,7 @@ type Config struct {
 	// does, and tells failed of the clients that it lets not in. nil leaves
 	// the connections as they are.
 	Secure func(inner net.Listener, failed func(remote net.Addr, err error)) net.Listener
-	// Role gives the role that a client's certificate stands for; false for
+	// Role returns the role that a client's certificate stands for; false for
 	// none. It is asked at every request, since keys may be removed. nil means
 	// that there is no TLS and everybody may do everything.
 	Role func(tls.ConnectionState) (awa.Role, bool)

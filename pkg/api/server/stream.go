@@ -200,7 +200,7 @@ func (l *longBody) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
-// ready returns what is left of the page, or the next one, and gives its
+// ready returns what is left of the page, or the next one, and returns its
 // writing a time. The error is io.EOF after the last page.
 func (l *longBody) ready() ([]byte, error) {
 	for len(l.page) == 0 {
@@ -222,7 +222,7 @@ func (l *longBody) fill() (err error) {
 	return err
 }
 
-// extend gives the next write its time.
+// extend returns the next write its time.
 func (l *longBody) extend(now time.Time) error {
 	if err := l.conn.SetWriteDeadline(l.pace.deadline(l.began, now, l.sent)); err != nil {
 		return err

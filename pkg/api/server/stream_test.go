@@ -85,7 +85,7 @@ func TestLongAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(want) < 2*pageBytes {
-				t.Fatalf("%d bytes are no long answer", len(want))
+				t.Fatalf("%d bytes are not a long answer", len(want))
 			}
 			r := talk(t, addr, message("GET", target, "")+message("HEAD", target, "")+message("GET", target, ""), false, "GET", "HEAD", "GET")
 			for i, want := range []string{string(want), "", string(want)} {

@@ -15,9 +15,9 @@ import (
 // Web is what Prometheus reads of an agent. Its methods are called
 // concurrently. Their errors are *awa.Fault where a client is to read them.
 type Web interface {
-	// Metrics gives the metrics, and their media type.
+	// Metrics returns the metrics, and their media type.
 	Metrics() (body []byte, mediaType string, err error)
-	// Targets gives the JSON array of Prometheus' http_sd. What is no list of
+	// Targets returns the JSON array of Prometheus' http_sd. What is not a list of
 	// all targets is an error, since Prometheus drops those that are missing.
 	Targets() ([]byte, error)
 }

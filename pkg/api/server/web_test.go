@@ -77,7 +77,7 @@ func TestWeb(t *testing.T) {
 		"OPTIONS":                {ok, message("OPTIONS", "/", ""), 405, jsonType, `{"error":"/ does not take OPTIONS: use GET","code":"method_not_allowed"}`, ""},
 		"a body that is too big": {ok, message("POST", "/sd", strings.Repeat("x", maxWebBody+1)), 413, jsonType, `{"error":"the body is larger than 4096 bytes: nothing was changed","code":"too_large"}`, ""},
 		"a head that is too big": {ok, message("GET", "/sd", "", "X: "+strings.Repeat("x", maxHeader)), 431, jsonType, `{"error":"the request's head is larger than 8192 bytes","code":"too_large"}`, ""},
-		"no HTTP":                {ok, "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400, jsonType, `{"error":"this is no HTTP request that can be read: nothing was changed","code":"bad_input"}`, ""},
+		"no HTTP":                {ok, "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400, jsonType, `{"error":"this is not an HTTP request that can be read: nothing was changed","code":"bad_input"}`, ""},
 
 		"no nodes":           {&fakeWeb{targets: failing(empty)}, message("GET", "/sd", ""), 503, jsonType, `{"error":"no node","code":"no_nodes"}`, ""},
 		"just started":       {&fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrStarting, Text: "wait"})}, message("GET", "/sd", ""), 503, jsonType, `{"error":"wait","code":"starting"}`, ""},

@@ -61,7 +61,7 @@ func runWithKey(t *testing.T, key trust.Key) (d *daemon.Daemon, keyFile string) 
 	return d, keyFile
 }
 
-// exported is a certificate as awa-agent key cert gives it, and its CA.
+// exported is a certificate as awa-agent key cert returns it, and its CA.
 func exported(t *testing.T, key trust.Key, role awa.Role) (tls.Certificate, *x509.Certificate) {
 	t.Helper()
 	dir := t.TempDir()
@@ -178,7 +178,7 @@ func dial(addr string, c caller) (net.Conn, error) {
 	return conn, conn.Handshake() // with TLS 1.3 strangers get through this
 }
 
-// ask sends a request and gives all that comes back.
+// ask sends a request and returns all that comes back.
 func ask(conn net.Conn, method, target, body string) (status int, answer string, err error) {
 	raw := method + " " + target + " HTTP/1.1\r\nHost: x\r\n"
 	if method == http.MethodPost {

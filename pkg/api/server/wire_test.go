@@ -17,7 +17,7 @@ func TestServer_wire(t *testing.T) {
 	const (
 		host     = "Host: n1\r\n"
 		edit     = `{"action":"DELETE","data":{"id":2}}`
-		noHTTP   = "this is no HTTP request that can be read: nothing was changed"
+		noHTTP   = "this is not an HTTP request that can be read: nothing was changed"
 		tooLarge = "the body is larger than 1048576 bytes: nothing was changed"
 		longHead = "the request's head is larger than 8192 bytes"
 		noJSON   = notJSON + exampleEdit
@@ -217,7 +217,7 @@ func TestServer_slow(t *testing.T) {
 				start := time.Now()
 				go func() {
 					defer close(ended)
-					all, err := io.ReadAll(conn) // a drop that comes too late gives a reset
+					all, err := io.ReadAll(conn) // a drop that comes too late causes a reset
 					answered := strings.HasPrefix(string(all), "HTTP/1.1 408 ") &&
 						strings.HasSuffix(string(all), "\r\n\r\n"+`{"error":"the request did not arrive whole within 5s","code":"bad_input"}`)
 					if silent := begin == 0 && !drip; !answered && !(silent && len(all) == 0) {

@@ -56,7 +56,7 @@ func Golden(t testing.TB, file, got string, update bool) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("the output is not that of %s (go test -update writes it anew):\n%.2000s", file, got)
+		t.Errorf("the output is not that of %s (go test -update writes it again):\n%.2000s", file, got)
 	}
 }
 
@@ -108,14 +108,14 @@ func (l *Log) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
-// String gives all that was written.
+// String returns all that was written.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// Read gives all that was written, and a channel that is closed when there is
+// Read returns all that was written, and a channel that is closed when there is
 // more.
 func (l *Log) Read() (text string, more <-chan struct{}) {
 	l.mu.Lock()
@@ -133,7 +133,7 @@ type Server interface {
 }
 
 // Serve runs a server on a free port of loopback until the test ends, and
-// gives its address. Both its ends must be without an error.
+// returns its address. Both its ends must be without an error.
 func Serve(t testing.TB, s Server) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

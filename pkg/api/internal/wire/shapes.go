@@ -68,7 +68,7 @@ type NodeStatus struct {
 	Status      *awa.Self   `json:"status"`
 }
 
-// NewStatusBody gives a status as GET /v1/status does.
+// NewStatusBody returns a status as GET /v1/status does.
 func NewStatusBody(s awa.ClusterStatus) StatusBody {
 	b := StatusBody{
 		Cluster: s.Cluster, History: s.History, Agent: s.Agent, State: s.State, Leader: s.Leader, Voters: s.Voters,
@@ -169,7 +169,7 @@ type Opinion struct {
 	RTTMS   float64     `json:"rtt_ms,omitempty"`
 }
 
-// NewProbeAnswer gives opinions as POST /v1/probe does.
+// NewProbeAnswer returns opinions as POST /v1/probe does.
 func NewProbeAnswer(all []awa.Opinion) ProbeAnswer {
 	a := ProbeAnswer{make([]Opinion, len(all))}
 	for i, o := range all {
@@ -271,7 +271,7 @@ type ChangeBody struct {
 	Data   json.RawMessage `json:"data"`
 }
 
-// NewChangeBody gives a change as GET /v1/changes does.
+// NewChangeBody returns a change as GET /v1/changes does.
 func NewChangeBody(c awa.Change) (ChangeBody, error) {
 	_, by, at, err := c.Node()
 	return ChangeBody{c.ID, c.Action, by, at, json.RawMessage(c.Data)}, err

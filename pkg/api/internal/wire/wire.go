@@ -54,7 +54,7 @@ const (
 // RaftProtocol is the name of a Raft stream in the Upgrade header.
 const RaftProtocol = "awa-raft/1"
 
-// Codes that only the HTTP interface gives.
+// Codes that only the HTTP interface returns.
 const (
 	CodeNotFound awa.Code = "not_found"
 	CodeMethod   awa.Code = "method_not_allowed"
@@ -87,7 +87,7 @@ func AppendCaller(h []Header, c awa.Caller) []Header {
 	return h
 }
 
-// CallerOf reads who asks; get gives a header's value, or "". It fails with
+// CallerOf reads who asks; get returns a header's value, or "". It fails with
 // awa.ErrBadInput when the headers can't be what AppendCaller gave.
 func CallerOf(get func(name string) string) (awa.Caller, error) {
 	c := awa.Caller{UID: get(HeaderUID), Instance: get(HeaderInstance), Cluster: get(HeaderCluster), Addr: get(HeaderAddr)}
