@@ -70,11 +70,11 @@ func TestEdit_outcome(t *testing.T) {
 		"lost, then no majority, then made": {[]string{"", string(awa.ErrNoMajority), made}, 3, 0, ""},
 		"lost, then no majority":            {[]string{"", string(awa.ErrNoMajority)}, editTries, 1, then(awa.ErrNoMajority)},
 		"lost, then malformed":              {[]string{"", string(awa.ErrBadInput)}, 2, 1, "so says bad_input\n"},
-		"unknown":                           {[]string{string(awa.ErrUnknownOutcome)}, editTries, 1, strings.Replace(unknown, "reply: the connection was closed without an answer", "so says unknown_outcome", 1) + after},
+		"unknown":                           {answers: []string{string(awa.ErrUnknownOutcome)}, tries: editTries, code: 1, errs: strings.Replace(unknown, "reply: the connection was closed without an answer", "so says unknown_outcome", 1) + after},
 		"unknown, then made":                {[]string{string(awa.ErrUnknownOutcome), made}, 2, 0, ""},
-		"an empty object":                   {[]string{`{}`}, 1, 1, "it is not known whether the edit was made: it was sent to the agent at ADDR and got no definite answer (" + odd},
+		"an empty object":                   {answers: []string{`{}`}, tries: 1, code: 1, errs: "it is not known whether the edit was made: it was sent to the agent at ADDR and got no definite answer (" + odd},
 		"no change":                         {[]string{strings.Replace(made, `"id":6`, `"id":0`, 1)}, 1, 1, "it is not known"},
-		"a name that is none":               {[]string{strings.Replace(made, `n1`, `\u001b]0;x\u0007`, 1)}, 1, 1, "it is not known"},
+		"a name that is none":               {answers: []string{strings.Replace(made, `n1`, `\u001b]0;x\u0007`, 1)}, tries: 1, code: 1, errs: "it is not known"},
 		"changed by somebody else, then ok": {[]string{string(awa.ErrConflict), string(awa.ErrConflict), made}, 3, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,8 +48,8 @@ func TestCheck_severalAgents(t *testing.T) {
 				"(the host answers, its agent is not running (connection refused)) |",
 		},
 		"the first holds no list": {
-			agents{a1: refuse(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list yet"}), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +0s"}, 0, 0, "AWA OK - 3 of 3 nodes online |",
+			agents: agents{a1: refuse(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list yet"}), a2: after(0, well)}, args: "-H 10.0.0.1 -H 10.0.0.2",
+			asked: []string{a1 + " +0s", a2 + " +0s"}, line: "AWA OK - 3 of 3 nodes online |",
 		},
 		"the first is isolated, the next has a better view": {
 			agents{a1: after(20*time.Millisecond, lonely), a2: after(20*time.Millisecond, seen)}, "-H 10.0.0.1 -H 10.0.0.2",
@@ -131,19 +131,19 @@ func TestCheck_severalAgents(t *testing.T) {
 			[]string{a1 + " +0s", a2 + " +100ms", a3 + " +200ms"}, 300 * time.Millisecond, 0, "AWA OK",
 		},
 		"all refuse": {
-			nil, "-H 10.0.0.1 -H 10.0.0.2 -p 99 -H [::1]:7",
-			[]string{"10.0.0.1:99 +0s", "10.0.0.2:99 +0s", "[::1]:7 +0s"}, 0, 2,
-			"AWA CRITICAL - no agent answers: 10.0.0.1:99 (connect: connection refused), 10.0.0.2:99 (connect: connection refused), [::1]:7 (connect: connection refused) | state=2;;;0;3",
+			args:  "-H 10.0.0.1 -H 10.0.0.2 -p 99 -H [::1]:7",
+			asked: []string{"10.0.0.1:99 +0s", "10.0.0.2:99 +0s", "[::1]:7 +0s"}, code: 2,
+			line: "AWA CRITICAL - no agent answers: 10.0.0.1:99 (connect: connection refused), 10.0.0.2:99 (connect: connection refused), [::1]:7 (connect: connection refused) | state=2;;;0;3",
 		},
 		"nobody answers in time": {
-			agents{a1: never(0), a2: after(time.Hour, well)}, "-H 10.0.0.1 -H 10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +500ms"}, 3800 * time.Millisecond, 3,
-			"AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (connect: no answer within 4s), 10.0.0.2:25483 (reply: no answer within 4s) |",
+			agents: agents{a1: never(0), a2: after(time.Hour, well)}, args: "-H 10.0.0.1 -H 10.0.0.2",
+			asked: []string{a1 + " +0s", a2 + " +500ms"}, took: 3800 * time.Millisecond, code: 3,
+			line: "AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (connect: no answer within 4s), 10.0.0.2:25483 (reply: no answer within 4s) |",
 		},
 		"an agent that ignores the time": {
-			agents{a1: never(time.Hour), a2: refuse(&awa.Fault{Code: awa.ErrStopping, Text: "it is shutting down"})}, "-t 500ms -H 10.0.0.1 -H 10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +125ms"}, 450 * time.Millisecond, 3,
-			"AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (no answer within 500ms), 10.0.0.2:25483 (it is shutting down) |",
+			agents: agents{a1: never(time.Hour), a2: refuse(&awa.Fault{Code: awa.ErrStopping, Text: "it is shutting down"})}, args: "-t 500ms -H 10.0.0.1 -H 10.0.0.2",
+			asked: []string{a1 + " +0s", a2 + " +125ms"}, took: 450 * time.Millisecond, code: 3,
+			line: "AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (no answer within 500ms), 10.0.0.2:25483 (it is shutting down) |",
 		},
 	}
 	for name, test := range tests {

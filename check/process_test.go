@@ -121,7 +121,7 @@ func TestProcess(t *testing.T) {
 		"json": {"-o json -H " + dead, 2, `{"state":2,"text":"1 of 3 nodes offline: n2 (the host ` +
 			`answers, its agent is not running (connection refused))",`},
 		"the second one":      {"-H 127.0.0.1:1 -H " + well, 0, "AWA OK"},
-		"no list":             {"-H " + unjoined, 2, "AWA CRITICAL - no agent answers: " + unjoined + " (this agent holds no list yet) |"},
+		"no list":             {args: "-H " + unjoined, code: 2, out: "AWA CRITICAL - no agent answers: " + unjoined + " (this agent holds no list yet) |"},
 		"no list, the second": {"-H " + unjoined + " -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
 		"nobody":              {"-p 1", 2, "AWA CRITICAL - no agent answers: 127.0.0.1:1 (connect: connection refused) |"},
 		"help":                {"-h", 3, "Usage: check_awa [flags]\n"},

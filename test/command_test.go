@@ -43,7 +43,7 @@ func TestNode(t *testing.T) {
 		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n")},
 		{"node add db1 127.0.0.3", 0, "db1 is node 2 at 127.0.0.3:25483 (change 2).\n"},
 		{"node add db2 ::1 7 --label role=database --label=rack=a,b=c", 0, "db2 is node 3 at [::1]:7 (change 3).\n"},
-		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n2   db1   127.0.0.3  25483  \n3   db2   ::1        7      rack=a,b=c role=database\n")},
+		{args: "node list", out: list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n2   db1   127.0.0.3  25483  \n3   db2   ::1        7      rack=a,b=c role=database\n")},
 		{"node add DB1 127.0.0.4", 1, "the name DB1 is taken by node 2: choose another name, or change that node"},
 		{"node set DB1 --name db3 --host db3.invalid --port 80", 0, "db3 is node 2 at db3.invalid:80 (change 4).\n"},
 		{"node set db2 --label rack= --label role=web", 0, "db2 is node 3 at [::1]:7 (change 5).\n"},
@@ -91,7 +91,7 @@ func TestNode(t *testing.T) {
 }
 `},
 		{"node remove db1 -o json", 0, "{\n  \"id\": 8\n}\n"},
-		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n3   db2   ::1        7      role=web\n")},
+		{args: "node list", out: list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n3   db2   ::1        7      role=web\n")},
 	} {
 		r := run(t, "awa-agent", append(strings.Fields(step.args), "--agent", a.addr())...)
 		out, errs := regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(r.out, "UID"), ""

@@ -40,7 +40,7 @@ func TestIcinga(t *testing.T) {
 	if !ownHost(t, []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}, "icinga2") {
 		return
 	}
-	s := newSite(t, siteNode{"web1", "10.0.0.1", "role=web"}, siteNode{"web2", "10.0.0.2", "role=web"}, siteNode{"db1", "10.0.0.3", "role=db"})
+	s := newSite(t, siteNode{name: "web1", host: "10.0.0.1", label: "role=web"}, siteNode{name: "web2", host: "10.0.0.2", label: "role=web"}, siteNode{name: "db1", host: "10.0.0.3", label: "role=db"})
 	i := startIcinga(t, s)
 
 	up := func(name string) icingaWant {
@@ -49,7 +49,7 @@ func TestIcinga(t *testing.T) {
 	well := []icingaWant{
 		{"services", "web-cluster!awa", 0, `AWA OK - 3 of 3 nodes online` + lastMajority,
 			icingaTable("Online"), icingaValues("3", "0", "null", "0", "3")},
-		{"services", "web-cluster!awa databases", 0, `AWA OK - 1 of 1 node online`, icingaTable("Online"), icingaValues("1", "0", "0", "0.5", "1")},
+		{kind: "services", name: "web-cluster!awa databases", output: `AWA OK - 1 of 1 node online`, table: icingaTable("Online"), perfdata: icingaValues("1", "0", "0", "0.5", "1")},
 		up("web1"), up("web2"), up("db1"),
 		{"hosts", "web-cluster", 0, `a cluster is as its service says`, "", nil},
 		{"hosts", "db1.example.org", 0, `AWA OK - db1 is online.*`, "", icingaValues("1", "0", "null", "0", "1")},
@@ -81,7 +81,7 @@ func TestIcinga(t *testing.T) {
 		{"hosts", "web1", 1, nobody, "", nil},
 		{"hosts", "web2", 1, nobody, "", nil},
 		{"hosts", "db1", 1, nobody, "", nil},
-		{"hosts", "web2.example.org", 1, `AWA CRITICAL - no agent answers: 10\.0\.0\.2:25483 \(connect: connection refused\)`, "", nil},
+		{kind: "hosts", name: "web2.example.org", state: 1, output: `AWA CRITICAL - no agent answers: 10\.0\.0\.2:25483 \(connect: connection refused\)`},
 	})
 	for _, a := range s.agents {
 		a.start()

@@ -35,7 +35,7 @@ func TestNagios(t *testing.T) {
 	if !ownHost(t, []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}, "nagios4") {
 		return
 	}
-	s := newSite(t, siteNode{"web1", "10.0.0.1", "role=web"}, siteNode{"web2", "10.0.0.2", "role=web"}, siteNode{"db1", "10.0.0.3", "role=db"})
+	s := newSite(t, siteNode{name: "web1", host: "10.0.0.1", label: "role=web"}, siteNode{name: "web2", host: "10.0.0.2", label: "role=web"}, siteNode{name: "db1", host: "10.0.0.3", label: "role=db"})
 	n := newNagios(t, s, "templates.cfg", "example.cfg")
 
 	const offline = `web2 \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`

@@ -22,7 +22,7 @@ func TestNRPE(t *testing.T) {
 	if !ownHost(t, nil, "/usr/sbin/nrpe", nagiosPlugins+"/check_nrpe") {
 		return
 	}
-	s := newSite(t, siteNode{"web1", "127.0.0.1", "role=web"}, siteNode{"web2", "127.0.0.2", "role=web"}, siteNode{"db1", "127.0.0.3", "role=db"})
+	s := newSite(t, siteNode{name: "web1", host: "127.0.0.1", label: "role=web"}, siteNode{name: "web2", host: "127.0.0.2", label: "role=web"}, siteNode{name: "db1", host: "127.0.0.3", label: "role=db"})
 	startNRPE(t, s)
 
 	const offline = `db1 \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`

@@ -260,11 +260,11 @@ func TestStart_order(t *testing.T) {
 		"default":                           {`{}`, nil, nil, host},
 		"file":                              {`{"my_name":"file"}`, nil, nil, "file"},
 		"environment":                       {`{"my_name":"file"}`, []string{"AWA_MY_NAME=environment"}, nil, "environment"},
-		"flag":                              {`{"my_name":"file"}`, []string{"AWA_MY_NAME=environment"}, []string{"--my-name", "flag"}, "flag"},
+		"flag":                              {file: `{"my_name":"file"}`, env: []string{"AWA_MY_NAME=environment"}, args: []string{"--my-name", "flag"}, want: "flag"},
 		"flag before file":                  {`{"my_name":"file"}`, nil, []string{"--my-name", "flag"}, "flag"},
 		"another file":                      {`{"my_name":"file"}`, nil, []string{"--config", "other.json"}, "other"},
 		"another file, by the environment":  {`{"my_name":"file"}`, []string{"AWA_CONFIG=other.json"}, nil, "other"},
-		"keys of the original's and others": {`{"my_name":"file","my_host":"127.0.0.1","nodes":[{"name":"x"}],"x":null}`, nil, nil, "file"},
+		"keys of the original's and others": {file: `{"my_name":"file","my_host":"127.0.0.1","nodes":[{"name":"x"}],"x":null}`, want: "file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

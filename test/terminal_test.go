@@ -172,9 +172,9 @@ func TestTerminal_noAnswer(t *testing.T) {
 		code  int
 		text  string
 	}{
-		"Ctrl-C":  {func(_ *agent, term *terminal) { io.WriteString(term.near, "\x03") }, 2, "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
-		"Ctrl-D":  {func(_ *agent, term *terminal) { io.WriteString(term.near, "\x04") }, 2, "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
-		"SIGTERM": {func(a *agent, _ *terminal) { a.signal(syscall.SIGTERM) }, 2, "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
+		"Ctrl-C":  {leave: func(_ *agent, term *terminal) { io.WriteString(term.near, "\x03") }, code: 2, text: "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
+		"Ctrl-D":  {leave: func(_ *agent, term *terminal) { io.WriteString(term.near, "\x04") }, code: 2, text: "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
+		"SIGTERM": {leave: func(a *agent, _ *terminal) { a.signal(syscall.SIGTERM) }, code: 2, text: "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

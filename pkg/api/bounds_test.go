@@ -75,22 +75,22 @@ func allCalls() []oneCall {
 		return Bound{more.Bytes - less.Bytes, more.Elements - less.Elements, more.Values - less.Values}
 	}
 	return []oneCall{
-		{"GET /ping", PingBound(), Bound{}, "", goodPing, func(ctx context.Context, c *Client) error { _, err := c.Ping(ctx, "127.0.0.1:1", false); return err }},
+		{name: "GET /ping", bound: PingBound(), each: Bound{}, body: goodPing, make: func(ctx context.Context, c *Client) error { _, err := c.Ping(ctx, "127.0.0.1:1", false); return err }},
 		{"GET /v1/status", StatusBound(), Bound{}, "", goodStatus, func(ctx context.Context, c *Client) error {
 			_, err := c.ClusterStatus(ctx, "127.0.0.1:1", false)
 			return err
 		}},
-		{"GET /v1/view", StatusBound(), Bound{}, "", goodStatus, func(ctx context.Context, c *Client) error { _, err := c.View(ctx, "127.0.0.1:1"); return err }},
-		{"GET /v1/nodes", NodesBound(), Bound{}, "", goodNodes, func(ctx context.Context, c *Client) error { _, err := c.Nodes(ctx, "127.0.0.1:1"); return err }},
-		{"POST /v1/probe", ProbeBound(1), more(ProbeBound(2), ProbeBound(1)), "", goodProbe, func(ctx context.Context, c *Client) error {
+		{name: "GET /v1/view", bound: StatusBound(), each: Bound{}, body: goodStatus, make: func(ctx context.Context, c *Client) error { _, err := c.View(ctx, "127.0.0.1:1"); return err }},
+		{name: "GET /v1/nodes", bound: NodesBound(), each: Bound{}, body: goodNodes, make: func(ctx context.Context, c *Client) error { _, err := c.Nodes(ctx, "127.0.0.1:1"); return err }},
+		{name: "POST /v1/probe", bound: ProbeBound(1), each: more(ProbeBound(2), ProbeBound(1)), body: goodProbe, make: func(ctx context.Context, c *Client) error {
 			_, err := c.Probe(ctx, "127.0.0.1:1", []uint64{7}, time.Second)
 			return err
 		}},
-		{"GET /sync", ChangesBound(1), more(ChangesBound(2), ChangesBound(1)), syncHeads, "[" + goodChange + "]", func(ctx context.Context, c *Client) error {
+		{name: "GET /sync", bound: ChangesBound(1), each: more(ChangesBound(2), ChangesBound(1)), heads: syncHeads, body: "[" + goodChange + "]", make: func(ctx context.Context, c *Client) error {
 			_, err := c.Sync(ctx, "127.0.0.1:1", awa.Position{State: 2}, 1)
 			return err
 		}},
-		{"GET /v1/changes", ChangesBound(1), more(ChangesBound(2), ChangesBound(1)), "", goodChanges, func(ctx context.Context, c *Client) error {
+		{name: "GET /v1/changes", bound: ChangesBound(1), each: more(ChangesBound(2), ChangesBound(1)), body: goodChanges, make: func(ctx context.Context, c *Client) error {
 			_, err := c.Changes(ctx, "127.0.0.1:1", 2, 1)
 			return err
 		}},

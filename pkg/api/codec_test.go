@@ -45,19 +45,19 @@ func TestReadResponse(t *testing.T) {
 		"length 0":                {ok200 + "Content-Length: 0\r\n\r\nx", 200, "", false, "x"},
 		"no reason":               {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", 200, "", false, ""},
 		"an empty reason":         {"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", 200, "", false, ""},
-		"chunks":                  {ok200 + "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n00A \r\n0123456789\r\n0\r\n\r\nx", 200, "hi0123456789", false, "x"},
-		"chunks with more":        {ok200 + "Transfer-Encoding: Chunked\r\n\r\n2;a=b\r\nhi\r\n0;c\r\nTrailer: x\r\n\r\nx", 200, "hi", false, "x"},
+		"chunks":                  {raw: ok200 + "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n00A \r\n0123456789\r\n0\r\n\r\nx", status: 200, body: "hi0123456789", rest: "x"},
+		"chunks with more":        {raw: ok200 + "Transfer-Encoding: Chunked\r\n\r\n2;a=b\r\nhi\r\n0;c\r\nTrailer: x\r\n\r\nx", status: 200, body: "hi", rest: "x"},
 		"no length":               {ok200 + "\r\nhi", 200, "hi", true, ""},
 		"it will close":           {ok200 + "Connection: close\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", true, ""},
 		"it will close, in words": {ok200 + "Connection: x , Close\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", true, ""},
 		"HTTP/1.0":                {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", true, ""},
-		"HTTP/1.0, kept open":     {"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", false, ""},
-		"100 before it":           {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + ok200 + "Content-Length: 2\r\n\r\nhi", 200, "hi", false, ""},
+		"HTTP/1.0, kept open":     {raw: "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nhi", status: 200, body: "hi"},
+		"100 before it":           {raw: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + ok200 + "Content-Length: 2\r\n\r\nhi", status: 200, body: "hi"},
 		"101":                     {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nraft", 101, "", true, "raft"},
 		"101 with a length":       {"HTTP/1.1 101 Switching Protocols\r\nContent-Length: 4\r\n\r\nraft", 101, "", true, "raft"},
 		"204":                     {"HTTP/1.1 204 No Content\r\n\r\nx", 204, "", false, "x"},
 		"304 with a length":       {"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\nx", 304, "", false, "x"},
-		"the longest line":        {ok200 + "X: " + strings.Repeat("y", MaxLine-5) + "\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", false, ""},
+		"the longest line":        {raw: ok200 + "X: " + strings.Repeat("y", MaxLine-5) + "\r\nContent-Length: 2\r\n\r\nhi", status: 200, body: "hi"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader, iotest.DataErrReader} {
@@ -203,14 +203,14 @@ func TestClient_requests(t *testing.T) {
 	}{
 		"of a monitoring client": {nil, request{path: wire.PathStatus1, query: "cached=1"},
 			"GET /v1/status?cached=1 HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "\r\n"},
-		"of an agent": {agent, request{path: wire.PathPing},
-			"GET /ping HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Uid: u\r\nAwa-State: 7\r\nAwa-Cluster: c\r\nAwa-History: 1-abc71fa72cf3fd26\r\n\r\n"},
+		"of an agent": {caller: agent, req: request{path: wire.PathPing},
+			raw: "GET /ping HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Uid: u\r\nAwa-State: 7\r\nAwa-Cluster: c\r\nAwa-History: 1-abc71fa72cf3fd26\r\n\r\n"},
 		"of one that has not joined": {func() awa.Caller { return awa.Caller{UID: "u"} }, request{path: wire.PathPing},
 			"GET /ping HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Uid: u\r\nAwa-State: 0\r\n\r\n"},
-		"an edit": {nil, request{method: methodPost, path: wire.PathChanges, body: "<ü>", key: "k", hops: 2},
-			"POST /v1/changes HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Hops: 2\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n\"<ü>\""},
-		"a Raft stream": {nil, request{method: methodPost, path: wire.PathRaft, raftTo: "u"},
-			"POST /v1/raft HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-To: u\r\nConnection: Upgrade\r\nUpgrade: awa-raft/1\r\nContent-Length: 0\r\n\r\n"},
+		"an edit": {req: request{method: methodPost, path: wire.PathChanges, body: "<ü>", key: "k", hops: 2},
+			raw: "POST /v1/changes HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Hops: 2\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n\"<ü>\""},
+		"a Raft stream": {req: request{method: methodPost, path: wire.PathRaft, raftTo: "u"},
+			raw: "POST /v1/raft HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-To: u\r\nConnection: Upgrade\r\nUpgrade: awa-raft/1\r\nContent-Length: 0\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, sent := NewClient(ClientConfig{Caller: test.caller}), bytes.Buffer{}

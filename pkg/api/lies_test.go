@@ -54,7 +54,7 @@ func TestClient_lies(t *testing.T) {
 		{"GET /v1/view", `"changed":3`, `"changed":3,"seen_by":["\n"]`, "seen_by"},
 		{"GET /v1/view", `"status":null`, `"status":{"uid":"u","name":"n1","version":"\u001b"}`, "version"},
 		{"POST /v1/probe", `"id":7`, `"id":8`, "node 8 was not asked"},
-		{"POST /v1/probe", `{"id":7,"verdict":"online","rtt_ms":1.5}`, `{"id":7,"verdict":"online"},{"id":7,"verdict":"offline"}`, "node 7 was not asked"},
+		{call: "POST /v1/probe", old: `{"id":7,"verdict":"online","rtt_ms":1.5}`, new: `{"id":7,"verdict":"online"},{"id":7,"verdict":"offline"}`, field: "node 7 was not asked"},
 		{"POST /v1/probe", `"verdict":"online"`, `"verdict":"fine"`, "verdict"},
 		{"POST /v1/probe", `"rtt_ms":1.5`, `"rtt_ms":1e308`, "rtt_ms"},
 		{"GET /sync", `[3,`, `[4,`, "change 4 was sent where change 3 must stand"},

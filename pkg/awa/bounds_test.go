@@ -307,7 +307,7 @@ func TestEdit_CheckOutcome(t *testing.T) {
 		"changed":               {Update, update, 0, 3, nil, ""},
 		"another node":          {Update, update, 0, 3, func(n *Node) *Node { n.ID = 8; return n }, "id 7"},
 		"what was left open":    {Update, `{"id":7,"name":"n7","host":"10.0.0.7","port":25483}`, 0, 3, nil, ""},
-		"labels that were kept": {Update, `{"id":7,"name":"n7","host":"10.0.0.7","port":25483,"labels":null}`, 0, 3, nil, "labels"},
+		"labels that were kept": {action: Update, data: `{"id":7,"name":"n7","host":"10.0.0.7","port":25483,"labels":null}`, id: 3, field: "labels"},
 		"removed":               {Delete, `{"id":7}`, 0, 3, func(*Node) *Node { return nil }, ""},
 		"removed, with a node":  {Delete, `{"id":7}`, 0, 3, nil, "removal"},
 		"removed by nothing":    {Delete, `{"id":7}`, 0, 0, func(*Node) *Node { return nil }, "change 0"},

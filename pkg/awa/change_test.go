@@ -58,7 +58,7 @@ func TestEdit_Check(t *testing.T) {
 		"a bad host":             {Create, `{"name":"n1","host":"h h","port":1}`, "is not a host"},
 		"a port out of range":    {Create, `{"name":"n1","host":"h","port":65536}`, "is not a port"},
 		"a bad uid":              {Create, `{"name":"n1","host":"h","port":1,"uid":"x"}`, "is not a uid"},
-		"labels of another type": {Create, `{"name":"n1","host":"h","port":1,"labels":{"a":1}}`, "labels must be an object of strings"},
+		"labels of another type": {action: Create, data: `{"name":"n1","host":"h","port":1,"labels":{"a":1}}`, words: "labels must be an object of strings"},
 		"a bad label":            {Create, `{"name":"n1","host":"h","port":1,"labels":{"a b":""}}`, "not a name for a label"},
 		"a label of bad bytes":   {Create, `{"name":"n1","host":"h","port":1,"labels":{"a":"\ud800"}}`, "not UTF-8"},
 		"maintenance for ever":   {Create, `{"name":"n1","host":"h","port":1,"maintenance":"ever"}`, "the time at which it ends"},

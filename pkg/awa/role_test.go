@@ -7,7 +7,7 @@ func TestRole_May(t *testing.T) {
 		has, need Role
 		want      bool
 	}{
-		{RoleMember, RoleMember, true}, {RoleMember, RoleCheck, true}, {RoleCheck, RoleCheck, true}, {RoleCheck, RoleMember, false},
+		{has: RoleMember, need: RoleMember, want: true}, {has: RoleMember, need: RoleCheck, want: true}, {has: RoleCheck, need: RoleCheck, want: true}, {has: RoleCheck, need: RoleMember},
 		{"", RoleCheck, false}, {"", "", false}, {RoleMember, "", false}, {RoleCheck, "", false}, {"root", RoleCheck, false},
 	} {
 		if c.has.May(c.need) != c.want {

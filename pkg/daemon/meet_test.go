@@ -36,9 +36,9 @@ func TestJoin_keysDiffer(t *testing.T) {
 		own          *trust.Key  // of the one that joins
 		asked, joins string      // what the two say
 	}{
-		"a wrong key": {[]trust.Key{key}, &other,
-			"a client does not accept the certificate of this agent (key " + key.ID() + "): it has another key, or meant another agent",
-			"the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file on both sides"},
+		"a wrong key": {keys: []trust.Key{key}, own: &other,
+			asked: "a client does not accept the certificate of this agent (key " + key.ID() + "): it has another key, or meant another agent",
+			joins: "the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file on both sides"},
 		"no key": {[]trust.Key{key}, nil,
 			"a client speaks plain HTTP to this TLS port: give it the key file of the cluster",
 			"this agent speaks TLS only: give this side the key file of the cluster"},

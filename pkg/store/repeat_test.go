@@ -32,7 +32,7 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 		data   string
 		again  map[string]repetition
 	}{
-		"create": {awa.Create, create, map[string]repetition{
+		"create": {action: awa.Create, data: create, again: map[string]repetition{
 			"the same":             {data: create, same: true},
 			"by another, later":    {data: `{"at":"2027-01-01T00:00:00Z","by":"you","name":"x","host":"h","port":1,` + label + `,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`, same: true},
 			"in another order":     {data: `{"reason":"disk","maintenance":"2026-11-23T18:00:00Z","labels":{"row":"b", "rack":"7"},"port":1,"host":"h","name":"x"}`, same: true},
@@ -49,7 +49,7 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 			"a removal":            {action: awa.Delete, data: `{"id":1}`},
 			"a wish for its id":    {data: create, id: 2, unseen: true},
 		}},
-		"update": {awa.Update, update, map[string]repetition{
+		"update": {action: awa.Update, data: update, again: map[string]repetition{
 			"the same":           {data: update, same: true},
 			"the port as number": {data: `{"id":1,"name":"n1","host":"h","port":7,` + label + `,"rack":null}`, same: true},
 			"with changed":       {data: `{"id":1,"name":"n1","host":"h","port":7,` + label + `,"rack":null,"changed":1}`, same: true},

@@ -150,7 +150,7 @@ func (s stage) everything(t testing.TB) map[string]presented {
 		return presented{c, "", ErrOtherKey, ErrOtherKey, "the agent there has another key (", "a client has another key ("}
 	}
 	cut := func(c tls.Certificate) presented {
-		return presented{c, "", awa.ErrNoAgent, awa.ErrNoAgent, "what answers there in TLS sends more than 8 KiB", "a client sends more than 8 KiB"}
+		return presented{cert: c, client: awa.ErrNoAgent, server: awa.ErrNoAgent, clientSays: "what answers there in TLS sends more than 8 KiB", serverSays: "a client sends more than 8 KiB"}
 	}
 	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
 	ecdsaKey := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -186,18 +186,18 @@ func (s stage) everything(t testing.TB) map[string]presented {
 		"a byte too large":     refused(s.sized(t, maxCertificate+1), "it has 2049 bytes"),
 		"ours, of RSA":         refused(s.leafWith(t, rsaKey, s.names, nil), "its key is of RSA"),
 		"ours, of ECDSA":       refused(s.leafWith(t, ecdsaKey, s.names, nil), "its key is of ECDSA"),
-		"ours, of X25519":      {exchange, "", awa.ErrNoAgent, awa.ErrNoAgent, "its certificate is of an unknown kind", "the certificate of a client is of an unknown kind"},
+		"ours, of X25519":      {cert: exchange, client: awa.ErrNoAgent, server: awa.ErrNoAgent, clientSays: "its certificate is of an unknown kind", serverSays: "the certificate of a client is of an unknown kind"},
 		"with a stapled reply": refused(stapled, "it comes with a stapled"),
 
 		"RSA":                    stranger(self(rsaKey)),
 		"ECDSA":                  stranger(self(ecdsaKey)),
 		"a stranger's":           stranger(self(keyOf(ours))),
-		"our CA first":           {under(tls.Certificate{Certificate: [][]byte{s.ours.member.cert.Raw}, PrivateKey: ours.PrivateKey}, ours.Leaf), "", awa.ErrNoAgent, awa.ErrNoAgent, "names this cluster", "names this cluster"},
+		"our CA first":           {cert: under(tls.Certificate{Certificate: [][]byte{s.ours.member.cert.Raw}, PrivateKey: ours.PrivateKey}, ours.Leaf), client: awa.ErrNoAgent, server: awa.ErrNoAgent, clientSays: "names this cluster", serverSays: "names this cluster"},
 		"another cluster's":      otherKey(foreign),
 		"another's, then ours":   otherKey(under(foreign, s.ours.member.cert)),
 		"without the CA's id":    otherKey(nameless),
-		"expired":                {expired, "", ErrExpired, ErrExpired, "its certificate is valid from", "its certificate is valid from"},
-		"expired and its CA":     {under(expired, s.ours.member.cert), "", ErrExpired, ErrExpired, "its certificate is valid from", "its certificate is valid from"},
+		"expired":                {cert: expired, client: ErrExpired, server: ErrExpired, clientSays: "its certificate is valid from", serverSays: "its certificate is valid from"},
+		"expired and its CA":     {cert: under(expired, s.ours.member.cert), client: ErrExpired, server: ErrExpired, clientSays: "its certificate is valid from", serverSays: "its certificate is valid from"},
 		"4 costly intermediates": otherKey(expensive(t, 4, s.names)),
 		"100 costly ones":        cut(expensive(t, 100, s.names)),
 		"12 KiB in one":          cut(s.sized(t, 12<<10)),

@@ -81,10 +81,10 @@ func TestWatcher_Sweep_second_opinion(t *testing.T) {
 	}{
 		"nobody sees it":                 {refuses, nil, nil, awa.Offline, 2, nil},
 		"one sees it":                    {refuses, map[string][]uint64{n3: {4}}, nil, awa.Unreachable, 2, []string{"n3"}},
-		"all see it":                     {blackHole, map[string][]uint64{n3: {4}, n2: {4}}, nil, awa.Unreachable, 2, []string{"n2", "n3"}},
+		"all see it":                     {own: blackHole, sees: map[string][]uint64{n3: {4}, n2: {4}}, want: awa.Unreachable, asked: 2, seenBy: []string{"n2", "n3"}},
 		"they see another one":           {refuses, map[string][]uint64{n3: {2}, n2: {3}}, nil, awa.Offline, 2, nil},
 		"one has no opinion":             {refuses, nil, map[string]bool{n2: true}, awa.Offline, 1, nil},
-		"one sees it, one has none":      {refuses, map[string][]uint64{n3: {4}}, map[string]bool{n2: true}, awa.Unreachable, 1, []string{"n3"}},
+		"one sees it, one has none":      {own: refuses, sees: map[string][]uint64{n3: {4}}, mute: map[string]bool{n2: true}, want: awa.Unreachable, asked: 1, seenBy: []string{"n3"}},
 		"nobody has an opinion":          {refuses, nil, map[string]bool{n2: true, n3: true}, awa.Offline, 0, nil},
 		"a stranger, and nobody sees it": {stranger, nil, nil, awa.Mismatch, 2, nil},
 		"a stranger here, itself there":  {stranger, map[string][]uint64{n2: {4}}, nil, awa.Unreachable, 2, []string{"n2"}},

@@ -64,7 +64,7 @@ func TestCommands(t *testing.T) {
 		"an empty answer":              {[]string{`{}`}, "", 1, unknown, "is node 0"},
 		"an answer to something else":  {[]string{`{"ok":true,"data":[]}`}, "", 1, unknown, "is node 0"},
 		"an empty answer to a removal": {[]string{`{}`}, "remove n1", 1, unknown, "Removed"},
-		"a name that steers":           {[]string{`{"id":2,"node":{"id":1,"name":"\u001b]0;x\u0007","host":"h","port":"1","changed":2}}`}, "", 1, unknown, "is node"},
+		"a name that steers":           {edits: []string{`{"id":2,"node":{"id":1,"name":"\u001b]0;x\u0007","host":"h","port":"1","changed":2}}`}, code: 1, says: unknown, never: "is node"},
 		"lost, then made":              {[]string{"", made}, "", 0, "n1 is node 1 at 10.0.0.1:1 (change 2).", ""},
 		"lost three times":             {[]string{""}, "", 1, unknown, "is it running"},
 		"lost, then another cluster":   {[]string{"", "other_cluster"}, "", 1, unknown, ""},

@@ -334,11 +334,11 @@ func TestSignal_early(t *testing.T) {
 		leased bool
 	}{
 		"run":       {[]string{"run", "--my-host", "127.0.0.1", "--first", "--key-file", "", "--data-dir", dir}, 0, "", true},
-		"restore":   {[]string{"restore", backup, "--data-dir", dir}, 1, "awa-agent: ended by a signal before it was done: try it again, nothing is done twice\n", true},
+		"restore":   {args: []string{"restore", backup, "--data-dir", dir}, code: 1, says: "awa-agent: ended by a signal before it was done: try it again, nothing is done twice\n", leased: true},
 		"node list": {[]string{"node", "list", "--agent", silent.Addr().String(), "--key-file", ""}, 1, "", false},
-		"node add":  {[]string{"node", "add", "x", "127.0.0.1", "--agent", silent.Addr().String(), "--key-file", ""}, 1, "", false},
+		"node add":  {args: []string{"node", "add", "x", "127.0.0.1", "--agent", silent.Addr().String(), "--key-file", ""}, code: 1},
 		"changes":   {[]string{"changes", "--agent", silent.Addr().String(), "--key-file", ""}, 1, "", false},
-		"backup":    {[]string{"backup", filepath.Join(dir, "x"), "--agent", silent.Addr().String(), "--key-file", ""}, 1, "", false},
+		"backup":    {args: []string{"backup", filepath.Join(dir, "x"), "--agent", silent.Addr().String(), "--key-file", ""}, code: 1},
 	} {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 			t.Run(fmt.Sprintf("%s/%v", name, sig), func(t *testing.T) {

@@ -35,7 +35,7 @@ const (
 
 func badPaths() []BadRequest {
 	get := func(name, target, shown string) BadRequest {
-		return BadRequest{name, message("GET", target, ""), 404, "not_found", "there is no " + shown + " here: see the list of calls in the documentation"}
+		return BadRequest{Name: name, Raw: message("GET", target, ""), Status: 404, Code: "not_found", Text: "there is no " + shown + " here: see the list of calls in the documentation"}
 	}
 	return []BadRequest{
 		get("the root", "/", "/"),
@@ -47,8 +47,8 @@ func badPaths() []BadRequest {
 		get("a path that leaves", "/../../etc/passwd", "/etc/passwd"),
 		get("a path that is not UTF-8", "/%ff%fe", "/��"),
 		get("a path with a NUL byte", "/ping%00", "/ping\x00"),
-		{"an unknown path, with a body", message("POST", "/v1/node", "{}"), 404, "not_found", "there is no /v1/node here: see the list of calls in the documentation"},
-		{"an unknown method, unknown path", message("FOO", "/bar", ""), 404, "not_found", "there is no /bar here: see the list of calls in the documentation"},
+		{Name: "an unknown path, with a body", Raw: message("POST", "/v1/node", "{}"), Status: 404, Code: "not_found", Text: "there is no /v1/node here: see the list of calls in the documentation"},
+		{Name: "an unknown method, unknown path", Raw: message("FOO", "/bar", ""), Status: 404, Code: "not_found", Text: "there is no /bar here: see the list of calls in the documentation"},
 	}
 }
 
@@ -111,10 +111,10 @@ func badBodies() []BadRequest {
 			all = append(all, BadRequest{target + ", " + name, message("POST", target, body), 400, "bad_input", notJSON + example})
 		}
 		all = append(all,
-			BadRequest{target + ", no body", message("POST", target, ""), 400, "bad_input", "the body is empty: send one such as " + example},
-			BadRequest{target + ", a body too large", message("POST", target, strings.Repeat(" ", maxBody+1)), 413, "too_large", "the body is larger than 1048576 bytes: nothing was changed"},
-			BadRequest{target + ", a body too large, in chunks", chunked("POST", target, strings.Repeat(" ", maxBody), " "), 413, "too_large", "the body is larger than 1048576 bytes: nothing was changed"},
-			BadRequest{target + ", a body said to be too large", "POST " + target + " HTTP/1.1\r\nHost: n1\r\nContent-Length: 99999999999\r\n\r\n{", 413, "too_large", "the body is larger than 1048576 bytes: nothing was changed"},
+			BadRequest{Name: target + ", no body", Raw: message("POST", target, ""), Status: 400, Code: "bad_input", Text: "the body is empty: send one such as " + example},
+			BadRequest{Name: target + ", a body too large", Raw: message("POST", target, strings.Repeat(" ", maxBody+1)), Status: 413, Code: "too_large", Text: "the body is larger than 1048576 bytes: nothing was changed"},
+			BadRequest{Name: target + ", a body too large, in chunks", Raw: chunked("POST", target, strings.Repeat(" ", maxBody), " "), Status: 413, Code: "too_large", Text: "the body is larger than 1048576 bytes: nothing was changed"},
+			BadRequest{Name: target + ", a body said to be too large", Raw: "POST " + target + " HTTP/1.1\r\nHost: n1\r\nContent-Length: 99999999999\r\n\r\n{", Status: 413, Code: "too_large", Text: "the body is larger than 1048576 bytes: nothing was changed"},
 		)
 		bad("a body of the largest size", strings.Repeat(" ", maxBody))
 		bad("an array", `[]`)
@@ -215,7 +215,7 @@ func badEdits() []BadRequest {
 		{"Awa-Hops: -1", "the header Awa-Hops must be a number"},
 		{"Awa-Hops: 256", "the header Awa-Hops must be a number"},
 	} {
-		all = append(all, BadRequest{"edit, " + h.header, message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, h.header), 400, "bad_input", h.text})
+		all = append(all, BadRequest{Name: "edit, " + h.header, Raw: message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, h.header), Status: 400, Code: "bad_input", Text: h.text})
 	}
 	circle := message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, "Awa-Hops: 4")
 	all = append(all, BadRequest{"edit, passed on in a circle", circle, 503, "no_majority",
@@ -249,7 +249,7 @@ func badNodes() []BadRequest {
 		if len(shown) > 100 {
 			shown = fmt.Sprintf("%s… (%d bytes)", shown[:40], len(value))
 		}
-		all = append(all, BadRequest{"node, " + key + " " + shown, message("POST", wire.PathChanges, `{"action":"CREATE","data":`+data+`}`), 400, "bad_input", text})
+		all = append(all, BadRequest{Name: "node, " + key + " " + shown, Raw: message("POST", wire.PathChanges, `{"action":"CREATE","data":`+data+`}`), Status: 400, Code: "bad_input", Text: text})
 	}
 	bad("name", `""`, `""`+noName)
 	bad("name", `" "`, `" "`+noName)
@@ -311,7 +311,7 @@ func badNodes() []BadRequest {
 	bad("at", `[]`, "at must be a string")
 	for _, value := range []string{`0`, `-1`, `1.5`, `"2"`, `null`, `99999999999999999999`} {
 		text := "id must be the number of a node"
-		all = append(all, BadRequest{"node, id " + value, message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":`+value+`}}`), 400, "bad_input", text})
+		all = append(all, BadRequest{Name: "node, id " + value, Raw: message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":`+value+`}}`), Status: 400, Code: "bad_input", Text: text})
 	}
 	return all
 }
@@ -374,9 +374,9 @@ func badCallers() []BadRequest {
 	bad := func(name string, status int, code, text string, headers ...string) {
 		all = append(all,
 			BadRequest{"caller of sync, " + name, message("GET", "/sync?state=0", "", headers...), status, code, text},
-			BadRequest{"caller of push, " + name, message("POST", wire.PathPush, `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`, headers...), status, code, text},
-			BadRequest{"caller of an edit, " + name, message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, headers...), status, code, text},
-			BadRequest{"caller of raft, " + name, message("POST", wire.PathRaft, "", append(headers, "Connection: Upgrade", "Upgrade: awa-raft/1")...), status, code, text})
+			BadRequest{Name: "caller of push, " + name, Raw: message("POST", wire.PathPush, `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`, headers...), Status: status, Code: code, Text: text},
+			BadRequest{Name: "caller of an edit, " + name, Raw: message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, headers...), Status: status, Code: code, Text: text},
+			BadRequest{Name: "caller of raft, " + name, Raw: message("POST", wire.PathRaft, "", append(headers, "Connection: Upgrade", "Upgrade: awa-raft/1")...), Status: status, Code: code, Text: text})
 	}
 	bad("no state", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other)
 	bad("a state that is not a number", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other, "Awa-State: x")
@@ -396,9 +396,9 @@ func badCallers() []BadRequest {
 	}
 	raft("no upgrade", "/v1/raft is for agents among themselves: it needs the header Upgrade: awa-raft/1")
 	raft("another protocol", "/v1/raft is for agents among themselves: it needs the header Upgrade: awa-raft/1", "Connection: Upgrade", "Upgrade: websocket")
-	all = append(all, BadRequest{"raft, for another agent",
-		message("POST", wire.PathRaft, "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-To: "+other, "Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: CLUSTER", "Awa-History: HISTORY"),
-		421, "other_agent", "this is the agent of node n1 with the uid OWNUID, and not the one with the uid " + other + ": the node list has a wrong address"})
+	all = append(all, BadRequest{Name: "raft, for another agent",
+		Raw:    message("POST", wire.PathRaft, "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-To: "+other, "Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: CLUSTER", "Awa-History: HISTORY"),
+		Status: 421, Code: "other_agent", Text: "this is the agent of node n1 with the uid OWNUID, and not the one with the uid " + other + ": the node list has a wrong address"})
 	raft("no uid", "/v1/raft is for agents among themselves: the header Awa-Uid is missing", "Connection: Upgrade", "Upgrade: awa-raft/1")
 	return all
 }

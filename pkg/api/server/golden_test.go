@@ -35,7 +35,7 @@ func TestHandler_wire(t *testing.T) {
 		contentType, answer  string
 	}{
 		"ping": {"GET", "/ping", "", 200, jsonType, `{"status":` + selfJSON + `}`},
-		"status": {"GET", "/status", "", 200, jsonType, `[` +
+		"status": {method: "GET", target: "/status", status: 200, contentType: jsonType, answer: `[` +
 			`{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","status":{"status":` + selfJSON + `},"verdict":"online","rtt_ms":0.25,"since":"2026-11-23T17:00:00.005Z"},` +
 			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","status":null,"verdict":"offline","error":"connection refused","since":"2026-11-23T17:00:00.005Z"}]`},
 		"sync, all":       {"GET", "/sync?state=-1", "", 200, jsonType, `[` + change1 + `,` + change2 + `]`},
@@ -47,27 +47,27 @@ func TestHandler_wire(t *testing.T) {
 		"push, held":      {"POST", "/push", held, 200, text, `Change already applied`},
 		"push, the next":  {"POST", "/push", next, 200, text, `Change applied`},
 		"push, a gap":     {"POST", "/push", later, 409, jsonType, `{"error":"change 7 does not follow state 2","code":"gap"}`},
-		"push, port is 7": {"POST", "/push", `{"id":3,"action":"UPDATE","data":"{\"id\":2,\"name\":\"n2\",\"host\":\"h\",\"port\":7}"}`, 200, text, `Change applied`},
+		"push, port is 7": {method: "POST", target: "/push", body: `{"id":3,"action":"UPDATE","data":"{\"id\":2,\"name\":\"n2\",\"host\":\"h\",\"port\":7}"}`, status: 200, contentType: text, answer: `Change applied`},
 
-		"v1 status": {"GET", "/v1/status", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +
+		"v1 status": {method: "GET", target: "/v1/status", status: 200, contentType: jsonType, answer: `{"cluster":"` + testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +
 			`"swept_at":"2026-11-23T18:46:37Z","took_ms":2.5,"health":[],"nodes":[` +
 			`{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","uid":"` + testUID + `","changed":1,"verdict":"online","rtt_ms":0.25,"since":"2026-11-23T17:00:00.005Z","status":` + selfJSON + `},` +
 			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect","error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
-		"v1 nodes": {"GET", "/v1/nodes", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"nodes":[` +
+		"v1 nodes": {method: "GET", target: "/v1/nodes", status: 200, contentType: jsonType, answer: `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"nodes":[` +
 			`{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","uid":"` + testUID + `","changed":1},` +
 			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2}]}`},
-		"v1 changes": {"GET", "/v1/changes?since=1", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"changes":[` +
+		"v1 changes": {method: "GET", target: "/v1/changes?since=1", status: 200, contentType: jsonType, answer: `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"changes":[` +
 			`{"id":2,"action":"CREATE","by":"ops","at":"2026-11-23T18:00:01Z","data":{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","by":"ops","at":"2026-11-23T18:00:01Z"}}]}`},
-		"v1 view": {"GET", "/v1/view", "", 200, jsonType, `{"cluster":"` + testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +
+		"v1 view": {method: "GET", target: "/v1/view", status: 200, contentType: jsonType, answer: `{"cluster":"` + testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +
 			`"swept_at":"2026-11-23T18:46:37Z","took_ms":2.5,"health":[],"nodes":[` +
 			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect","error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
-		"probe": {"POST", "/v1/probe", `{"nodes":[2,1,4711],"within_ms":900}`, 200, jsonType,
-			`{"nodes":[{"id":1,"verdict":"online","rtt_ms":0.25},{"id":2,"verdict":"offline","stage":"connect","error":"connection refused"}]}`},
+		"probe": {method: "POST", target: "/v1/probe", body: `{"nodes":[2,1,4711],"within_ms":900}`, status: 200, contentType: jsonType,
+			answer: `{"nodes":[{"id":1,"verdict":"online","rtt_ms":0.25},{"id":2,"verdict":"offline","stage":"connect","error":"connection refused"}]}`},
 		"probe of nobody": {"POST", "/v1/probe", `{"nodes":[4711]}`, 200, jsonType, `{"nodes":[]}`},
-		"edit, create": {"POST", "/v1/changes", `{"action":"CREATE","data":{"name":"n3","host":"fe80::1","port":7,"labels":{"role":"db"},"x":[1]}}`, 200, jsonType,
-			`{"id":3,"node":{"id":3,"name":"n3","host":"fe80::1","port":"7","labels":{"role":"db"},"changed":3,"x":[1]}}`},
-		"edit, update": {"POST", "/v1/changes", `{"action":"UPDATE","data":{"id":2,"name":"N2","host":"10.0.0.2","port":"1"}}`, 200, jsonType,
-			`{"id":3,"node":{"id":2,"name":"N2","host":"10.0.0.2","port":"1","changed":3}}`},
+		"edit, create": {method: "POST", target: "/v1/changes", body: `{"action":"CREATE","data":{"name":"n3","host":"fe80::1","port":7,"labels":{"role":"db"},"x":[1]}}`, status: 200, contentType: jsonType,
+			answer: `{"id":3,"node":{"id":3,"name":"n3","host":"fe80::1","port":"7","labels":{"role":"db"},"changed":3,"x":[1]}}`},
+		"edit, update": {method: "POST", target: "/v1/changes", body: `{"action":"UPDATE","data":{"id":2,"name":"N2","host":"10.0.0.2","port":"1"}}`, status: 200, contentType: jsonType,
+			answer: `{"id":3,"node":{"id":2,"name":"N2","host":"10.0.0.2","port":"1","changed":3}}`},
 		"edit, delete": {"POST", "/v1/changes", `{"action":"DELETE","data":{"id":2}}`, 200, jsonType, `{"id":3}`},
 	}
 	for name, test := range tests {
@@ -132,19 +132,19 @@ func TestHandler_refusals(t *testing.T) {
 		status int
 		answer string
 	}{
-		"name taken":       {&awa.Fault{Code: awa.ErrNameTaken, Text: "so it is"}, 409, `{"error":"so it is","code":"name_taken"}`},
+		"name taken":       {err: &awa.Fault{Code: awa.ErrNameTaken, Text: "so it is"}, status: 409, answer: `{"error":"so it is","code":"name_taken"}`},
 		"uid taken":        {&awa.Fault{Code: awa.ErrUIDTaken, Text: "so it is"}, 409, `{"error":"so it is","code":"uid_taken"}`},
 		"conflict":         {&awa.Fault{Code: awa.ErrConflict, Text: "so it is"}, 409, `{"error":"so it is","code":"conflict"}`},
-		"unknown node":     {&awa.Fault{Code: awa.ErrUnknownNode, Text: "so it is"}, 404, `{"error":"so it is","code":"unknown_node"}`},
-		"no majority":      {&awa.Fault{Code: awa.ErrNoMajority, Text: "so it is"}, 503, `{"error":"so it is","code":"no_majority"}`},
-		"unknown outcome":  {&awa.Fault{Code: awa.ErrUnknownOutcome, Text: "so it is"}, 503, `{"error":"so it is","code":"unknown_outcome"}`},
-		"not joined":       {&awa.Fault{Code: awa.ErrNotJoined, Text: "so it is"}, 503, `{"error":"so it is","code":"not_joined"}`},
+		"unknown node":     {err: &awa.Fault{Code: awa.ErrUnknownNode, Text: "so it is"}, status: 404, answer: `{"error":"so it is","code":"unknown_node"}`},
+		"no majority":      {err: &awa.Fault{Code: awa.ErrNoMajority, Text: "so it is"}, status: 503, answer: `{"error":"so it is","code":"no_majority"}`},
+		"unknown outcome":  {err: &awa.Fault{Code: awa.ErrUnknownOutcome, Text: "so it is"}, status: 503, answer: `{"error":"so it is","code":"unknown_outcome"}`},
+		"not joined":       {err: &awa.Fault{Code: awa.ErrNotJoined, Text: "so it is"}, status: 503, answer: `{"error":"so it is","code":"not_joined"}`},
 		"no nodes":         {&awa.Fault{Code: awa.ErrNoNodes, Text: "so it is"}, 503, `{"error":"so it is","code":"no_nodes"}`},
 		"starting":         {&awa.Fault{Code: awa.ErrStarting, Text: "so it is"}, 503, `{"error":"so it is","code":"starting"}`},
 		"stopping":         {&awa.Fault{Code: awa.ErrStopping, Text: "so it is"}, 503, `{"error":"so it is","code":"stopping"}`},
-		"wrapped":          {fmt.Errorf("do it: %w", &awa.Fault{Code: awa.ErrConflict, Text: "so it is"}), 409, `{"error":"do it: so it is","code":"conflict"}`},
+		"wrapped":          {err: fmt.Errorf("do it: %w", &awa.Fault{Code: awa.ErrConflict, Text: "so it is"}), status: 409, answer: `{"error":"do it: so it is","code":"conflict"}`},
 		"the lists differ": {&awa.Fault{Code: awa.ErrDamaged, Text: "so it is"}, 500, `{"error":"so it is","code":"damaged"}`},
-		"the disk":         {errors.New("write /var/x: no space left on device"), 500, `{"error":"the agent failed at this request: see its log","code":"internal"}`},
+		"the disk":         {err: errors.New("write /var/x: no space left on device"), status: 500, answer: `{"error":"the agent failed at this request: see its log","code":"internal"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			agent := newFake(t)

@@ -453,9 +453,9 @@ func TestServer_times(t *testing.T) {
 		change func(*Server)
 	}{
 		"a client that says nothing":       {"", true, func(s *Server) { s.http.ReadTimeout = short }},
-		"a request that doesn't end":       {"GET /ping HTTP/1.1\r\nHost: x\r\n", true, func(s *Server) { s.http.ReadTimeout = short }},
+		"a request that doesn't end":       {sends: "GET /ping HTTP/1.1\r\nHost: x\r\n", reads: true, change: func(s *Server) { s.http.ReadTimeout = short }},
 		"a client without another request": {message("GET", "/ping", ""), true, func(s *Server) { s.http.IdleTimeout = short }},
-		"a client that reads no answer":    {message("GET", "/v1/status", ""), false, func(s *Server) { s.sender.pace.stall = short }},
+		"a client that reads no answer":    {sends: message("GET", "/v1/status", ""), change: func(s *Server) { s.sender.pace.stall = short }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var server *Server

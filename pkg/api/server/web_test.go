@@ -70,20 +70,20 @@ func TestWeb(t *testing.T) {
 		"HEAD":                     {ok, message("HEAD", "/sd", ""), 200, jsonType, "", ""},
 		"a body that nobody wants": {ok, message("GET", "/sd", "x"), 200, jsonType, "[]", ""},
 
-		"another path":           {ok, message("GET", "/v1/status", ""), 404, jsonType, `{"error":"there is no /v1/status here: this port has /metrics and /sd","code":"not_found"}`, ""},
-		"another path, edited":   {ok, message("POST", "/v1/changes", "{}"), 404, jsonType, `{"error":"there is no /v1/changes here: this port has /metrics and /sd","code":"not_found"}`, ""},
-		"POST":                   {ok, message("POST", "/sd", "[]"), 405, jsonType, `{"error":"/sd does not take POST: use GET","code":"method_not_allowed"}`, ""},
-		"DELETE":                 {ok, message("DELETE", "/metrics", ""), 405, jsonType, `{"error":"/metrics does not take DELETE: use GET","code":"method_not_allowed"}`, ""},
-		"OPTIONS":                {ok, message("OPTIONS", "/", ""), 405, jsonType, `{"error":"/ does not take OPTIONS: use GET","code":"method_not_allowed"}`, ""},
-		"a body that is too big": {ok, message("POST", "/sd", strings.Repeat("x", maxWebBody+1)), 413, jsonType, `{"error":"the body is larger than 4096 bytes: nothing was changed","code":"too_large"}`, ""},
-		"a head that is too big": {ok, message("GET", "/sd", "", "X: "+strings.Repeat("x", maxHeader)), 431, jsonType, `{"error":"the request's head is larger than 8192 bytes","code":"too_large"}`, ""},
-		"no HTTP":                {ok, "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400, jsonType, `{"error":"this is not an HTTP request that can be read: nothing was changed","code":"bad_input"}`, ""},
+		"another path":           {pages: ok, send: message("GET", "/v1/status", ""), status: 404, media: jsonType, body: `{"error":"there is no /v1/status here: this port has /metrics and /sd","code":"not_found"}`},
+		"another path, edited":   {pages: ok, send: message("POST", "/v1/changes", "{}"), status: 404, media: jsonType, body: `{"error":"there is no /v1/changes here: this port has /metrics and /sd","code":"not_found"}`},
+		"POST":                   {pages: ok, send: message("POST", "/sd", "[]"), status: 405, media: jsonType, body: `{"error":"/sd does not take POST: use GET","code":"method_not_allowed"}`},
+		"DELETE":                 {pages: ok, send: message("DELETE", "/metrics", ""), status: 405, media: jsonType, body: `{"error":"/metrics does not take DELETE: use GET","code":"method_not_allowed"}`},
+		"OPTIONS":                {pages: ok, send: message("OPTIONS", "/", ""), status: 405, media: jsonType, body: `{"error":"/ does not take OPTIONS: use GET","code":"method_not_allowed"}`},
+		"a body that is too big": {pages: ok, send: message("POST", "/sd", strings.Repeat("x", maxWebBody+1)), status: 413, media: jsonType, body: `{"error":"the body is larger than 4096 bytes: nothing was changed","code":"too_large"}`},
+		"a head that is too big": {pages: ok, send: message("GET", "/sd", "", "X: "+strings.Repeat("x", maxHeader)), status: 431, media: jsonType, body: `{"error":"the request's head is larger than 8192 bytes","code":"too_large"}`},
+		"no HTTP":                {pages: ok, send: "\x16\x03\x01\x02\x00\x01\r\n\r\n", status: 400, media: jsonType, body: `{"error":"this is not an HTTP request that can be read: nothing was changed","code":"bad_input"}`},
 
-		"no nodes":           {&fakeWeb{targets: failing(empty)}, message("GET", "/sd", ""), 503, jsonType, `{"error":"no node","code":"no_nodes"}`, ""},
-		"just started":       {&fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrStarting, Text: "wait"})}, message("GET", "/sd", ""), 503, jsonType, `{"error":"wait","code":"starting"}`, ""},
-		"no list":            {&fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list"})}, message("GET", "/sd", ""), 503, jsonType, `{"error":"no list","code":"not_joined"}`, ""},
-		"an unknown failure": {&fakeWeb{metrics: failing(errors.New("secret"))}, message("GET", "/metrics", ""), 500, jsonType, failed, "secret"},
-		"a panic":            {&fakeWeb{metrics: func() ([]byte, error) { panic("secret") }}, message("GET", "/metrics", ""), 500, jsonType, failed, "secret"},
+		"no nodes":           {pages: &fakeWeb{targets: failing(empty)}, send: message("GET", "/sd", ""), status: 503, media: jsonType, body: `{"error":"no node","code":"no_nodes"}`},
+		"just started":       {pages: &fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrStarting, Text: "wait"})}, send: message("GET", "/sd", ""), status: 503, media: jsonType, body: `{"error":"wait","code":"starting"}`},
+		"no list":            {pages: &fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list"})}, send: message("GET", "/sd", ""), status: 503, media: jsonType, body: `{"error":"no list","code":"not_joined"}`},
+		"an unknown failure": {pages: &fakeWeb{metrics: failing(errors.New("secret"))}, send: message("GET", "/metrics", ""), status: 500, media: jsonType, body: failed, logged: "secret"},
+		"a panic":            {pages: &fakeWeb{metrics: func() ([]byte, error) { panic("secret") }}, send: message("GET", "/metrics", ""), status: 500, media: jsonType, body: failed, logged: "secret"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
