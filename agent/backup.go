@@ -34,7 +34,8 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 		}
 		more, err := c.page(ctx, at)
 		if err == nil && (more.Cluster != of.Cluster || more.History != of.History) {
-			err = fmt.Errorf("the agent's list became another one in the middle of it (history %s, before %s): try again", more.History, of.History)
+			err = fmt.Errorf("the agent's list became another one in the middle of it (history %s, before %s): try again",
+				more.History, of.History)
 		}
 		page = more.Changes
 		return changes, err
@@ -42,14 +43,16 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(std.out, "Saved the list of cluster %s at state %d to %s.\n", printable(of.Cluster), of.State, c.File)
+	_, err = fmt.Fprintf(std.out, "Saved the list of cluster %s at state %d to %s.\n", printable(of.Cluster), of.State,
+		c.File)
 	return err
 }
 
 // page gets the next changes after one. Each page has a time of its own, so
 // that a list of any length can be saved.
 func (c *backupCmd) page(ctx context.Context, at uint64) (set awa.ChangeSet, err error) {
-	err = target{keyFlag: c.keyFlag, Agent: c.Agent}.read(ctx, func(ctx context.Context, client *api.Client, addr string) error {
+	err = target{keyFlag: c.keyFlag, Agent: c.Agent}.read(ctx, func(ctx context.Context, client *api.Client,
+		addr string) error {
 		set, err = client.Sync(ctx, addr, awa.Position{State: at}, 0)
 		return err
 	})

@@ -25,7 +25,8 @@ type growing struct {
 func (g *growing) grow(n int) {
 	for range n {
 		id := uint64(len(g.changes)) + 1
-		g.changes = append(g.changes, awa.Change{ID: id, Action: awa.Create, Data: fmt.Sprintf(`{"id":%d,"name":"n%d","host":"h","port":"1"}`, id, id)})
+		g.changes = append(g.changes, awa.Change{ID: id, Action: awa.Create,
+			Data: fmt.Sprintf(`{"id":%d,"name":"n%d","host":"h","port":"1"}`, id, id)})
 	}
 }
 

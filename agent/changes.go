@@ -94,6 +94,7 @@ func (c *changesCmd) print(std streams, ch awa.Change) error {
 			what += " " + l
 		}
 	}
-	_, err = fmt.Fprintf(std.out, "%6d  %-20s  %-6s  %s  (%s)\n", ch.ID, printable(at), printable(string(ch.Action)), printable(what), printable(by))
+	_, err = fmt.Fprintf(std.out, "%6d  %-20s  %-6s  %s  (%s)\n", ch.ID, printable(at), printable(string(ch.Action)),
+		printable(what), printable(by))
 	return err
 }

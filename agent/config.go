@@ -81,7 +81,8 @@ func readConfig(named string) (path string, fields map[string]json.RawMessage, e
 			return path, nil, fmt.Errorf("the configuration can't be read: %w", err)
 		}
 		if json.Unmarshal(b, &fields) != nil || fields == nil {
-			return path, nil, fmt.Errorf("%s is not a JSON object: it looks like {\"my_name\": \"web1\", \"my_host\": \"10.0.0.1\", \"my_port\": \"25483\"}", path)
+			return path, nil, fmt.Errorf("%s is not a JSON object: it looks like {\"my_name\": \"web1\", \"my_host\": "+
+				"\"10.0.0.1\", \"my_port\": \"25483\"}", path)
 		}
 		return path, fields, nil
 	}

@@ -26,7 +26,8 @@ func TestReadConfig_files(t *testing.T) {
 	for name, want := range map[string]string{
 		"full":  "",
 		"large": "the configuration can't be read: DIR/large is larger than 1 MiB",
-		"pipe":  "the configuration can't be read: DIR/pipe is a pipe: write what comes out of it to a file, and name that file",
+		"pipe": "the configuration can't be read: DIR/pipe is a pipe: write what comes out of it to a file, and " +
+			"name that file",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, fields, err := readConfig(at(name))

@@ -55,7 +55,8 @@ func (t target) edit(ctx context.Context, std streams, client *api.Client, addr 
 	case ch.action == awa.Delete:
 		_, err = fmt.Fprintf(std.out, "Removed (change %d).\n", id)
 	default:
-		_, err = fmt.Fprintf(std.out, "%s is node %d at %s (change %d).\n", printable(node.Name), node.ID, printable(node.Addr()), id)
+		_, err = fmt.Fprintf(std.out, "%s is node %d at %s (change %d).\n", printable(node.Name), node.ID,
+			printable(node.Addr()), id)
 	}
 	return err
 }
@@ -102,7 +103,8 @@ func isLost(err error) bool {
 // refused, or what answers is not one.
 func definite(err error) bool {
 	var fault *awa.Fault
-	return errors.As(err, &fault) && !errors.Is(err, awa.ErrUnknownOutcome) && !errors.Is(err, awa.ErrNoMajority) && !errors.Is(err, awa.ErrStopping)
+	return errors.As(err, &fault) && !errors.Is(err, awa.ErrUnknownOutcome) && !errors.Is(err, awa.ErrNoMajority) &&
+		!errors.Is(err, awa.ErrStopping)
 }
 
 // unknownOutcome is what a person reads when nobody knows whether an edit was
@@ -113,5 +115,6 @@ func unknownOutcome(addr string, lost, last error) error {
 		then = fmt.Sprintf(", and a further try was told: %v", last)
 	}
 	return awa.Faultf(awa.ErrUnknownOutcome,
-		"it is not known whether the edit was made: it was sent to the agent at %s and got no definite answer (%v)%s; see awa-agent node list or awa-agent changes, and repeat the command if the edit is not there", addr, lost, then)
+		"it is not known whether the edit was made: it was sent to the agent at %s and got no definite answer (%v)%s; "+
+			"see awa-agent node list or awa-agent changes, and repeat the command if the edit is not there", addr, lost, then)
 }

@@ -43,9 +43,10 @@ func answers(t *testing.T, edits *atomic.Int64, all ...string) (addr string) {
 func TestEdit_outcome(t *testing.T) {
 	const (
 		made    = `{"id":6,"node":{"id":1,"name":"n1","host":"h","port":"2","changed":6}}`
-		unknown = "it is not known whether the edit was made: it was sent to the agent at ADDR and got no definite answer (reply: the connection was closed without an answer)"
-		after   = "; see awa-agent node list or awa-agent changes, and repeat the command if the edit is not there\n"
-		odd     = "reply: something answers there that is not an awa-agent"
+		unknown = "it is not known whether the edit was made: it was sent to the agent at ADDR and got no definite " +
+			"answer (reply: the connection was closed without an answer)"
+		after = "; see awa-agent node list or awa-agent changes, and repeat the command if the edit is not there\n"
+		odd   = "reply: something answers there that is not an awa-agent"
 	)
 	then := func(code awa.Code) string {
 		return unknown + ", and a further try was told: so says " + string(code) + after
@@ -70,11 +71,15 @@ func TestEdit_outcome(t *testing.T) {
 		"lost, then no majority, then made": {[]string{"", string(awa.ErrNoMajority), made}, 3, 0, ""},
 		"lost, then no majority":            {[]string{"", string(awa.ErrNoMajority)}, editTries, 1, then(awa.ErrNoMajority)},
 		"lost, then malformed":              {[]string{"", string(awa.ErrBadInput)}, 2, 1, "so says bad_input\n"},
-		"unknown":                           {answers: []string{string(awa.ErrUnknownOutcome)}, tries: editTries, code: 1, errs: strings.Replace(unknown, "reply: the connection was closed without an answer", "so says unknown_outcome", 1) + after},
-		"unknown, then made":                {[]string{string(awa.ErrUnknownOutcome), made}, 2, 0, ""},
-		"an empty object":                   {answers: []string{`{}`}, tries: 1, code: 1, errs: "it is not known whether the edit was made: it was sent to the agent at ADDR and got no definite answer (" + odd},
-		"no change":                         {[]string{strings.Replace(made, `"id":6`, `"id":0`, 1)}, 1, 1, "it is not known"},
-		"a name that is none":               {answers: []string{strings.Replace(made, `n1`, `\u001b]0;x\u0007`, 1)}, tries: 1, code: 1, errs: "it is not known"},
+		"unknown": {answers: []string{string(awa.ErrUnknownOutcome)}, tries: editTries, code: 1,
+			errs: strings.Replace(unknown, "reply: the connection was closed without an answer", "so says unknown_outcome",
+				1) + after},
+		"unknown, then made": {[]string{string(awa.ErrUnknownOutcome), made}, 2, 0, ""},
+		"an empty object": {answers: []string{`{}`}, tries: 1, code: 1, errs: "it is not known whether the edit was " +
+			"made: it was sent to the agent at ADDR and got no definite answer (" + odd},
+		"no change": {[]string{strings.Replace(made, `"id":6`, `"id":0`, 1)}, 1, 1, "it is not known"},
+		"a name that is none": {answers: []string{strings.Replace(made, `n1`, `\u001b]0;x\u0007`, 1)}, tries: 1, code: 1,
+			errs: "it is not known"},
 		"changed by somebody else, then ok": {[]string{string(awa.ErrConflict), string(awa.ErrConflict), made}, 3, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,14 +87,17 @@ func TestEdit_outcome(t *testing.T) {
 			var edits atomic.Int64
 			addr := answers(t, &edits, c.answers...)
 			out, errs := &bytes.Buffer{}, &bytes.Buffer{}
-			code := run(t.Context(), []string{"node", "set", "n1", "--port", "2", "--key-file=", "--agent", addr}, nil, out, errs)
+			code := run(t.Context(), []string{"node", "set", "n1", "--port", "2", "--key-file=", "--agent", addr}, nil, out,
+				errs)
 			want := strings.ReplaceAll(c.errs, "ADDR", addr)
 			if want != "" {
 				want = "awa-agent: " + want
 			}
 			got := errs.String()
-			if code != c.code || edits.Load() != c.tries || !strings.HasPrefix(got, want) || strings.HasSuffix(want, "\n") && got != want || want == "" && got != "" {
-				t.Errorf("%d tries, exit code %d with\n%q, want %d tries, %d with\n%q", edits.Load(), code, got, c.tries, c.code, want)
+			if code != c.code || edits.Load() != c.tries || !strings.HasPrefix(got, want) || strings.HasSuffix(want, "\n") &&
+				got != want || want == "" && got != "" {
+				t.Errorf("%d tries, exit code %d with\n%q, want %d tries, %d with\n%q", edits.Load(), code, got, c.tries,
+					c.code, want)
 			}
 			if wantOut := map[int]string{0: "n1 is node 1 at h:2 (change 6).\n"}[c.code]; out.String() != wantOut {
 				t.Errorf("it printed %q", out)
@@ -111,7 +119,8 @@ func TestEdit_gone(t *testing.T) {
 	addr = strings.TrimPrefix(s.URL, "http://")
 	errs := &bytes.Buffer{}
 	code := run(t.Context(), []string{"node", "add", "n2", "h", "--key-file=", "--agent", addr}, nil, errs, errs)
-	if text := errs.String(); code != 1 || !strings.Contains(text, "it is not known whether the edit was made") || !strings.Contains(text, syscall.ECONNREFUSED.Error()) || strings.Contains(text, "is it running") {
+	if text := errs.String(); code != 1 || !strings.Contains(text, "it is not known whether the edit was made") ||
+		!strings.Contains(text, syscall.ECONNREFUSED.Error()) || strings.Contains(text, "is it running") {
 		t.Errorf("%d %s", code, text)
 	}
 }
@@ -137,8 +146,10 @@ func TestEdit_interrupted(t *testing.T) {
 	}))
 	defer s.Close()
 	errs := &bytes.Buffer{}
-	code := run(ctx, []string{"node", "remove", "n1", "--key-file=", "--agent", strings.TrimPrefix(s.URL, "http://")}, nil, errs, errs)
-	if want := "awa-agent: interrupted before an edit was sent: nothing was changed\n"; code != 1 || errs.String() != want {
+	code := run(ctx, []string{"node", "remove", "n1", "--key-file=", "--agent", strings.TrimPrefix(s.URL, "http://")},
+		nil, errs, errs)
+	if want := "awa-agent: interrupted before an edit was sent: nothing was changed\n"; code != 1 ||
+		errs.String() != want {
 		t.Errorf("%d %s", code, errs)
 	}
 }
@@ -146,7 +157,8 @@ func TestEdit_interrupted(t *testing.T) {
 // TestPrintable writes what a terminal would act on as its number.
 func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
-		"web1 ü 日本 €": "web1 ü 日本 €", "\x1b[2J": `\u001b[2J`, "a\nb\tc\r": `a\u000ab\u0009c\u000d`, "\x7f\u009b1m": `\u007f\u009b1m`,
+		"web1 ü 日本 €": "web1 ü 日本 €", "\x1b[2J": `\u001b[2J`, "a\nb\tc\r": `a\u000ab\u0009c\u000d`,
+		"\x7f\u009b1m":  `\u007f\u009b1m`,
 		"\u202egnp.exe": `\u202egnp.exe`, "x\u2028y": `x\u2028y`, "\x9b1m": "\ufffd1m",
 	} {
 		if got := printable(in); got != want {
@@ -154,7 +166,8 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := printJSON(&b, map[string]string{"a": "\x1b\u009b\u202e\n"}); err != nil || b.String() != "{\n  \"a\": \"\\u001b\\u009b\\u202e\\n\"\n}\n" {
+	if err := printJSON(&b, map[string]string{"a": "\x1b\u009b\u202e\n"}); err != nil || b.String() != "{\n  \"a\": "+
+		"\"\\u001b\\u009b\\u202e\\n\"\n}\n" {
 		t.Errorf("%v %q", err, b.String())
 	}
 }

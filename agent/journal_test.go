@@ -50,11 +50,13 @@ func TestRun_journal(t *testing.T) {
 			} else {
 				t.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", stat.Dev, stat.Ino+1))
 			}
-			if code := run(context.Background(), []string{"run", "--config", "/nowhere"}, nil, io.Discard, f); code != exitUsage {
+			if code := run(context.Background(), []string{"run", "--config", "/nowhere"}, nil, io.Discard,
+				f); code != exitUsage {
 				t.Errorf("exit code %d", code)
 			}
 			text, err := os.ReadFile(f.Name())
-			if err != nil || strings.HasPrefix(string(text), "<3>awa-agent: ") != journal || !strings.Contains(string(text), "awa-agent: ") {
+			if err != nil || strings.HasPrefix(string(text), "<3>awa-agent: ") != journal || !strings.Contains(string(text),
+				"awa-agent: ") {
 				t.Errorf("it says (%v): %s", err, text)
 			}
 		})

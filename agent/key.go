@@ -51,7 +51,8 @@ func (f keyFlag) keys() ([]trust.Key, error) {
 func (f keyFlag) someKeys() ([]trust.Key, error) {
 	keys, err := f.keys()
 	if err == nil && keys == nil {
-		err = usageError{errors.New("there is no " + awa.ClusterKeyFile + ": name the key file with --key-file, or make a cluster's key with awa-agent key new")}
+		err = usageError{errors.New("there is no " + awa.ClusterKeyFile + ": name the key file with --key-file, or make " +
+			"a cluster's key with awa-agent key new")}
 	}
 	return keys, err
 }
@@ -95,7 +96,8 @@ func (c *keyCheckCmd) Run(std streams) error {
 		return err
 	}
 	if keys[0].Role() == awa.RoleCheck {
-		return usageError{fmt.Errorf("key file %s: it holds a check key already: copy it, or name the cluster's key file with --key-file", c.path())}
+		return usageError{fmt.Errorf("key file %s: it holds a check key already: copy it, or name the cluster's key file "+
+			"with --key-file", c.path())}
 	}
 	for i := range keys {
 		keys[i] = keys[i].Check()

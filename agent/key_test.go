@@ -67,7 +67,8 @@ func TestKey_check(t *testing.T) {
 	old, next := trust.NewKey(), trust.NewKey()
 	write(t, dir, "cluster.key", old.FileText(next), 0o600)
 	want := old.Check().FileText(next.Check())
-	if code, out, errs := command(t, dir, "key", "check", "--key-file", "DIR/cluster.key"); code != 0 || out != want || errs != "" {
+	if code, out, errs := command(t, dir, "key", "check", "--key-file", "DIR/cluster.key"); code != 0 || out != want ||
+		errs != "" {
 		t.Errorf("exit code %d with\n%s%swant\n%s", code, out, errs, want)
 	}
 	code, out, errs := command(t, dir, "key", "check", "--key-file", "DIR/cluster.key", "DIR/check.key")
@@ -75,7 +76,8 @@ func TestKey_check(t *testing.T) {
 	if len(keys) != 2 || !keys[0].Equal(old.Check()) || !keys[1].Equal(next.Check()) {
 		t.Errorf("the file holds %v", keys)
 	}
-	if code != 0 || !strings.HasPrefix(out, "Wrote the check key of cluster key "+old.ID()+" to DIR/check.key, which only its owner can read.\n") || errs != "" {
+	if code != 0 || !strings.HasPrefix(out, "Wrote the check key of cluster key "+old.ID()+" to DIR/check.key, which "+
+		"only its owner can read.\n") || errs != "" {
 		t.Errorf("exit code %d with %q and %q", code, out, errs)
 	}
 }
@@ -97,34 +99,49 @@ func TestKey_wrong(t *testing.T) {
 		code int
 		text string
 	}{
-		"key new DIR/cluster":                                               {1, "DIR/cluster" + never + "name another file, or move it away first"},
-		"key new DIR/none/k":                                                {1, "open DIR/none/k: " + noFolder},
-		"key new DIR/a DIR/b":                                               {2, "unexpected argument DIR/b (awa-agent --help tells what there is)"},
-		"key check --key-file= DIR/new":                                     {2, "there is no /etc/are-we-alive/cluster.key: name the key file with --key-file, or make a cluster's key with awa-agent key new"},
-		"key check --key-file DIR/none DIR/new":                             {2, "key file: open DIR/none: no such file or directory: make a cluster key with awa-agent key new, or copy the file from another server of the cluster"},
-		"key check --key-file DIR/cluster DIR/empty":                        {1, "DIR/empty" + never + "name another file, or move it away first"},
-		"key check --key-file DIR/cluster DIR/none/k":                       {1, "open DIR/none/k: " + noFolder},
-		"key check --key-file DIR/check DIR/new":                            {2, "key file DIR/check: it holds a check key already: copy it, or name the cluster's key file with --key-file"},
-		"key check --key-file DIR/empty":                                    {2, "key file DIR/empty: it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster"},
-		"key check --key-file DIR/open":                                     {2, "key file DIR/open: other users may read it (its mode is 0640): run chmod 600 on it, and make a new key if somebody may have read it"},
-		"key check --key-file DIR":                                          {2, "key file DIR: it is a folder: name the file in it"},
-		"key cert --key-file DIR/cluster --out DIR/new":                     {2, "missing flags: --role=ROLE (awa-agent --help tells what there is)"},
-		"key cert --key-file DIR/cluster --role check":                      {2, "missing flags: --out=DIR (awa-agent --help tells what there is)"},
-		"key cert --key-file DIR/cluster --role all --out DIR/new":          {2, `--role must be one of "check","member" but got "all" (awa-agent --help tells what there is)`},
-		"key cert --key-file DIR/check --role member --out DIR/new":         {2, readOnly},
-		"key cert --key-file DIR/empty --role check --out DIR/new":          {2, "key file DIR/empty: it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster"},
-		"key cert --key-file DIR/cluster --role check --out DIR/check":      {1, "mkdir DIR/check: not a directory"},
-		"node add n2 h --key-file DIR/check --agent 127.0.0.1:1":            {2, readOnly},
-		"node remove n2 --key-file DIR/check --agent 127.0.0.1:1":           {2, readOnly},
-		"node list --key-file DIR/none --agent 127.0.0.1:1":                 {2, "key file: open DIR/none: no such file or directory: make a cluster key with awa-agent key new, or copy the file from another server of the cluster"},
-		"changes --key-file DIR/open --agent 127.0.0.1:1":                   {2, "key file DIR/open: other users may read it (its mode is 0640): run chmod 600 on it, and make a new key if somebody may have read it"},
-		"backup DIR/new --key-file DIR/empty --agent 127.0.0.1:1":           {2, "key file DIR/empty: it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster"},
-		"backup DIR/new --key-file DIR/check --agent 127.0.0.1:1":           {1, "the agent at 127.0.0.1:1 was not reached (connect: connection refused): is it running, and is --agent right?"},
-		"node set n2 --name n3 --key-file DIR/cluster --agent 127.0.0.1:1 ": {1, "the agent at 127.0.0.1:1 was not reached (connect: connection refused): is it running, and is --agent right?"},
+		"key new DIR/cluster": {1, "DIR/cluster" + never + "name another file, or move it away first"},
+		"key new DIR/none/k":  {1, "open DIR/none/k: " + noFolder},
+		"key new DIR/a DIR/b": {2, "unexpected argument DIR/b (awa-agent --help tells what there is)"},
+		"key check --key-file= DIR/new": {2, "there is no /etc/are-we-alive/cluster.key: name the key file with " +
+			"--key-file, or make a cluster's key with awa-agent key new"},
+		"key check --key-file DIR/none DIR/new": {2, "key file: open DIR/none: no such file or directory: make a cluster " +
+			"key with awa-agent key new, or copy the file from another server of the cluster"},
+		"key check --key-file DIR/cluster DIR/empty":  {1, "DIR/empty" + never + "name another file, or move it away first"},
+		"key check --key-file DIR/cluster DIR/none/k": {1, "open DIR/none/k: " + noFolder},
+		"key check --key-file DIR/check DIR/new": {2, "key file DIR/check: it holds a check key already: copy it, or " +
+			"name the cluster's key file with --key-file"},
+		"key check --key-file DIR/empty": {2, "key file DIR/empty: it holds no key: make one with awa-agent key new, or " +
+			"copy the file from another server of the cluster"},
+		"key check --key-file DIR/open": {2, "key file DIR/open: other users may read it (its mode is 0640): run chmod " +
+			"600 on it, and make a new key if somebody may have read it"},
+		"key check --key-file DIR": {2, "key file DIR: it is a folder: name the file in it"},
+		"key cert --key-file DIR/cluster --out DIR/new": {2, "missing flags: --role=ROLE (awa-agent --help tells " +
+			"what there is)"},
+		"key cert --key-file DIR/cluster --role check": {2, "missing flags: --out=DIR (awa-agent --help tells " +
+			"what there is)"},
+		"key cert --key-file DIR/cluster --role all --out DIR/new": {2,
+			`--role must be one of "check","member" but got "all" (awa-agent --help tells what there is)`},
+		"key cert --key-file DIR/check --role member --out DIR/new": {2, readOnly},
+		"key cert --key-file DIR/empty --role check --out DIR/new": {2, "key file DIR/empty: it holds no key: make one " +
+			"with awa-agent key new, or copy the file from another server of the cluster"},
+		"key cert --key-file DIR/cluster --role check --out DIR/check": {1, "mkdir DIR/check: not a directory"},
+		"node add n2 h --key-file DIR/check --agent 127.0.0.1:1":       {2, readOnly},
+		"node remove n2 --key-file DIR/check --agent 127.0.0.1:1":      {2, readOnly},
+		"node list --key-file DIR/none --agent 127.0.0.1:1": {2, "key file: open DIR/none: no such file or directory: " +
+			"make a cluster key with awa-agent key new, or copy the file from another server of the cluster"},
+		"changes --key-file DIR/open --agent 127.0.0.1:1": {2, "key file DIR/open: other users may read it (its mode is " +
+			"0640): run chmod 600 on it, and make a new key if somebody may have read it"},
+		"backup DIR/new --key-file DIR/empty --agent 127.0.0.1:1": {2, "key file DIR/empty: it holds no key: make one " +
+			"with awa-agent key new, or copy the file from another server of the cluster"},
+		"backup DIR/new --key-file DIR/check --agent 127.0.0.1:1": {1, "the agent at 127.0.0.1:1 was not reached " +
+			"(connect: connection refused): is it running, and is --agent right?"},
+		"node set n2 --name n3 --key-file DIR/cluster --agent 127.0.0.1:1 ": {1, "the agent at 127.0.0.1:1 was not " +
+			"reached (connect: connection refused): is it running, and is --agent right?"},
 	} {
 		t.Run(args, func(t *testing.T) {
 			code, out, errs := command(t, dir, strings.Fields(args)...)
-			if text := "awa-agent: " + strings.ReplaceAll(want.text, "KEY", key.ID()) + "\n"; code != want.code || out != "" || errs != text {
+			if text := "awa-agent: " + strings.ReplaceAll(want.text, "KEY", key.ID()) + "\n"; code != want.code || out != "" ||
+				errs != text {
 				t.Errorf("exit code %d, want %d; on stdout %q; on stderr\n%swant\n%s", code, want.code, out, errs, text)
 			}
 		})
@@ -192,12 +209,15 @@ func TestKeyFile(t *testing.T) {
 	write(t, dir, "other", other.FileText(), 0o600)
 	with, without := keyed(t, key), keyed(t)
 	for args, want := range map[string]string{ // of stderr, after "the agent at … was not reached (tls: "; "" when all is well
-		"--key-file DIR/cluster --agent WITH":    "",
-		"--key-file DIR/check --agent WITH":      "",
-		"--key-file= --agent WITHOUT":            "",
-		"--key-file= --agent WITH":               "this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k), or use https with a certificate (awa-agent key cert --role check))\n",
-		"--key-file DIR/other --agent WITH":      "the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file on both sides, or correct the address if it belongs to another cluster)\n",
-		"--key-file DIR/cluster --agent WITHOUT": "it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address)\n",
+		"--key-file DIR/cluster --agent WITH": "",
+		"--key-file DIR/check --agent WITH":   "",
+		"--key-file= --agent WITHOUT":         "",
+		"--key-file= --agent WITH": "this agent speaks TLS only: give this side the key file of the cluster (--key-file, " +
+			"check_awa -k), or use https with a certificate (awa-agent key cert --role check))\n",
+		"--key-file DIR/other --agent WITH": "the agent there has another key (" + key.ID() + ", ours: " + other.ID() +
+			"): use the same key file on both sides, or correct the address if it belongs to another cluster)\n",
+		"--key-file DIR/cluster --agent WITHOUT": "it answers in plain HTTP and not in TLS: if it is an agent, give it " +
+			"the key file of the cluster (--key-file) and start it again; else correct the address)\n",
 	} {
 		for _, name := range []string{"node list", "changes", "backup DIR/saved"} {
 			t.Run(name+" "+args, func(t *testing.T) {
@@ -214,7 +234,8 @@ func TestKeyFile(t *testing.T) {
 					}
 					return
 				}
-				if text := "awa-agent: the agent at " + addr + " was not reached (tls: " + want; code != 1 || out != "" || errs != text {
+				if text := "awa-agent: the agent at " + addr + " was not reached (tls: " + want; code != 1 || out != "" ||
+					errs != text {
 					t.Errorf("exit code %d with %q and\n%swant\n%s", code, out, errs, text)
 				}
 			})
@@ -250,7 +271,8 @@ func TestKey_cert(t *testing.T) {
 			made++
 			to := fmt.Sprintf("DIR/it's here, %d", made)
 			code, out, errs := command(t, dir, append(strings.Fields("key cert "+args), "--out", to)...)
-			if code != 0 || errs != "" || !strings.HasPrefix(out, "Wrote a "+role+" certificate of key "+key.ID()+" to "+to+": cert.pem, key.pem, and ca.pem") {
+			if code != 0 || errs != "" || !strings.HasPrefix(out,
+				"Wrote a "+role+" certificate of key "+key.ID()+" to "+to+": cert.pem, key.pem, and ca.pem") {
 				t.Fatalf("exit code %d with %q and %q", code, out, errs)
 			}
 			_, line, _ := strings.Cut(out, "\ncurl ")

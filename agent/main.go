@@ -155,7 +155,8 @@ func fail(stderr io.Writer, err error) int {
 func newParser(options ...kong.Option) *kong.Kong {
 	parser, err := kong.New(&cli{}, append(options,
 		kong.Name("awa-agent"),
-		kong.Description("The agent of are-we-alive: it keeps the list of a cluster's nodes and tells which of them are alive."),
+		kong.Description("The agent of are-we-alive: it keeps the list of a cluster's nodes and tells which of "+
+			"them are alive."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{

@@ -15,7 +15,8 @@ var update = flag.Bool("update", false, "write the man pages and completions aga
 // TestManual keeps the man pages and the completions as the command line is.
 func TestManual(t *testing.T) {
 	p := manual.Program{App: newParser().Model, KeyType: keyType}
-	if err := manual.Files(p, filepath.Join("..", "packaging"), *update, "awa-agent.8", "cluster_info.json.5"); err != nil {
+	if err := manual.Files(p, filepath.Join("..", "packaging"), *update, "awa-agent.8",
+		"cluster_info.json.5"); err != nil {
 		t.Error(err)
 	}
 }

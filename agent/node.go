@@ -66,7 +66,8 @@ func (t target) read(ctx context.Context, f func(ctx context.Context, c *api.Cli
 
 // call runs f with a client of a role and a deadline, and says which agent
 // failed.
-func (t target) call(ctx context.Context, role awa.Role, f func(ctx context.Context, c *api.Client, addr string) error) error {
+func (t target) call(ctx context.Context, role awa.Role,
+	f func(ctx context.Context, c *api.Client, addr string) error) error {
 	c, addr, err := t.open(role)
 	if err != nil {
 		return err
@@ -223,7 +224,8 @@ const aliveWait = time.Second
 
 // editNode edits a node by its name, on what the list says of it now. When
 // somebody else was faster, it reads again, so that no edit is undone unseen.
-func (t target) editNode(ctx context.Context, std streams, name string, a awa.Action, fields func(awa.Node) map[string]any) error {
+func (t target) editNode(ctx context.Context, std streams, name string, a awa.Action,
+	fields func(awa.Node) map[string]any) error {
 	return t.call(ctx, awa.RoleMember, func(ctx context.Context, client *api.Client, addr string) error {
 		for try, pauses := 1, newPauses(); ; try++ {
 			set, err := client.Nodes(ctx, addr)

@@ -45,7 +45,8 @@ func (c *recoverCmd) Run(ctx context.Context, std streams) error {
 	}
 	others := "No other agent answers."
 	if len(done.Answered) > 0 {
-		others = "These agents answer, and follow it as soon as it runs: " + printable(strings.Join(done.Answered, ", ")) + "."
+		others = "These agents answer, and follow it as soon as it runs: " + printable(strings.Join(done.Answered, ", ")) +
+			"."
 	}
 	if len(done.Silent) > 0 && len(done.Answered) > 0 {
 		others += " These don't: " + printable(strings.Join(done.Silent, ", ")) + "."

@@ -159,7 +159,8 @@ func TestSupervisor_reload(t *testing.T) {
 		wantTold(t, "reload", told(), "RELOADING=1", "READY=1")
 		f.set(func() { f.reload = errors.New("line 2 is not a key") })
 		hangups <- syscall.SIGHUP
-		wantTold(t, "a reload that fails", told(), "RELOADING=1", "READY=1", "STATUS=1 of 1; the last reload changed nothing: line 2 is not a key")
+		wantTold(t, "a reload that fails", told(), "RELOADING=1", "READY=1", "STATUS=1 of 1; the last reload changed "+
+			"nothing: line 2 is not a key")
 		f.set(func() { f.reload = nil })
 		hangups <- syscall.SIGHUP
 		wantTold(t, "a reload that works", told(), "RELOADING=1", "READY=1", "STATUS=1 of 1")

@@ -68,7 +68,8 @@ func (c config) without(failures []report.Failure, err error) report.Result {
 //
 // An agent that hangs is not waited for: the process must end in time, and
 // its end ends whatever is left.
-func ask(ctx context.Context, agents fetcher, cfg config, start time.Time) (awa.ClusterStatus, []report.Failure, error) {
+func ask(ctx context.Context, agents fetcher, cfg config,
+	start time.Time) (awa.ClusterStatus, []report.Failure, error) {
 	// What remains after the call ends in time is for those who notice that
 	// late, and then for printing.
 	margin := min(cfg.timeout/5, 200*time.Millisecond)

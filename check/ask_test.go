@@ -48,7 +48,8 @@ func TestCheck_severalAgents(t *testing.T) {
 				"(the host answers, its agent is not running (connection refused)) |",
 		},
 		"the first holds no list": {
-			agents: agents{a1: refuse(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list yet"}), a2: after(0, well)}, args: "-H 10.0.0.1 -H 10.0.0.2",
+			agents: agents{a1: refuse(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list yet"}),
+				a2: after(0, well)}, args: "-H 10.0.0.1 -H 10.0.0.2",
 			asked: []string{a1 + " +0s", a2 + " +0s"}, line: "AWA OK - 3 of 3 nodes online |",
 		},
 		"the first is isolated, the next has a better view": {
@@ -66,7 +67,8 @@ func TestCheck_severalAgents(t *testing.T) {
 		},
 		"the first has another list": {
 			agents{a1: after(0, stray), a2: after(0, well)}, "-H 10.0.0.1 -H 10.0.0.2",
-			[]string{a1 + " +0s", a2 + " +0s"}, 0, 0, "AWA OK - 3 of 3 nodes online - as n1 sees it, since 10.0.0.1:25483 is alone",
+			[]string{a1 + " +0s", a2 + " +0s"}, 0, 0, "AWA OK - 3 of 3 nodes online - as n1 sees it, since " +
+				"10.0.0.1:25483 is alone",
 		},
 		"the first has another list, and nobody else answers": {
 			agents{a1: after(0, stray)}, "-H 10.0.0.1 -H 10.0.0.2",
@@ -127,23 +129,29 @@ func TestCheck_severalAgents(t *testing.T) {
 			[]string{a1 + " +0s", a2 + " +500ms", a3 + " +1s"}, time.Second, 2, "AWA CRITICAL - 1 of 3",
 		},
 		"little time, and yet everyone is asked": {
-			agents{a1: never(0), a2: never(0), a3: after(100*time.Millisecond, well)}, "-t 0.6 -H 10.0.0.1 -H 10.0.0.2 -H 10.0.0.3",
+			agents{a1: never(0), a2: never(0), a3: after(100*time.Millisecond, well)}, "-t 0.6 -H 10.0.0.1 -H " +
+				"10.0.0.2 -H 10.0.0.3",
 			[]string{a1 + " +0s", a2 + " +100ms", a3 + " +200ms"}, 300 * time.Millisecond, 0, "AWA OK",
 		},
 		"all refuse": {
 			args:  "-H 10.0.0.1 -H 10.0.0.2 -p 99 -H [::1]:7",
 			asked: []string{"10.0.0.1:99 +0s", "10.0.0.2:99 +0s", "[::1]:7 +0s"}, code: 2,
-			line: "AWA CRITICAL - no agent answers: 10.0.0.1:99 (connect: connection refused), 10.0.0.2:99 (connect: connection refused), [::1]:7 (connect: connection refused) | state=2;;;0;3",
+			line: "AWA CRITICAL - no agent answers: 10.0.0.1:99 (connect: connection refused), 10.0.0.2:99 (connect: " +
+				"connection refused), [::1]:7 (connect: connection refused) | state=2;;;0;3",
 		},
 		"nobody answers in time": {
 			agents: agents{a1: never(0), a2: after(time.Hour, well)}, args: "-H 10.0.0.1 -H 10.0.0.2",
 			asked: []string{a1 + " +0s", a2 + " +500ms"}, took: 3800 * time.Millisecond, code: 3,
-			line: "AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (connect: no answer within 4s), 10.0.0.2:25483 (reply: no answer within 4s) |",
+			line: "AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (connect: no answer within 4s), 10.0.0.2:25483 (reply: no " +
+				"answer within 4s) |",
 		},
 		"an agent that ignores the time": {
-			agents: agents{a1: never(time.Hour), a2: refuse(&awa.Fault{Code: awa.ErrStopping, Text: "it is shutting down"})}, args: "-t 500ms -H 10.0.0.1 -H 10.0.0.2",
+			agents: agents{a1: never(time.Hour),
+				a2: refuse(&awa.Fault{Code: awa.ErrStopping, Text: "it is shutting down"})}, args: "-t 500ms -H " +
+				"10.0.0.1 -H 10.0.0.2",
 			asked: []string{a1 + " +0s", a2 + " +125ms"}, took: 450 * time.Millisecond, code: 3,
-			line: "AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (no answer within 500ms), 10.0.0.2:25483 (it is shutting down) |",
+			line: "AWA UNKNOWN - no agent answers: 10.0.0.1:25483 (no answer within 500ms), 10.0.0.2:25483 (it is " +
+				"shutting down) |",
 		},
 	}
 	for name, test := range tests {
@@ -191,7 +199,10 @@ func TestCheck_panic(t *testing.T) {
 		"nagios": "AWA UNKNOWN - internal error: so it goes\n",
 		"influx": `awa_cluster state=3i,error="internal error: so it goes" `,
 	} {
-		f := &fake{agents: agents{"127.0.0.1:25483": func(context.Context) (awa.ClusterStatus, error) { panic("so it goes") }}}
+		f := &fake{agents: agents{"127.0.0.1:25483": func(context.Context) (awa.ClusterStatus,
+			error) {
+			panic("so it goes")
+		}}}
 		code, out, errs := checkWith(t, t.Context(), f, "-o", format)
 		if code != 3 || !strings.HasPrefix(out, want) || !strings.Contains(errs, "goroutine") {
 			t.Errorf("exit code %d with %q and on stderr %q", code, out, errs)
@@ -225,7 +236,8 @@ func TestCheck_stuckStdout(t *testing.T) {
 				start := time.Now()
 				f := &fake{agents: agents{"127.0.0.1:25483": after(0, cluster(3)), a1: never(0)}}
 				code := check(ctx, with(f), test.args, stuck{end}, &errs)
-				if took := time.Since(start); code != 3 || took != test.took || errs.String() != "check_awa: stdout took nothing until the time was over\n" {
+				if took := time.Since(start); code != 3 || took != test.took || errs.String() != "check_awa: stdout took "+
+					"nothing until the time was over\n" {
 					t.Errorf("exit code %d after %v, want 3 after %v, and on stderr %q", code, took, test.took, errs.String())
 				}
 			})

@@ -22,7 +22,8 @@ type fake struct {
 	start time.Time
 }
 
-func (f *fake) ClusterStatus(ctx context.Context, addr string, cached bool, nodes ...string) (awa.ClusterStatus, error) {
+func (f *fake) ClusterStatus(ctx context.Context, addr string, cached bool,
+	nodes ...string) (awa.ClusterStatus, error) {
 	f.mu.Lock()
 	if f.start.IsZero() {
 		f.start = time.Now()
@@ -50,7 +51,8 @@ func cluster(n int, dead ...int) awa.ClusterStatus {
 	}
 	for i := 1; i <= n; i++ {
 		st.Nodes = append(st.Nodes, awa.NodeStatus{
-			Node:    awa.Node{ID: uint64(i), Name: fmt.Sprintf("n%d", i), Host: fmt.Sprintf("10.0.0.%d", i), Port: awa.DefaultPort},
+			Node: awa.Node{ID: uint64(i), Name: fmt.Sprintf("n%d", i), Host: fmt.Sprintf("10.0.0.%d", i),
+				Port: awa.DefaultPort},
 			Verdict: awa.Online, RTT: 200 * time.Microsecond,
 		})
 	}

@@ -26,7 +26,8 @@ func enoughFiles() error {
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		return nil
 	}
-	return fmt.Errorf("this check may open no more than %d files, too few to ask anybody: raise the limit (ulimit -n) of what starts it", openLimit())
+	return fmt.Errorf("this check may open no more than %d files, too few to ask anybody: raise the limit (ulimit -n) "+
+		"of what starts it", openLimit())
 }
 
 func openLimit() uint64 {

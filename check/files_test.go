@@ -28,8 +28,10 @@ func TestShortage(t *testing.T) {
 		"none":                         {nil, nil, "", report.Critical, "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			agents := &fake{agents: map[string]func(context.Context) (awa.ClusterStatus, error){"10.0.0.1:25483": c.first, "10.0.0.2:25483": c.second}}
-			code, out, _ := checkWith(t, t.Context(), agents, append([]string{"-H", "10.0.0.1", "-H", "10.0.0.2"}, strings.Fields(c.args)...)...)
+			agents := &fake{agents: map[string]func(context.Context) (awa.ClusterStatus, error){"10.0.0.1:25483": c.first,
+				"10.0.0.2:25483": c.second}}
+			code, out, _ := checkWith(t, t.Context(), agents, append([]string{"-H", "10.0.0.1", "-H", "10.0.0.2"},
+				strings.Fields(c.args)...)...)
 			if code != c.want.ExitCode() || !strings.Contains(out, c.says) {
 				t.Errorf("%d, want %d and %q: %s", code, c.want.ExitCode(), c.says, out)
 			}

@@ -251,7 +251,8 @@ func (f flags) rules() (report.Rules, error) {
 			return report.Rules{}, fmt.Errorf("bad %s: %w", limit.flag, err)
 		}
 		if t.Percent() && !limit.ofNodes {
-			return report.Rules{}, fmt.Errorf("bad %s: %q is a percentage, which only a number of nodes can be: give plain numbers", limit.flag, limit.value)
+			return report.Rules{}, fmt.Errorf("bad %s: %q is a percentage, which only a number of nodes can be: give "+
+				"plain numbers", limit.flag, limit.value)
 		}
 		*limit.to = t
 	}

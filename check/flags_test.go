@@ -66,7 +66,8 @@ func TestParse_empty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, flag := range []string{"--warning=", "--unreachable-critical=", "--behind-warning=", "--behind-critical=", "--skew-critical=", "--rtt-warning=", "--rtt-critical="} {
+	for _, flag := range []string{"--warning=", "--unreachable-critical=", "--behind-warning=", "--behind-critical=",
+		"--skew-critical=", "--rtt-warning=", "--rtt-critical="} {
 		if got, _, err := parse([]string{flag}); err != nil || !reflect.DeepEqual(got.rules, want.rules) {
 			t.Errorf("%s gives %v, %v", flag, got.rules, err)
 		}
@@ -110,7 +111,8 @@ func TestParse_mesh(t *testing.T) {
 		t.Errorf("%v, %+v", err, cfg)
 	}
 	_, _, err := parse([]string{"--mesh", "-o", "influx"})
-	if want := "bad --mesh: the format influx does not have it, so leave out one of the two"; err == nil || err.Error() != want {
+	if want := "bad --mesh: the format influx does not have it, so leave out one of the two"; err == nil ||
+		err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

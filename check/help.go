@@ -26,21 +26,26 @@ A RANGE is that of the plugin guidelines: 10 (alert below 0 or above 10), 10:, ~
 func explain(program *kong.Application) {
 	program.Help = description
 	help := map[string]struct{ takes, means string }{
-		"hostname":             {"HOST[:PORT]", "Agent to ask: the first that answers. May be given several times. Default: " + awa.DefaultAgent},
-		"port":                 {"PORT", "Port of an agent given without one. Default: " + awa.DefaultPort.String()},
-		"timeout":              {"SECONDS", "The plugin has ended by then. Default: " + timeoutText},
-		"key-file":             {"FILE", "Check key or cluster key; an empty name is none. Default: " + awa.CheckKeyFile + ", then " + filepath.Base(awa.ClusterKeyFile) + ", where they exist"},
-		"warning":              {"RANGE", "WARNING when the number of nodes not alive (offline or a mismatch) is outside this range, such as 1 or 10%. Default: none"},
+		"hostname": {"HOST[:PORT]", "Agent to ask: the first that answers. May be given several " +
+			"times. Default: " + awa.DefaultAgent},
+		"port":    {"PORT", "Port of an agent given without one. Default: " + awa.DefaultPort.String()},
+		"timeout": {"SECONDS", "The plugin has ended by then. Default: " + timeoutText},
+		"key-file": {"FILE", "Check key or cluster key; an empty name is none. Default: " + awa.CheckKeyFile +
+			", then " + filepath.Base(awa.ClusterKeyFile) + ", where they exist"},
+		"warning": {"RANGE", "WARNING when the number of nodes not alive (offline or a mismatch) is outside " +
+			"this range, such as 1 or 10%. Default: none"},
 		"critical":             {"RANGE", "CRITICAL when that number is outside this one; ~: is none. Default: 0"},
 		"unreachable-warning":  {"RANGE", "WARNING for the number of nodes that only other agents reach. Default: 0"},
 		"unreachable-critical": {"RANGE", "CRITICAL for the same number. Default: none"},
-		"behind-warning":       {"RANGE", "WARNING for the largest number of changes that the list of an online node lacks. Default: none"},
-		"behind-critical":      {"RANGE", "CRITICAL for the same number. Default: none"},
-		"skew-warning":         {"RANGE", "WARNING for the largest clock skew of an online node, in seconds. Default: 5"},
-		"skew-critical":        {"RANGE", "CRITICAL for the same skew. Default: none"},
-		"rtt-warning":          {"RANGE", "WARNING for the longest round trip to an online node, in seconds. Default: none"},
-		"rtt-critical":         {"RANGE", "CRITICAL for the same time. Default: none"},
-		"no-majority-state":    {"STATE", "State when fewer than a majority of the voters are alive, so that nobody can edit the list: ok, warning, critical or unknown. Not judged with --node. Default: warning"},
+		"behind-warning": {"RANGE", "WARNING for the largest number of changes that the list of an online node " +
+			"lacks. Default: none"},
+		"behind-critical": {"RANGE", "CRITICAL for the same number. Default: none"},
+		"skew-warning":    {"RANGE", "WARNING for the largest clock skew of an online node, in seconds. Default: 5"},
+		"skew-critical":   {"RANGE", "CRITICAL for the same skew. Default: none"},
+		"rtt-warning":     {"RANGE", "WARNING for the longest round trip to an online node, in seconds. Default: none"},
+		"rtt-critical":    {"RANGE", "CRITICAL for the same time. Default: none"},
+		"no-majority-state": {"STATE", "State when fewer than a majority of the voters are alive, so that nobody can " +
+			"edit the list: ok, warning, critical or unknown. Not judged with --node. Default: warning"},
 		"health": {"CODE=STATE", "State when a health code holds, such as LAST_MAJORITY=warning; " +
 			"may be given several times. The manual lists the codes and their defaults."},
 		"no-answer-state": {"STATE", "State when no agent answers: ok, warning, critical or unknown. Default: critical"},
@@ -48,8 +53,10 @@ func explain(program *kong.Application) {
 		"node":            {"NAME", "Only this node, as a host check does it; may be given several times."},
 		"label":           {"KEY=VALUE", "Only nodes with this label; may be given several times, then all must be there."},
 		"exclude":         {"GLOB", "No nodes whose name matches, such as test*; may be given several times."},
-		"output":          {"FORMAT", report.Alternatives(report.FormatNames()) + ". Default: " + report.DefaultFormat().Name},
-		"perfdata":        {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. Default: cluster"},
+		"output": {"FORMAT", report.Alternatives(report.FormatNames()) + ". Default: " +
+			report.DefaultFormat().Name},
+		"perfdata": {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. " +
+			"Default: cluster"},
 		"mesh": {"", "Add who does not see whom, as all agents that answer tell it: the agents and " +
 			"nodes that differ only."},
 		"verbose": {"", "Add the table of all nodes to the plugin's line; twice: and the health codes that " +

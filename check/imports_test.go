@@ -21,7 +21,8 @@ func TestImports(t *testing.T) {
 		}
 	}
 	for _, dep := range deps {
-		for _, not := range []string{"github.com/hashicorp/", "go.etcd.io/", "github.com/valyala/", "net/http", "are-we-alive/pkg/replica", "are-we-alive/pkg/store", "are-we-alive/pkg/watch", "are-we-alive/pkg/daemon"} {
+		for _, not := range []string{"github.com/hashicorp/", "go.etcd.io/", "github.com/valyala/", "net/http",
+			"are-we-alive/pkg/replica", "are-we-alive/pkg/store", "are-we-alive/pkg/watch", "are-we-alive/pkg/daemon"} {
 			if strings.HasPrefix(dep, not) {
 				t.Errorf("check_awa links %s", dep)
 			}

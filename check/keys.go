@@ -83,9 +83,11 @@ func (read reader) keys(path string) ([]trust.Key, error) {
 	keys, err := read(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("key file %s: %w: give the user of check_awa a check key that it owns (awa-agent key check)", path, fs.ErrPermission)
+		return nil, fmt.Errorf("key file %s: %w: give the user of check_awa a check key that it owns (awa-agent key check)",
+			path, fs.ErrPermission)
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("key file %s: %w: derive a check key on a server (awa-agent key check) and copy it here", path, fs.ErrNotExist)
+		return nil, fmt.Errorf("key file %s: %w: derive a check key on a server (awa-agent key check) and copy it here",
+			path, fs.ErrNotExist)
 	}
 	return keys, err
 }

@@ -109,7 +109,8 @@ func TestProcess(t *testing.T) {
 		out  string // how stdout begins
 	}{
 		"all well": {"-H " + well, 0, "AWA OK - 10 of 10 nodes online | online=10;;;0;10 " +
-			"offline=0;;0;0;10 unreachable=0;0;;0;10 mismatch=0;;0;0;10 health=0;;;0 behind=0;;;0 rtt_max=0.000200s;;;0 time=0."},
+			"offline=0;;0;0;10 unreachable=0;0;;0;10 mismatch=0;;0;0;10 health=0;;;0 behind=0;;;0 " +
+			"rtt_max=0.000200s;;;0 time=0."},
 		"one offline": {"-H " + dead, 2, "AWA CRITICAL - 1 of 3 nodes offline: n2 (the host answers, " +
 			"its agent is not running (connection refused)) |"},
 		"warning": {"-H " + dead + " -w 0 -c 1", 1, "AWA WARNING - 1 of 3 nodes offline: n2 (the " +
@@ -120,8 +121,9 @@ func TestProcess(t *testing.T) {
 		"influx": {"-o influx -H " + dead, 0, "awa_cluster,agent=n1,cluster="},
 		"json": {"-o json -H " + dead, 2, `{"state":2,"text":"1 of 3 nodes offline: n2 (the host ` +
 			`answers, its agent is not running (connection refused))",`},
-		"the second one":      {"-H 127.0.0.1:1 -H " + well, 0, "AWA OK"},
-		"no list":             {args: "-H " + unjoined, code: 2, out: "AWA CRITICAL - no agent answers: " + unjoined + " (this agent holds no list yet) |"},
+		"the second one": {"-H 127.0.0.1:1 -H " + well, 0, "AWA OK"},
+		"no list": {args: "-H " + unjoined, code: 2, out: "AWA CRITICAL - no agent answers: " + unjoined + " (this agent " +
+			"holds no list yet) |"},
 		"no list, the second": {"-H " + unjoined + " -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
 		"nobody":              {"-p 1", 2, "AWA CRITICAL - no agent answers: 127.0.0.1:1 (connect: connection refused) |"},
 		"help":                {"-h", 3, "Usage: check_awa [flags]\n"},
@@ -246,10 +248,12 @@ func TestProcess_terminal(t *testing.T) {
 			}
 			slave.Close()
 			out, _ := io.ReadAll(master) // ends with EIO, as a terminal does
-			if code := exitCode(t, cmd.Wait()); code != 2 || !bytes.Contains(out, []byte(test.want)) || bytes.Contains(out, []byte(test.not)) {
+			if code := exitCode(t, cmd.Wait()); code != 2 || !bytes.Contains(out, []byte(test.want)) ||
+				bytes.Contains(out, []byte(test.not)) {
 				t.Errorf("exit code %d with %q", code, out)
 			}
-			if line, _, _ := strings.Cut(string(out), "\n"); !strings.HasPrefix(line, "AWA CRITICAL - ") || strings.Contains(line, "\x1b") {
+			if line, _, _ := strings.Cut(string(out), "\n"); !strings.HasPrefix(line, "AWA CRITICAL - ") ||
+				strings.Contains(line, "\x1b") {
 				t.Errorf("the plugin's line is %q", line)
 			}
 		})

@@ -32,7 +32,8 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 }
 
 // check is run with agents of the caller.
-func check(ctx context.Context, connect func(config) (fetcher, error), args []string, stdout, stderr io.Writer) (code int) {
+func check(ctx context.Context, connect func(config) (fetcher, error), args []string, stdout,
+	stderr io.Writer) (code int) {
 	start := time.Now()
 	p := printer{ctx: ctx, stdout: stdout, stderr: stderr, format: formatOf(args), deadline: start.Add(defaultTimeout)}
 	defer func() {

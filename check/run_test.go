@@ -29,8 +29,9 @@ func TestGolden(t *testing.T) {
 		st   *awa.ClusterStatus // nil: the connection is refused
 		args string
 	}{
-		"trouble":                {&mixed, ""},
-		"trouble_strict":         {&mixed, "-w 10% -c 50% --unreachable-critical 10% --behind-warning 0 --behind-critical 5 --skew-critical 600 --rtt-warning .1 --rtt-critical .5 --no-majority-state critical -v --perfdata nodes"},
+		"trouble": {&mixed, ""},
+		"trouble_strict": {&mixed, "-w 10% -c 50% --unreachable-critical 10% --behind-warning 0 --behind-critical 5 " +
+			"--skew-critical 600 --rtt-warning .1 --rtt-critical .5 --no-majority-state critical -v --perfdata nodes"},
 		"trouble_lax":            {&mixed, "-c 3 --unreachable-warning ~: --skew-warning 4000 --no-majority-state ok"},
 		"trouble_influx":         {&mixed, "-o influx"},
 		"trouble_json":           {&mixed, "-o json"},

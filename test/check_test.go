@@ -23,7 +23,8 @@ func TestCheck(t *testing.T) {
 		t.Helper()
 		r := run(t, "check_awa", args...)
 		if r.code != code || !regexp.MustCompile(`\A(?:`+out+`)\z`).MatchString(r.out) || r.errors != "" {
-			t.Errorf("check_awa %s: exit code %d, want %d, with\n%s%swant\n%s", strings.Join(args, " "), r.code, code, r.out, r.errors, out)
+			t.Errorf("check_awa %s: exit code %d, want %d, with\n%s%swant\n%s", strings.Join(args, " "), r.code, code, r.out,
+				r.errors, out)
 		}
 		return r.out
 	}
@@ -57,7 +58,8 @@ func TestCheck(t *testing.T) {
 		Nodes []struct{ Name, Verdict string }
 	}
 	out := check(2, `(?s).*`, "-o", "json", "-H", a1.addr())
-	if err := json.Unmarshal([]byte(out), &shown); err != nil || shown.State != 2 || len(shown.Nodes) != 3 || shown.Nodes[2].Verdict != "offline" {
+	if err := json.Unmarshal([]byte(out), &shown); err != nil || shown.State != 2 || len(shown.Nodes) != 3 ||
+		shown.Nodes[2].Verdict != "offline" {
 		t.Errorf("%v: %s", err, out)
 	}
 	if out := check(0, `(?s).*`, "-o", "influx", "-H", a1.addr()); !strings.Contains(out, "\nawa_node,") ||
@@ -79,7 +81,8 @@ func TestCheck(t *testing.T) {
 	for _, a := range c.agents {
 		none = append(none, regexp.QuoteMeta(a.addr()+" (connect: connection refused)"))
 	}
-	check(2, `AWA CRITICAL - no agent answers: `+strings.Join(none, ", ")+` .*`+"\n", "-H", a1.addr(), "-H", a2.addr(), "-H", a3.addr())
+	check(2, `AWA CRITICAL - no agent answers: `+strings.Join(none, ", ")+` .*`+"\n", "-H", a1.addr(), "-H", a2.addr(),
+		"-H", a3.addr())
 	if took := time.Since(begin); took > 4*time.Second {
 		t.Errorf("nobody answers: it took %v", took)
 	}

@@ -33,11 +33,13 @@ func TestCheckmk(t *testing.T) {
 	}
 	const dead = `AWA WARNING - 1 of 3 nodes offline: a3 ` +
 		`\(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)` + lastMajority
-	check(checkmkService{"0", "are-we-alive", checkmkMetrics("3", "0", "0"), `AWA OK - 3 of 3 nodes online` + lastMajority})
+	check(checkmkService{"0", "are-we-alive", checkmkMetrics("3", "0", "0"), `AWA OK - 3 of 3 nodes online` +
+		lastMajority})
 	c.agents[2].kill()
 	check(checkmkService{"1", "are-we-alive", checkmkMetrics("2", "1", "1"), dead})
 	c.agents[2].start()
-	check(checkmkService{"0", "are-we-alive", checkmkMetrics("3", "0", "0"), `AWA OK - 3 of 3 nodes online` + lastMajority})
+	check(checkmkService{"0", "are-we-alive", checkmkMetrics("3", "0", "0"), `AWA OK - 3 of 3 nodes online` +
+		lastMajority})
 
 	asked = "-H"
 	check(checkmkService{"3", "are-we-alive", nil, `AWA UNKNOWN - .*`})
@@ -48,7 +50,8 @@ func TestCheckmk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check(checkmkService{"3", "are-we-alive", nil, `AWA UNKNOWN - check_awa did not run \(exit code 127\): is it in PATH\?`})
+	check(checkmkService{"3", "are-we-alive", nil,
+		`AWA UNKNOWN - check_awa did not run \(exit code 127\): is it in PATH\?`})
 }
 
 // runCheckmk runs the local check, in a folder with a file that a pattern among
@@ -81,7 +84,8 @@ type checkmkService struct {
 // checkmkMetrics are all of check_awa's.
 func checkmkMetrics(online, offline, state string) map[string]string {
 	return map[string]string{
-		"online": online + `;;;0;3`, "offline": offline + `;0;1\.5;0;3`, "unreachable": `0;0;;0;3`, "mismatch": `0;0;1\.5;0;3`,
+		"online": online + `;;;0;3`, "offline": offline +
+			`;0;1\.5;0;3`, "unreachable": `0;0;;0;3`, "mismatch": `0;0;1\.5;0;3`,
 		"health": `0;;;0`, "behind": `\d+;;;0`, "rtt_max": `0\.\d+;3;;0`, "skew_max": `0\.\d+;5;;0`,
 		"time": `\d\.\d+;;;0`, "state": state + `;;;0;3`,
 	}

@@ -190,7 +190,8 @@ func (c *cluster) list(atLeast uint64) []change {
 		first = all[0]
 		for i, b := range all[1:] {
 			if !bytes.Equal(b, first) {
-				return fmt.Errorf("agents %s and %s hold other lists:\n%s", c.agents[0].name, c.agents[i+1].name, difference(first, b))
+				return fmt.Errorf("agents %s and %s hold other lists:\n%s", c.agents[0].name, c.agents[i+1].name,
+					difference(first, b))
 			}
 		}
 		return nil

@@ -43,7 +43,8 @@ func TestNode(t *testing.T) {
 		{"node list", 0, list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n")},
 		{"node add db1 127.0.0.3", 0, "db1 is node 2 at 127.0.0.3:25483 (change 2).\n"},
 		{"node add db2 ::1 7 --label role=database --label=rack=a,b=c", 0, "db2 is node 3 at [::1]:7 (change 3).\n"},
-		{args: "node list", out: list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n2   db1   127.0.0.3  25483  \n3   db2   ::1        7      rack=a,b=c role=database\n")},
+		{args: "node list", out: list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n2   db1   " +
+			"127.0.0.3  25483  \n3   db2   ::1        7      rack=a,b=c role=database\n")},
 		{"node add DB1 127.0.0.4", 1, "the name DB1 is taken by node 2: choose another name, or change that node"},
 		{"node set DB1 --name db3 --host db3.invalid --port 80", 0, "db3 is node 2 at db3.invalid:80 (change 4).\n"},
 		{"node set db2 --label rack= --label role=web", 0, "db2 is node 3 at [::1]:7 (change 5).\n"},
@@ -91,7 +92,8 @@ func TestNode(t *testing.T) {
 }
 `},
 		{"node remove db1 -o json", 0, "{\n  \"id\": 8\n}\n"},
-		{args: "node list", out: list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n3   db2   ::1        7      role=web\n")},
+		{args: "node list", out: list("Id  Name  Host       Port   Labels\n1   n1    127.0.0.1  PORT  \n3   db2   ::1    " +
+			"    7      role=web\n")},
 	} {
 		r := run(t, "awa-agent", append(strings.Fields(step.args), "--agent", a.addr())...)
 		out, errs := regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(r.out, "UID"), ""
@@ -99,7 +101,8 @@ func TestNode(t *testing.T) {
 			step.out, errs = "", "awa-agent: "+step.out+"\n"
 		}
 		if r.code != step.code || out != step.out || r.errors != errs {
-			t.Fatalf("awa-agent %s: exit code %d, want %d, with\n%s%swant\n%s%s", step.args, r.code, step.code, out, r.errors, step.out, errs)
+			t.Fatalf("awa-agent %s: exit code %d, want %d, with\n%s%swant\n%s%s", step.args, r.code, step.code, out, r.errors,
+				step.out, errs)
 		}
 	}
 	t.Run("changes", func(t *testing.T) { testChanges(t, a) })
@@ -111,7 +114,8 @@ func TestNode_removeAlive(t *testing.T) {
 	t.Parallel()
 	a := alone(t)
 	r := run(t, "awa-agent", "node", "remove", "n1", "--agent", a.addr())
-	want := "n1 still answers at " + a.addr() + ": stop its agent. Until it is started with --join, it stays off the list " +
+	want := "n1 still answers at " + a.addr() + ": stop its agent. Until it is started with --join, it stays " +
+		"off the list " +
 		"and says so.\n"
 	if r.code != 0 || r.out != "Removed (change 2).\n" || r.errors != want {
 		t.Errorf("exit code %d, %s%s", r.code, r.out, r.errors)
@@ -208,7 +212,8 @@ func testChanges(t *testing.T, a *agent) {
 			t.Errorf("changes %s: exit code %d with\n%s%swant\n%s", args, r.code, out, r.errors, want)
 		}
 	}
-	if r := run(t, "awa-agent", "changes", "--agent", a.addr()); strings.Count(r.out, "\n") != 8 || !strings.Contains(r.out, "CREATE  node 1: n1 at "+a.addr()+"  (agent n1)\n") {
+	if r := run(t, "awa-agent", "changes", "--agent", a.addr()); strings.Count(r.out, "\n") != 8 ||
+		!strings.Contains(r.out, "CREATE  node 1: n1 at "+a.addr()+"  (agent n1)\n") {
 		t.Errorf("all changes: %d\n%s", r.code, r.out)
 	}
 }
@@ -262,7 +267,8 @@ func TestCommand_interrupted(t *testing.T) {
 func TestCommand_wrong(t *testing.T) {
 	t.Parallel()
 	const help = " (awa-agent --help tells what there is)"
-	const noAgent = "the agent at 127.0.0.1:1 was not reached (connect: connection refused): is it running, and is --agent right?"
+	const noAgent = "the agent at 127.0.0.1:1 was not reached (connect: connection refused): is it running, and is " +
+		"--agent right?"
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "there"), "x")
 	write(t, filepath.Join(dir, "other.json"), `{"format":2,"cluster":"c","changes":[]}`)
@@ -271,46 +277,49 @@ func TestCommand_wrong(t *testing.T) {
 		code int
 		text string
 	}{
-		"":                                  {2, `expected one of "run", "key", "node", "changes", "backup", ...` + help},
-		"nonsense":                          {2, "unexpected argument nonsense" + help},
-		"node":                              {2, `expected one of "list", "add", "set", "remove", "maintain"` + help},
-		"node frobnicate":                   {2, "unexpected argument frobnicate" + help},
-		"node list x":                       {2, "unexpected argument x" + help},
-		"node list -o xml":                  {2, `--output must be one of "table","json" but got "xml"` + help},
-		"node list --agent a:b:c":           {2, `--agent: "a:b:c" is not a host: an IPv6 address is written without brackets and without a port`},
-		"node list --agent 127.0.0.1:":      {2, `--agent: "127.0.0.1:" is not an address: the port after the colon is missing`},
-		"node list --agent 127.0.0.1:x":     {2, `--agent: "x" is not a port: use a number from 1 to 65535`},
-		"node list --agent 127.0.0.1:1":     {1, noAgent},
-		"node add":                          {2, `expected "<name> <host>"` + help},
-		"node add n2":                       {2, `expected "<host>"` + help},
-		"node add n2 h 1 2":                 {2, "unexpected argument 2" + help},
-		"node add a/b h":                    {2, `"a/b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
-		"node add n2 h:1":                   {2, `"h:1" is not a host: an IPv6 address is written without brackets and without a port`},
-		"node add n2 h 0":                   {2, `"0" is not a port: use a number from 1 to 65535`},
-		"node add n2 h --label role":        {2, `--label: expected "<key>=<value>" but got "role"` + help},
-		"node add n2 h --label a/b=c":       {2, `"a/b" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
-		"node add n2 h --agent 127.0.0.1:1": {1, noAgent},
-		"node set":                          {2, `expected "<name>"` + help},
-		"node set n1":                       {2, "nothing to change: give --name, --host, --port or --label"},
-		"node set n1 --port":                {2, `--port: expected string value but got "EOL" (<EOL>)` + help},
+		"":                              {2, `expected one of "run", "key", "node", "changes", "backup", ...` + help},
+		"nonsense":                      {2, "unexpected argument nonsense" + help},
+		"node":                          {2, `expected one of "list", "add", "set", "remove", "maintain"` + help},
+		"node frobnicate":               {2, "unexpected argument frobnicate" + help},
+		"node list x":                   {2, "unexpected argument x" + help},
+		"node list -o xml":              {2, `--output must be one of "table","json" but got "xml"` + help},
+		"node list --agent a:b:c":       {2, `--agent: "a:b:c" is not a host: an IPv6 address is written without brackets and without a port`},
+		"node list --agent 127.0.0.1:":  {2, `--agent: "127.0.0.1:" is not an address: the port after the colon is missing`},
+		"node list --agent 127.0.0.1:x": {2, `--agent: "x" is not a port: use a number from 1 to 65535`},
+		"node list --agent 127.0.0.1:1": {1, noAgent},
+		"node add":                      {2, `expected "<name> <host>"` + help},
+		"node add n2":                   {2, `expected "<host>"` + help},
+		"node add n2 h 1 2":             {2, "unexpected argument 2" + help},
+		"node add a/b h":                {2, `"a/b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"node add n2 h:1":               {2, `"h:1" is not a host: an IPv6 address is written without brackets and without a port`},
+		"node add n2 h 0":               {2, `"0" is not a port: use a number from 1 to 65535`},
+		"node add n2 h --label role":    {2, `--label: expected "<key>=<value>" but got "role"` + help},
+		"node add n2 h --label a/b=c": {2,
+			`"a/b" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"node add n2 h --agent 127.0.0.1:1":        {1, noAgent},
+		"node set":                                 {2, `expected "<name>"` + help},
+		"node set n1":                              {2, "nothing to change: give --name, --host, --port or --label"},
+		"node set n1 --port":                       {2, `--port: expected string value but got "EOL" (<EOL>)` + help},
 		"node set n1 --port 1 --agent 127.0.0.1:1": {1, noAgent},
-		"node remove":                     {2, `expected "<name>"` + help},
-		"node remove a b":                 {2, "unexpected argument b" + help},
-		"node maintain":                   {2, `expected "<name>"` + help},
-		"node maintain n1":                {2, "the time is missing: give --for, such as --for 2h, or --off"},
-		"node maintain n1 --for 2h --off": {2, "--for and --off exclude each other: a maintenance either begins or ends"},
-		"node maintain n1 --for 2":        {2, `--for: expected duration but got "2": time: missing unit in duration "2"` + help},
-		"node maintain n1 --for 10000h":   {2, "--for must be 1s to 8784h, a year"},
-		"changes --since x":               {2, `--since: expected a valid 64 bit int but got "x"` + help},
-		"changes --since=-2":              {2, "--since -2: use a change's id, or 0 for all"},
-		"changes --agent 127.0.0.1:1":     {1, noAgent},
-		"backup":                          {2, `expected "<file>"` + help},
-		"backup x --agent 127.0.0.1:1":    {1, noAgent},
-		"restore":                         {2, `expected "<file>"` + help},
-		"restore nothing --data-dir d":    {1, "read backup: open nothing: no such file or directory"},
-		"restore there --data-dir d":      {1, "there is not a backup of a node list, or is damaged: nothing was changed"},
-		"restore other.json --data-dir d": {1, "other.json is a backup of format 2, and this program knows format 1: use a newer awa-agent"},
-		"restore lies.json --data-dir d":  {1, "lies.json is a damaged backup (it says its state is 7 and holds 0 changes): nothing was changed"},
+		"node remove":                              {2, `expected "<name>"` + help},
+		"node remove a b":                          {2, "unexpected argument b" + help},
+		"node maintain":                            {2, `expected "<name>"` + help},
+		"node maintain n1":                         {2, "the time is missing: give --for, such as --for 2h, or --off"},
+		"node maintain n1 --for 2h --off":          {2, "--for and --off exclude each other: a maintenance either begins or ends"},
+		"node maintain n1 --for 2":                 {2, `--for: expected duration but got "2": time: missing unit in duration "2"` + help},
+		"node maintain n1 --for 10000h":            {2, "--for must be 1s to 8784h, a year"},
+		"changes --since x":                        {2, `--since: expected a valid 64 bit int but got "x"` + help},
+		"changes --since=-2":                       {2, "--since -2: use a change's id, or 0 for all"},
+		"changes --agent 127.0.0.1:1":              {1, noAgent},
+		"backup":                                   {2, `expected "<file>"` + help},
+		"backup x --agent 127.0.0.1:1":             {1, noAgent},
+		"restore":                                  {2, `expected "<file>"` + help},
+		"restore nothing --data-dir d":             {1, "read backup: open nothing: no such file or directory"},
+		"restore there --data-dir d":               {1, "there is not a backup of a node list, or is damaged: nothing was changed"},
+		"restore other.json --data-dir d": {1, "other.json is a backup of format 2, and this program knows format 1: use " +
+			"a newer awa-agent"},
+		"restore lies.json --data-dir d": {1, "lies.json is a damaged backup (it says its state is 7 and holds 0 " +
+			"changes): nothing was changed"},
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -331,10 +340,13 @@ func TestCommand_wrong(t *testing.T) {
 func TestCommand_help(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"--help": "Usage: awa-agent <command> [flags]\n", "run --help": "Usage: awa-agent run [flags]\n", "-h": "Usage: awa-agent <command> [flags]\n",
-		"node add --help": "Usage: awa-agent node add <name> <host> [<port>] [flags]\n", "--version": "awa-agent 0.1.0\n", "-V": "awa-agent 0.1.0\n",
+		"--help": "Usage: awa-agent <command> [flags]\n", "run --help": "Usage: awa-agent " +
+			"run [flags]\n", "-h": "Usage: awa-agent <command> [flags]\n",
+		"node add --help": "Usage: awa-agent node add <name> <host> " +
+			"[<port>] [flags]\n", "--version": "awa-agent 0.1.0\n", "-V": "awa-agent 0.1.0\n",
 	} {
-		if r := run(t, "awa-agent", strings.Fields(args)...); r.code != 0 || !strings.HasPrefix(r.out, want) || r.errors != "" {
+		if r := run(t, "awa-agent", strings.Fields(args)...); r.code != 0 || !strings.HasPrefix(r.out, want) ||
+			r.errors != "" {
 			t.Errorf("awa-agent %s: exit code %d with %q and %q", args, r.code, r.out, r.errors)
 		}
 	}
@@ -361,7 +373,8 @@ func TestBackup(t *testing.T) {
 	saved := run(t, "awa-agent", "backup", last, "--agent", a.addr())
 	var id string
 	var state uint64
-	if _, err := fmt.Sscanf(saved.out, "Saved the list of cluster %s at state %d", &id, &state); err != nil || state < w.newest() {
+	if _, err := fmt.Sscanf(saved.out, "Saved the list of cluster %s at state %d", &id, &state); err != nil ||
+		state < w.newest() {
 		t.Fatalf("%v: %+v", err, saved)
 	}
 	list := c.list(state)[:state] // an edit of a writer that has ended may still come in
@@ -372,17 +385,20 @@ func TestBackup(t *testing.T) {
 			t.Errorf("backup %d: %+v", i, r)
 		}
 	}
-	if r := run(t, "awa-agent", "backup", last, "--agent", a.addr()); r.code != 1 || r.errors != "awa-agent: "+last+" exists already: name a new file, nothing was changed\n" {
+	if r := run(t, "awa-agent", "backup", last, "--agent", a.addr()); r.code != 1 ||
+		r.errors != "awa-agent: "+last+" exists already: name a new file, nothing was changed\n" {
 		t.Errorf("%+v", r)
 	}
 	if info, err := os.Stat(last); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, mode %v", err, info.Mode())
 	}
-	if r := run(t, "awa-agent", "restore", last, "--data-dir", a.data()); r.code != 1 || !strings.Contains(r.errors, "in use by another process") {
+	if r := run(t, "awa-agent", "restore", last, "--data-dir", a.data()); r.code != 1 || !strings.Contains(r.errors,
+		"in use by another process") {
 		t.Errorf("onto a running agent: %+v", r)
 	}
 	a.kill()
-	if r := run(t, "awa-agent", "restore", last, "--data-dir", a.data()); r.code != 1 || !strings.Contains(r.errors, "holds a list already") {
+	if r := run(t, "awa-agent", "restore", last, "--data-dir", a.data()); r.code != 1 || !strings.Contains(r.errors,
+		"holds a list already") {
 		t.Errorf("onto a list: %+v", r)
 	}
 

@@ -132,7 +132,8 @@ func TestCompletion_bash(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(own, "rc"), []byte(rc), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	typeOffers(t, exec.CommandContext(t.Context(), shell, "--noprofile", "--rcfile", filepath.Join(own, "rc"), "-i"), here, own)
+	typeOffers(t, exec.CommandContext(t.Context(), shell, "--noprofile", "--rcfile", filepath.Join(own, "rc"), "-i"),
+		here, own)
 }
 
 // TestCompletion_zsh is the same with a real zsh, which finds the scripts
@@ -143,7 +144,8 @@ func TestCompletion_zsh(t *testing.T) {
 	rc := "PROMPT='READY> '\nfpath=('" + own + "' $fpath)\nautoload -U compinit\ncompinit -u -D\n"
 	// What readline does by itself (zshcompsys(1), _all_matches).
 	rc += "zle -C all-matches complete-word _generic\nbindkey '^[*' all-matches\n" +
-		"zstyle ':completion:all-matches::::' completer _all_matches _complete\nzstyle ':completion:all-matches:*' insert true\n" +
+		"zstyle ':completion:all-matches::::' completer _all_matches _complete\nzstyle ':completion:all-matches:*' " +
+		"insert true\n" +
 		"zstyle ':completion:*:hosts' hosts db9\n"
 	for _, program := range []string{"awa-agent", "check_awa"} {
 		if err := os.Symlink(completionScript(t, program, "zsh"), filepath.Join(own, "_"+program)); err != nil {
@@ -165,7 +167,8 @@ func typeOffers(t *testing.T, cmd *exec.Cmd, here, own string) {
 	term := newTerminal(t)
 	term.sit(cmd)
 	cmd.Dir, cmd.Stderr = here, term.far
-	cmd.Env = append(cmd.Environ(), "TERM=xterm", "HOME="+own, "HISTFILE=", "HOSTFILE="+filepath.Join(own, "hosts"), "LC_ALL=C.UTF-8")
+	cmd.Env = append(cmd.Environ(), "TERM=xterm", "HOME="+own, "HISTFILE=", "HOSTFILE="+filepath.Join(own, "hosts"),
+		"LC_ALL=C.UTF-8")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +204,8 @@ func TestCompletion_fish(t *testing.T) {
 	here, own := completionFolder(t)
 	for _, o := range offers {
 		program, _, _ := strings.Cut(o.line, " ")
-		cmd := exec.CommandContext(t.Context(), shell, "--no-config", "-c", `source $argv[1]; complete -C $argv[2]`, completionScript(t, program, "fish"), o.line)
+		cmd := exec.CommandContext(t.Context(), shell, "--no-config", "-c", `source $argv[1]; complete -C $argv[2]`,
+			completionScript(t, program, "fish"), o.line)
 		cmd.Dir = here
 		cmd.Env = append(os.Environ(), "HOME="+own, "XDG_CONFIG_HOME="+own, "XDG_DATA_HOME="+own)
 		out, err := cmd.Output()

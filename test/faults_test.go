@@ -98,7 +98,8 @@ func TestFaults_kill(t *testing.T) {
 			a.start()
 		}
 		c.awaitLeader("")
-		if _, err := survivor.edit(t.Context(), http.DefaultClient, "CREATE", `{"name":"n","host":"h","port":1}`, "k"); err != nil {
+		if _, err := survivor.edit(t.Context(), http.DefaultClient, "CREATE", `{"name":"n","host":"h","port":1}`,
+			"k"); err != nil {
 			t.Errorf("the edit, with a majority again: %v", err)
 		}
 	})
@@ -172,8 +173,10 @@ func newHalfEdit(t *testing.T, a *agent, name string) *halfEdit {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
-	h := &halfEdit{conn: conn, r: bufio.NewReader(conn), body: fmt.Sprintf(`{"action":"CREATE","data":{"name":%q,"host":"127.0.0.1","port":1}}`, name)}
-	fmt.Fprintf(conn, "POST /v1/changes HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: %s\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", name, len(h.body))
+	h := &halfEdit{conn: conn, r: bufio.NewReader(conn),
+		body: fmt.Sprintf(`{"action":"CREATE","data":{"name":%q,"host":"127.0.0.1","port":1}}`, name)}
+	fmt.Fprintf(conn, "POST /v1/changes HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: %s\r\nExpect: "+
+		"100-continue\r\nContent-Length: %d\r\n\r\n", name, len(h.body))
 	if line, err := h.r.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
 		t.Fatalf("%q, %v", line, err)
 	}

@@ -40,7 +40,8 @@ func TestIcinga(t *testing.T) {
 	if !ownHost(t, []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}, "icinga2") {
 		return
 	}
-	s := newSite(t, siteNode{name: "web1", host: "10.0.0.1", label: "role=web"}, siteNode{name: "web2", host: "10.0.0.2", label: "role=web"}, siteNode{name: "db1", host: "10.0.0.3", label: "role=db"})
+	s := newSite(t, siteNode{name: "web1", host: "10.0.0.1", label: "role=web"}, siteNode{name: "web2", host: "10.0.0.2",
+		label: "role=web"}, siteNode{name: "db1", host: "10.0.0.3", label: "role=db"})
 	i := startIcinga(t, s)
 
 	up := func(name string) icingaWant {
@@ -49,7 +50,8 @@ func TestIcinga(t *testing.T) {
 	well := []icingaWant{
 		{"services", "web-cluster!awa", 0, `AWA OK - 3 of 3 nodes online` + lastMajority,
 			icingaTable("Online"), icingaValues("3", "0", "null", "0", "3")},
-		{kind: "services", name: "web-cluster!awa databases", output: `AWA OK - 1 of 1 node online`, table: icingaTable("Online"), perfdata: icingaValues("1", "0", "0", "0.5", "1")},
+		{kind: "services", name: "web-cluster!awa databases", output: `AWA OK - 1 of 1 node online`,
+			table: icingaTable("Online"), perfdata: icingaValues("1", "0", "0", "0.5", "1")},
 		up("web1"), up("web2"), up("db1"),
 		{"hosts", "web-cluster", 0, `a cluster is as its service says`, "", nil},
 		{"hosts", "db1.example.org", 0, `AWA OK - db1 is online.*`, "", icingaValues("1", "0", "null", "0", "1")},
@@ -81,7 +83,8 @@ func TestIcinga(t *testing.T) {
 		{"hosts", "web1", 1, nobody, "", nil},
 		{"hosts", "web2", 1, nobody, "", nil},
 		{"hosts", "db1", 1, nobody, "", nil},
-		{kind: "hosts", name: "web2.example.org", state: 1, output: `AWA CRITICAL - no agent answers: 10\.0\.0\.2:25483 \(connect: connection refused\)`},
+		{kind: "hosts", name: "web2.example.org", state: 1,
+			output: `AWA CRITICAL - no agent answers: 10\.0\.0\.2:25483 \(connect: connection refused\)`},
 	})
 	for _, a := range s.agents {
 		a.start()
@@ -289,7 +292,8 @@ func (i *icinga) ask(path, body string, results any) error {
 	if body != "" {
 		method = http.MethodPost
 	}
-	req, err := http.NewRequestWithContext(i.t.Context(), method, "https://localhost:5665/v1/"+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(i.t.Context(), method, "https://localhost:5665/v1/"+path,
+		strings.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -371,7 +375,8 @@ func (i *icinga) await(all []icingaWant) {
 	testaid.Await(i.t, time.Minute, func() error {
 		if time.Since(i.forced) > time.Second {
 			for _, kind := range []string{"Host", "Service"} {
-				if err := i.ask("actions/reschedule-check", `{"type":"`+kind+`","filter":"true","force":true}`, new([]any)); err != nil {
+				if err := i.ask("actions/reschedule-check", `{"type":"`+kind+`","filter":"true","force":true}`,
+					new([]any)); err != nil {
 					return err
 				}
 			}

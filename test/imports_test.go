@@ -123,7 +123,8 @@ func TestImports_check_is_light(t *testing.T) {
 		t.Fatalf("go list tells only %d dependencies of check", len(check.Deps))
 	}
 	for _, dep := range check.Deps {
-		for _, heavy := range []string{"github.com/hashicorp/raft", "go.etcd.io/bbolt", "github.com/valyala/fasthttp", "net/http"} {
+		for _, heavy := range []string{"github.com/hashicorp/raft", "go.etcd.io/bbolt", "github.com/valyala/fasthttp",
+			"net/http"} {
 			if dep == heavy || strings.HasPrefix(dep, heavy+"/") {
 				t.Errorf("check links %s", dep)
 			}

@@ -95,7 +95,8 @@ func TestKeys_rotation(t *testing.T) {
 				if r := check(a); r.code != 0 {
 					t.Errorf("check_awa at %s: %d %s", a.name, r.code, r.out)
 				}
-				if r := run(t, "awa-agent", "node", "set", a.name, "--label", fmt.Sprint("round=", n), "--agent", a.addr(), "--key-file", cluster); r.code != 0 {
+				if r := run(t, "awa-agent", "node", "set", a.name, "--label", fmt.Sprint("round=", n), "--agent", a.addr(),
+					"--key-file", cluster); r.code != 0 {
 					t.Errorf("an edit at %s: %d %s", a.name, r.code, r.errors)
 				}
 				asked.Add(1)
@@ -132,7 +133,8 @@ func TestKeys_rotation(t *testing.T) {
 
 	stale := filepath.Join(t.TempDir(), "stale.key")
 	rewrite(t, stale, old)
-	if r := run(t, "check_awa", "-H", agents[0].addr(), "-k", stale); r.code != 3 || !strings.Contains(r.out, "another key") {
+	if r := run(t, "check_awa", "-H", agents[0].addr(), "-k", stale); r.code != 3 ||
+		!strings.Contains(r.out, "another key") {
 		t.Errorf("with the old key: %d %s", r.code, r.out)
 	}
 	if r := run(t, "check_awa", "-H", agents[0].addr(), "-k", ""); r.code != 2 || !strings.Contains(r.out, "TLS only") {

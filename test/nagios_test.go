@@ -35,7 +35,8 @@ func TestNagios(t *testing.T) {
 	if !ownHost(t, []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}, "nagios4") {
 		return
 	}
-	s := newSite(t, siteNode{name: "web1", host: "10.0.0.1", label: "role=web"}, siteNode{name: "web2", host: "10.0.0.2", label: "role=web"}, siteNode{name: "db1", host: "10.0.0.3", label: "role=db"})
+	s := newSite(t, siteNode{name: "web1", host: "10.0.0.1", label: "role=web"}, siteNode{name: "web2", host: "10.0.0.2",
+		label: "role=web"}, siteNode{name: "db1", host: "10.0.0.3", label: "role=db"})
 	n := newNagios(t, s, "templates.cfg", "example.cfg")
 
 	const offline = `web2 \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`
@@ -282,7 +283,8 @@ func (n *nagios) status() (map[string]map[string]string, error) {
 // that Nagios has stripped of what its shell could misunderstand: nothing.
 func (n *nagios) awaitMail(kind, state, output string) {
 	n.t.Helper()
-	want := regexp.MustCompile(`Notification Type: ` + kind + `\n\nService: Nodes\nHost: web-cluster\nAddress: 127\.0\.0\.1\nState: ` + state +
+	want := regexp.MustCompile(`Notification Type: ` + kind +
+		`\n\nService: Nodes\nHost: web-cluster\nAddress: 127\.0\.0\.1\nState: ` + state +
 		`\n\nDate/Time: .*\n\nAdditional Info:\n\n` + output + `\n`)
 	testaid.Await(n.t, 20*time.Second, func() error {
 		text, err := os.ReadFile(nagiosMail)

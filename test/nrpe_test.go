@@ -22,7 +22,9 @@ func TestNRPE(t *testing.T) {
 	if !ownHost(t, nil, "/usr/sbin/nrpe", nagiosPlugins+"/check_nrpe") {
 		return
 	}
-	s := newSite(t, siteNode{name: "web1", host: "127.0.0.1", label: "role=web"}, siteNode{name: "web2", host: "127.0.0.2", label: "role=web"}, siteNode{name: "db1", host: "127.0.0.3", label: "role=db"})
+	s := newSite(t, siteNode{name: "web1", host: "127.0.0.1", label: "role=web"},
+		siteNode{name: "web2", host: "127.0.0.2", label: "role=web"}, siteNode{name: "db1", host: "127.0.0.3",
+			label: "role=db"})
 	startNRPE(t, s)
 
 	const offline = `db1 \(the host answers, its agent is not running \(connection refused\), 1 other does not see it either\)`
@@ -83,15 +85,18 @@ func awaitNRPE(t *testing.T, s *site, code int, line string) {
 			return fmt.Errorf("check_awa: %d with %d bytes: %s", own.code, len(own.out), own.out)
 		}
 		for _, version := range [][]string{nil, {"-2"}} {
-			cmd := exec.CommandContext(t.Context(), nagiosPlugins+"/check_nrpe", append([]string{"-H", "127.0.0.1", "-t", "10", "-c", "check_awa"}, version...)...)
+			cmd := exec.CommandContext(t.Context(), nagiosPlugins+"/check_nrpe",
+				append([]string{"-H", "127.0.0.1", "-t", "10", "-c", "check_awa"}, version...)...)
 			cmd.Stderr = os.Stderr
 			out, err := cmd.Output()
 			if cmd.ProcessState == nil {
 				return err
 			}
 			plain := func(s string) string { return volatile.ReplaceAllString(s, "$1=T") }
-			if got := cmd.ProcessState.ExitCode(); got != code || plain(strings.TrimSpace(string(out))) != plain(strings.TrimSpace(own.out)) {
-				return fmt.Errorf("check_nrpe %v: %d with\n%swhere check_awa gives %d with\n%s", version, got, out, own.code, own.out)
+			if got := cmd.ProcessState.ExitCode(); got != code ||
+				plain(strings.TrimSpace(string(out))) != plain(strings.TrimSpace(own.out)) {
+				return fmt.Errorf("check_nrpe %v: %d with\n%swhere check_awa gives %d with\n%s", version, got, out, own.code,
+					own.out)
 			}
 		}
 		return nil

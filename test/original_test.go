@@ -20,7 +20,8 @@ import (
 func TestOriginal(t *testing.T) {
 	needRuby(t)
 	if out, err := exec.CommandContext(t.Context(), "ruby", "-e", "require 'sqlite3'").CombinedOutput(); err != nil {
-		testaid.Skip(t, "the original program's client: ruby lacks sqlite3, test/install-debian.sh installs it: ", string(out))
+		testaid.Skip(t, "the original program's client: ruby lacks sqlite3, test/install-debian.sh installs it: ",
+			string(out))
 	}
 	c := newCluster(t, 3)
 	dir := t.TempDir()
@@ -28,7 +29,8 @@ func TestOriginal(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		out, err := exec.CommandContext(ctx, "ruby", "original/status_client.rb", "127.0.0.1", a.port(), filepath.Join(dir, database)).CombinedOutput()
+		out, err := exec.CommandContext(ctx, "ruby", "original/status_client.rb", "127.0.0.1", a.port(),
+			filepath.Join(dir, database)).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -49,7 +51,8 @@ func TestOriginal(t *testing.T) {
 	}
 	node := func(args ...string) {
 		t.Helper()
-		if r := run(t, "awa-agent", append(append([]string{"node"}, args...), "--agent", c.agents[1].addr())...); r.code != 0 {
+		if r := run(t, "awa-agent", append(append([]string{"node"}, args...), "--agent",
+			c.agents[1].addr())...); r.code != 0 {
 			t.Fatalf("awa-agent node %v: %+v", args, r)
 		}
 	}
@@ -68,7 +71,8 @@ func TestOriginal(t *testing.T) {
 	node("add", "dead", "127.0.0.1", "2")
 	node("set", "dead", "--name", "down", "--port", "1", "--label", "role=database")
 	c.agents[2].kill()
-	want := table([2]string{"a1", "Online"}, [2]string{"a2", "Online"}, [2]string{"a3", "Offline"}, [2]string{"down", "Offline"})
+	want := table([2]string{"a1", "Online"}, [2]string{"a2", "Online"}, [2]string{"a3", "Offline"},
+		[2]string{"down", "Offline"})
 	for _, database := range []string{"a1", "anew"} {
 		if out := status(c.agents[1], database); out != want {
 			t.Errorf("with the database %s:\n%swant\n%s", database, out, want)

@@ -155,7 +155,8 @@ type siteNode struct{ name, host, label string }
 func newSite(t *testing.T, nodes ...siteNode) *site {
 	t.Helper()
 	dir := t.TempDir()
-	s := &site{agents: map[string]*agent{}, keyFile: filepath.Join(dir, "cluster.key"), checkKey: filepath.Join(dir, "check.key")}
+	s := &site{agents: map[string]*agent{}, keyFile: filepath.Join(dir, "cluster.key"),
+		checkKey: filepath.Join(dir, "check.key")}
 	for _, args := range [][]string{{"new", s.keyFile}, {"check", "--key-file", s.keyFile, s.checkKey}} {
 		if r := run(t, "awa-agent", append([]string{"key"}, args...)...); r.code != 0 {
 			t.Fatal(r)

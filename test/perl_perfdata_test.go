@@ -41,7 +41,8 @@ func TestPerl_state(t *testing.T) {
 	for i, perl := range askPerl(t, questions) {
 		seen[states[i]]++
 		if q := questions[i]; perl.Codes[0] != states[i].ExitCode() {
-			t.Fatalf("-w %q -c %q and %s dead nodes: %v, and in Perl %d", *q.Warning, *q.Critical, q.Values[0], states[i], perl.Codes[0])
+			t.Fatalf("-w %q -c %q and %s dead nodes: %v, and in Perl %d", *q.Warning, *q.Critical, q.Values[0], states[i],
+				perl.Codes[0])
 		}
 	}
 	for s := report.OK; s <= report.Critical; s++ {
@@ -112,7 +113,8 @@ func TestPerl_perfdata(t *testing.T) {
 
 // generatedStatus has nodes of all kinds, or of few.
 func generatedStatus(r *rand.Rand) awa.ClusterStatus {
-	verdicts := [][]awa.Verdict{{awa.Online}, {awa.Offline, awa.Mismatch}, {awa.Online, awa.Offline, awa.Unreachable, awa.Mismatch}}[r.IntN(3)]
+	verdicts := [][]awa.Verdict{{awa.Online}, {awa.Offline, awa.Mismatch}, {awa.Online, awa.Offline, awa.Unreachable,
+		awa.Mismatch}}[r.IntN(3)]
 	micros := func() time.Duration { return time.Duration(r.IntN(pick(r, 10, 1000, 10_000_000))) * time.Microsecond }
 	most := pick(r, 3, 30)
 	if r.IntN(100) == 0 {
@@ -121,7 +123,8 @@ func generatedStatus(r *rand.Rand) awa.ClusterStatus {
 	st := awa.ClusterStatus{Nodes: make([]awa.NodeStatus, 1+r.IntN(most))}
 	for i := range st.Nodes {
 		n := &st.Nodes[i]
-		n.Node = awa.Node{ID: uint64(i + 1), Name: pick(r, "n", "web-", "a.b_c-") + strconv.Itoa(i+1), Host: "10.0.0.1", Port: awa.DefaultPort}
+		n.Node = awa.Node{ID: uint64(i + 1), Name: pick(r, "n", "web-", "a.b_c-") + strconv.Itoa(i+1), Host: "10.0.0.1",
+			Port: awa.DefaultPort}
 		if n.Verdict = verdicts[r.IntN(len(verdicts))]; n.Verdict == awa.Online {
 			n.RTT, n.Behind, n.Skew = micros(), uint64(r.IntN(5)), micros()*time.Duration(pick(r, -1, 1))
 			n.SkewError = time.Duration(r.IntN(2)) * time.Microsecond

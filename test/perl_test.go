@@ -63,7 +63,8 @@ type perfValue struct{ Label, Value, UOM, Warning, Critical, Min, Max string }
 func askPerl(t *testing.T, questions []perlQuestion) []perlAnswer {
 	t.Helper()
 	if out, err := exec.Command("perl", "-MMonitoring::Plugin", "-e", "1").CombinedOutput(); err != nil {
-		testaid.Skip(t, "Perl's Monitoring::Plugin (Debian's libmonitoring-plugin-perl) can't be used: ", err, " ", string(out))
+		testaid.Skip(t, "Perl's Monitoring::Plugin (Debian's libmonitoring-plugin-perl) can't be used: ", err, " ",
+			string(out))
 	}
 	var in bytes.Buffer
 	write := json.NewEncoder(&in)
@@ -113,7 +114,8 @@ func bound(r *rand.Rand) string {
 func spec(r *rand.Rand) string {
 	number := func() string {
 		if r.IntN(40) == 0 {
-			return pick(r, "", "~", "x", "-", "+-1", "1e3", "1.2.3", "..1", "5-3", "0x10", "1_000", "inf", "nan", "1,5", "1000000001")
+			return pick(r, "", "~", "x", "-", "+-1", "1e3", "1.2.3", "..1", "5-3", "0x10", "1_000", "inf", "nan", "1,5",
+				"1000000001")
 		}
 		return bound(r)
 	}
@@ -127,7 +129,8 @@ func spec(r *rand.Rand) string {
 	}
 	s := at + pick(r, hi, lo+":", ":"+hi, "~:"+hi, lo+":"+hi, lo+":"+hi)
 	if r.IntN(50) == 0 {
-		s = pick(r, "", ":", "@", "~", "~:", "@:", "@~:", "~5", "~5:10", "10:~", "~:~", " "+s, s+" ", s+":"+hi, strings.Repeat("1", 41))
+		s = pick(r, "", ":", "@", "~", "~:", "@:", "@~:", "~5", "~5:10", "10:~", "~:~", " "+s, s+" ", s+":"+hi,
+			strings.Repeat("1", 41))
 	}
 	return s
 }
@@ -248,7 +251,8 @@ func TestPerl_percent(t *testing.T) {
 		}
 		cases = append(cases, c)
 		values := texts(c.values)
-		questions = append(questions, perlQuestion{Range: &c.spec}, perlQuestion{Range: &numbers, Values: values}, perlQuestion{Range: &c.perfdata, Values: values})
+		questions = append(questions, perlQuestion{Range: &c.spec}, perlQuestion{Range: &numbers, Values: values},
+			perlQuestion{Range: &c.perfdata, Values: values})
 	}
 	answers := askPerl(t, questions)
 	for i, c := range cases {
@@ -262,10 +266,12 @@ func TestPerl_percent(t *testing.T) {
 		for k, v := range c.values {
 			got := c.ours.Alerts(v, c.whole)
 			if want := numbers.Alerts[k]; got != want {
-				t.Fatalf("%q of %d nodes alerts at %v: %v, and in Perl, of %s, %v", c.spec, c.whole, v, got, *questions[3*i+1].Range, want)
+				t.Fatalf("%q of %d nodes alerts at %v: %v, and in Perl, of %s, %v", c.spec, c.whole, v, got,
+					*questions[3*i+1].Range, want)
 			}
 			if want := c.perfdata != "" && perfdata.Alerts[k]; got != want {
-				t.Fatalf("%q of %d nodes alerts at %v: %v, and in Perl, of %q in perfdata, %v", c.spec, c.whole, v, got, c.perfdata, want)
+				t.Fatalf("%q of %d nodes alerts at %v: %v, and in Perl, of %q in perfdata, %v", c.spec, c.whole, v, got,
+					c.perfdata, want)
 			}
 		}
 	}

@@ -75,7 +75,8 @@ func (a *agent) start() {
 // launch starts the process, and reports whether it came to listen.
 func (a *agent) launch(listen string) bool {
 	a.t.Helper()
-	args := []string{"run", "--my-name", a.name, "--my-host", "127.0.0.1", "--listen", listen, "--data-dir", a.data(), "--watch", "200ms", "--log-format", "json"}
+	args := []string{"run", "--my-name", a.name, "--my-host", "127.0.0.1", "--listen", listen, "--data-dir", a.data(),
+		"--watch", "200ms", "--log-format", "json"}
 	a.spawn(append(args, a.args...), nil)
 	line := a.log.wait(a.t, 30*time.Second, func(l logLine) bool { return l.Msg == "listening" }, a.ended)
 	if line.Addr == "" {

@@ -201,13 +201,16 @@ func startPrometheus(t *testing.T, hosts string) prometheus {
 		t.Fatal(err)
 	}
 	config := filepath.Join(dir, "prometheus.yml")
-	write(t, config, fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\n%s", rules, job))
+	write(t, config, fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\n%s", rules,
+		job))
 	promtool(t, nil, "check", "config", config)
 
 	// An address of its own, like the agents', and its usual port.
 	listen := fmt.Sprintf("127.%d.%d.9:9090", 1+rand.IntN(254), 1+rand.IntN(254))
-	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$1" /etc/hosts && shift && exec "$@"`, "sh", hosts,
-		prometheusTool(t, "prometheus"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+listen)
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$1" /etc/hosts && shift && exec "$@"`, "sh",
+		hosts,
+		prometheusTool(t, "prometheus"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir,
+			"data"), "--web.listen-address="+listen)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var log testaid.Log

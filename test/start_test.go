@@ -21,15 +21,19 @@ import (
 func TestStart_refused(t *testing.T) {
 	t.Parallel()
 	const (
-		loopback = "not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
+		loopback = "not a loopback address, and without a key every stranger who reaches it could edit the node list: " +
+			"make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on " +
+			"one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
 		help     = " (awa-agent --help tells what there is)"
-		noObject = ` is not a JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` + help
-		noPort   = " is not a port: use a number from 1 to 65535"
-		damaged  = ": move the data folder away and start the agent again, which then joins the cluster with an empty " +
+		noObject = ` is not a JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` +
+			help
+		noPort  = " is not a port: use a number from 1 to 65535"
+		damaged = ": move the data folder away and start the agent again, which then joins the cluster with an empty " +
 			"one; if no other agent holds the list, restore a backup"
 	)
 	usual := func(more ...string) []string {
-		return append([]string{"run", "--my-name", "n1", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", "DIR/data"}, more...)
+		return append([]string{"run", "--my-name", "n1", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir",
+			"DIR/data"}, more...)
 	}
 	tests := map[string]struct {
 		args []string
@@ -40,59 +44,101 @@ func TestStart_refused(t *testing.T) {
 		text string
 	}{
 		"no list, and nobody to ask": {args: usual(), code: 2,
-			text: "DIR/data holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs (in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"])"},
-		"another address":                    {args: usual("--first", "--listen", "0.0.0.0"), code: 2, text: "listen: 0.0.0.0 is " + loopback},
-		"another address, v6":                {args: usual("--first", "--listen", "[::]:0"), code: 2, text: "listen: :: is " + loopback},
-		"an address of nobody's, by my_host": {args: []string{"run", "--first", "--data-dir", "DIR/data", "--my-host", "192.0.2.1"}, code: 2, text: "listen: 192.0.2.1 is " + loopback},
-		"a listen that is none":              {args: usual("--first", "--listen", "127.0.0.1:http"), code: 2, text: `listen: "http"` + noPort},
-		"an empty awa.db":                    {args: usual("--first"), db: "EMPTY", code: 1, text: "DIR/data/awa.db is damaged or no node list (it is empty)" + damaged},
-		"a damaged awa.db":                   {args: usual("--first"), db: strings.Repeat("damaged\n", 4096), code: 1, text: "DIR/data/awa.db is damaged or no node list (invalid database)" + damaged},
-		"a data folder that is a file": {args: []string{"run", "--first", "--my-host", "127.0.0.1", "--data-dir", "DIR/cluster_info.json"}, code: 1,
+			text: "DIR/data holds no node list yet: start the first agent of a new cluster with --first, and every other " +
+				"one with --join HOST[:PORT] of an agent that runs (in cluster_info.json: \"first\": true, or " +
+				"\"join\": [\"HOST\"])"},
+		"another address":     {args: usual("--first", "--listen", "0.0.0.0"), code: 2, text: "listen: 0.0.0.0 is " + loopback},
+		"another address, v6": {args: usual("--first", "--listen", "[::]:0"), code: 2, text: "listen: :: is " + loopback},
+		"an address of nobody's, by my_host": {args: []string{"run", "--first", "--data-dir", "DIR/data", "--my-host",
+			"192.0.2.1"}, code: 2, text: "listen: 192.0.2.1 is " + loopback},
+		"a listen that is none": {args: usual("--first", "--listen", "127.0.0.1:http"), code: 2, text: `listen: "http"` +
+			noPort},
+		"an empty awa.db": {args: usual("--first"), db: "EMPTY", code: 1, text: "DIR/data/awa.db is damaged or no node " +
+			"list (it is empty)" + damaged},
+		"a damaged awa.db": {args: usual("--first"), db: strings.Repeat("damaged\n", 4096), code: 1,
+			text: "DIR/data/awa.db is damaged or no node list (invalid database)" + damaged},
+		"a data folder that is a file": {args: []string{"run", "--first", "--my-host", "127.0.0.1", "--data-dir",
+			"DIR/cluster_info.json"}, code: 1,
 			text: "make the data folder: mkdir DIR/cluster_info.json: not a directory; name another one with --data-dir"},
 
-		"the file named is not there":        {args: usual("--first", "--config", "DIR/other.json"), code: 2, text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
-		"the file named, by the environment": {args: usual("--first"), env: "AWA_CONFIG=DIR/other.json", code: 2, text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
-		"the file is a folder":               {args: usual("--first", "--config", "DIR"), code: 2, text: "the configuration can't be read: DIR is a folder: name a file in it" + help},
-		"the file is not JSON":               {args: usual("--first"), file: "my_name = n1\n", code: 2, text: "cluster_info.json" + noObject},
-		"the file is half JSON":              {args: usual("--first"), file: `{"my_name": "n1",`, code: 2, text: "cluster_info.json" + noObject},
-		"the file is an array":               {args: usual("--first"), file: `["n1"]`, code: 2, text: "cluster_info.json" + noObject},
-		"the file is null":                   {args: usual("--first"), file: `null`, code: 2, text: "cluster_info.json" + noObject},
-		"the file has a second object":       {args: usual("--first"), file: `{}{}`, code: 2, text: "cluster_info.json" + noObject},
+		"the file named is not there": {args: usual("--first", "--config", "DIR/other.json"), code: 2,
+			text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
+		"the file named, by the environment": {args: usual("--first"), env: "AWA_CONFIG=DIR/other.json", code: 2,
+			text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
+		"the file is a folder": {args: usual("--first", "--config", "DIR"), code: 2, text: "the configuration can't be " +
+			"read: DIR is a folder: name a file in it" + help},
+		"the file is not JSON": {args: usual("--first"), file: "my_name = n1\n", code: 2, text: "cluster_info.json" +
+			noObject},
+		"the file is half JSON": {args: usual("--first"), file: `{"my_name": "n1",`, code: 2, text: "cluster_info.json" +
+			noObject},
+		"the file is an array": {args: usual("--first"), file: `["n1"]`, code: 2, text: "cluster_info.json" + noObject},
+		"the file is null":     {args: usual("--first"), file: `null`, code: 2, text: "cluster_info.json" + noObject},
+		"the file has a second object": {args: usual("--first"), file: `{}{}`, code: 2, text: "cluster_info.json" +
+			noObject},
 
-		"my_name of a wrong type":      {args: []string{"run"}, file: `{"my_name":7}`, code: 2, text: "cluster_info.json: my_name must be a string, not 7" + help},
-		"my_host of a wrong type":      {args: []string{"run"}, file: `{"my_host":["h"]}`, code: 2, text: `cluster_info.json: my_host must be a string, not ["h"]` + help},
-		"my_port of a wrong type":      {args: []string{"run"}, file: `{"my_port":true}`, code: 2, text: "cluster_info.json: my_port must be a number or a string, not true" + help},
-		"my_port that is null":         {args: []string{"run"}, file: `{"my_port":null}`, code: 2, text: "cluster_info.json: my_port must be a number or a string, not null" + help},
-		"listen of a wrong type":       {args: []string{"run"}, file: `{"listen":25483}`, code: 2, text: "cluster_info.json: listen must be a string, not 25483" + help},
-		"data_dir of a wrong type":     {args: []string{"run"}, file: `{"data_dir":{}}`, code: 2, text: "cluster_info.json: data_dir must be a string, not {}" + help},
-		"first of a wrong type":        {args: []string{"run"}, file: `{"first":"yes"}`, code: 2, text: `cluster_info.json: first must be true or false, not "yes"` + help},
-		"join of a wrong type":         {args: []string{"run"}, file: `{"join":[7]}`, code: 2, text: "cluster_info.json: join must be a string or an array of strings, not [7]" + help},
-		"insecure of a wrong type":     {args: []string{"run"}, file: `{"insecure":1}`, code: 2, text: "cluster_info.json: insecure must be true or false, not 1" + help},
-		"watch of a wrong type":        {args: []string{"run"}, file: `{"watch":5}`, code: 2, text: "cluster_info.json: watch must be a string, not 5" + help},
-		"watch without a unit":         {args: []string{"run"}, file: `{"watch":"5"}`, code: 2, text: `--watch: expected duration but got "5": time: missing unit in duration "5"` + help},
-		"ping_timeout of a wrong type": {args: []string{"run"}, file: `{"ping_timeout":false}`, code: 2, text: "cluster_info.json: ping_timeout must be a string, not false" + help},
-		"log_format of a wrong type":   {args: []string{"run"}, file: `{"log_format":{}}`, code: 2, text: "cluster_info.json: log_format must be a string, not {}" + help},
-		"log_level that is none":       {args: []string{"run"}, file: `{"log_level":"loud"}`, code: 2, text: `--log-level must be one of "debug","info","warn","error" but got "loud"` + help},
+		"my_name of a wrong type": {args: []string{"run"}, file: `{"my_name":7}`, code: 2, text: "cluster_info.json: " +
+			"my_name must be a string, not 7" + help},
+		"my_host of a wrong type": {args: []string{"run"}, file: `{"my_host":["h"]}`, code: 2,
+			text: `cluster_info.json: my_host must be a string, not ["h"]` + help},
+		"my_port of a wrong type": {args: []string{"run"}, file: `{"my_port":true}`, code: 2, text: "cluster_info.json: " +
+			"my_port must be a number or a string, not true" + help},
+		"my_port that is null": {args: []string{"run"}, file: `{"my_port":null}`, code: 2, text: "cluster_info.json: " +
+			"my_port must be a number or a string, not null" + help},
+		"listen of a wrong type": {args: []string{"run"}, file: `{"listen":25483}`, code: 2, text: "cluster_info.json: " +
+			"listen must be a string, not 25483" + help},
+		"data_dir of a wrong type": {args: []string{"run"}, file: `{"data_dir":{}}`, code: 2, text: "cluster_info.json: " +
+			"data_dir must be a string, not {}" + help},
+		"first of a wrong type": {args: []string{"run"}, file: `{"first":"yes"}`, code: 2,
+			text: `cluster_info.json: first must be true or false, not "yes"` + help},
+		"join of a wrong type": {args: []string{"run"}, file: `{"join":[7]}`, code: 2, text: "cluster_info.json: join " +
+			"must be a string or an array of strings, not [7]" + help},
+		"insecure of a wrong type": {args: []string{"run"}, file: `{"insecure":1}`, code: 2, text: "cluster_info.json: " +
+			"insecure must be true or false, not 1" + help},
+		"watch of a wrong type": {args: []string{"run"}, file: `{"watch":5}`, code: 2, text: "cluster_info.json: watch " +
+			"must be a string, not 5" + help},
+		"watch without a unit": {args: []string{"run"}, file: `{"watch":"5"}`, code: 2,
+			text: `--watch: expected duration but got "5": time: missing unit in duration "5"` + help},
+		"ping_timeout of a wrong type": {args: []string{"run"}, file: `{"ping_timeout":false}`, code: 2,
+			text: "cluster_info.json: ping_timeout must be a string, not false" + help},
+		"log_format of a wrong type": {args: []string{"run"}, file: `{"log_format":{}}`, code: 2,
+			text: "cluster_info.json: log_format must be a string, not {}" + help},
+		"log_level that is none": {args: []string{"run"}, file: `{"log_level":"loud"}`, code: 2,
+			text: `--log-level must be one of "debug","info","warn","error" but got "loud"` + help},
 
-		"a bad name in the file":        {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_name":"a b"}`, code: 2, text: `my_name: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
-		"a host with a port":            {args: usual("--my-host", "h:1"), code: 2, text: `my_host: "h:1" is not a host: an IPv6 address is written without brackets and without a port`},
-		"a port too high in the file":   {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":65536}`, code: 2, text: `my_port: "65536"` + noPort},
-		"a port with a fraction":        {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":1.5}`, code: 2, text: `my_port: "1.5"` + noPort},
-		"a port that is not a number":   {args: []string{"run", "--my-host", "127.0.0.1"}, env: "AWA_MY_PORT=http", code: 2, text: `my_port: "http"` + noPort},
-		"a join that is not an address": {args: usual("--join", "h,a b"), code: 2, text: `join: "a b" is not a host: give a DNS name or an IP address`},
-		"a short watch":                 {args: usual("--watch", "1ms"), code: 2, text: "watch: 1ms is too short: use 100ms or more"},
-		"a long ping":                   {args: usual("--ping-timeout", "1m"), code: 2, text: "ping_timeout: use 10ms to 10s, not 1m0s"},
-		"a web port alone":              {args: usual("--first", "--web", "25484"), code: 2, text: "web: 25484 is a port without an address: write 127.0.0.1:25484 for this machine only, or :25484 for every address"},
-		"a web port that is none":       {args: usual("--first"), env: "AWA_WEB=127.0.0.1:http", code: 2, text: `web: "http"` + noPort},
-		"a web port that is missing":    {args: usual("--first", "--web", "127.0.0.1:"), code: 2, text: `web: ""` + noPort},
-		"a web host that is none":       {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"web":"a b"}`, code: 2, text: `web: "a b" is not a host: give a DNS name or an IP address`},
-		"a web host that is missing":    {args: usual("--first", "--web", "[]"), code: 2, text: "web: the host is empty: give a DNS name or an IP address"},
-		"a web address of nobody's":     {args: usual("--first", "--web", "192.0.2.1:0"), code: 1, text: "open the port for Prometheus: listen tcp 192.0.2.1:0: bind: cannot assign requested address"},
-		"web of a wrong type":           {args: []string{"run"}, file: `{"web":25484}`, code: 2, text: "cluster_info.json: web must be a string, not 25484" + help},
-		"an unknown flag":               {args: usual("--fast"), code: 2, text: `unknown flag --fast, did you mean "--first"?` + help},
-		"an argument":                   {args: usual("now"), code: 2, text: "unexpected argument now" + help},
-		"a flag without a value":        {args: []string{"run", "--my-name"}, code: 2, text: `--my-name: expected string value but got "EOL" (<EOL>)` + help},
-		"a boolean that is none":        {args: []string{"run"}, env: "AWA_FIRST=maybe", code: 2, text: `--first: bool value must be true, 1, yes, false, 0 or no but got "maybe" (from envar AWA_FIRST="maybe")` + help},
+		"a bad name in the file": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_name":"a b"}`, code: 2,
+			text: `my_name: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"a host with a port": {args: usual("--my-host", "h:1"), code: 2,
+			text: `my_host: "h:1" is not a host: an IPv6 address is written without brackets and without a port`},
+		"a port too high in the file": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":65536}`, code: 2,
+			text: `my_port: "65536"` + noPort},
+		"a port with a fraction": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":1.5}`, code: 2,
+			text: `my_port: "1.5"` + noPort},
+		"a port that is not a number": {args: []string{"run", "--my-host", "127.0.0.1"}, env: "AWA_MY_PORT=http", code: 2,
+			text: `my_port: "http"` + noPort},
+		"a join that is not an address": {args: usual("--join", "h,a b"), code: 2,
+			text: `join: "a b" is not a host: give a DNS name or an IP address`},
+		"a short watch": {args: usual("--watch", "1ms"), code: 2, text: "watch: 1ms is too short: use 100ms or more"},
+		"a long ping":   {args: usual("--ping-timeout", "1m"), code: 2, text: "ping_timeout: use 10ms to 10s, not 1m0s"},
+		"a web port alone": {args: usual("--first", "--web", "25484"), code: 2, text: "web: 25484 is a port without an " +
+			"address: write 127.0.0.1:25484 for this machine only, or :25484 for every address"},
+		"a web port that is none": {args: usual("--first"), env: "AWA_WEB=127.0.0.1:http", code: 2, text: `web: "http"` +
+			noPort},
+		"a web port that is missing": {args: usual("--first", "--web", "127.0.0.1:"), code: 2, text: `web: ""` + noPort},
+		"a web host that is none": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"web":"a b"}`, code: 2,
+			text: `web: "a b" is not a host: give a DNS name or an IP address`},
+		"a web host that is missing": {args: usual("--first", "--web", "[]"), code: 2, text: "web: the host is empty: " +
+			"give a DNS name or an IP address"},
+		"a web address of nobody's": {args: usual("--first", "--web", "192.0.2.1:0"), code: 1, text: "open the port for " +
+			"Prometheus: listen tcp 192.0.2.1:0: bind: cannot assign requested address"},
+		"web of a wrong type": {args: []string{"run"}, file: `{"web":25484}`, code: 2, text: "cluster_info.json: web " +
+			"must be a string, not 25484" + help},
+		"an unknown flag": {args: usual("--fast"), code: 2, text: `unknown flag --fast, did you mean "--first"?` + help},
+		"an argument":     {args: usual("now"), code: 2, text: "unexpected argument now" + help},
+		"a flag without a value": {args: []string{"run", "--my-name"}, code: 2,
+			text: `--my-name: expected string value but got "EOL" (<EOL>)` + help},
+		"a boolean that is none": {args: []string{"run"}, env: "AWA_FIRST=maybe", code: 2,
+			text: `--first: bool value must be true, 1, yes, false, 0 or no but got "maybe" (from envar AWA_FIRST="maybe")` +
+				help},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -149,7 +195,8 @@ func TestStart_inUse(t *testing.T) {
 	t.Run("the data folder", func(t *testing.T) {
 		begin := time.Now()
 		r := run(t, "awa-agent", "run", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", a.data())
-		want := "awa-agent: " + a.data() + "/awa.db is in use by another process: stop the other agent, or give this one a data folder of its own\n"
+		want := "awa-agent: " + a.data() + "/awa.db is in use by another process: stop the other agent, or give this one " +
+			"a data folder of its own\n"
 		if r.code != 1 || r.errors != want {
 			t.Errorf("exit code %d with\n%swant\n%s", r.code, r.errors, want)
 		}
@@ -158,14 +205,16 @@ func TestStart_inUse(t *testing.T) {
 		}
 	})
 	t.Run("the port", func(t *testing.T) {
-		r := run(t, "awa-agent", "run", "--first", "--my-host", "127.0.0.1", "--listen", a.addr(), "--data-dir", filepath.Join(t.TempDir(), "data"))
+		r := run(t, "awa-agent", "run", "--first", "--my-host", "127.0.0.1", "--listen", a.addr(), "--data-dir",
+			filepath.Join(t.TempDir(), "data"))
 		want := "awa-agent: open the port: listen tcp " + a.addr() + ": bind: address already in use\n"
 		if r.code != 1 || r.errors != want {
 			t.Errorf("exit code %d with\n%swant\n%s", r.code, r.errors, want)
 		}
 	})
 	t.Run("the port for Prometheus", func(t *testing.T) {
-		r := run(t, "awa-agent", "run", "--first", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--web", a.addr(), "--data-dir", filepath.Join(t.TempDir(), "data"))
+		r := run(t, "awa-agent", "run", "--first", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--web", a.addr(),
+			"--data-dir", filepath.Join(t.TempDir(), "data"))
 		want := "awa-agent: open the port for Prometheus: listen tcp " + a.addr() + ": bind: address already in use\n"
 		if r.code != 1 || r.errors != want {
 			t.Errorf("exit code %d with\n%swant\n%s", r.code, r.errors, want)
@@ -196,7 +245,8 @@ func TestStart_inUse(t *testing.T) {
 		b.args = []string{"--join", a.addr()}
 		b.start()
 		code := b.wait(30 * time.Second)
-		if text := b.log.String(); code != 1 || !strings.Contains(text, "and two clusters never mix: to move this server there, start it with an empty data folder\n") {
+		if text := b.log.String(); code != 1 || !strings.Contains(text, "and two clusters never mix: to move this server "+
+			"there, start it with an empty data folder\n") {
 			t.Errorf("exit code %d with\n%s", code, text)
 		}
 		if text := a.log.String(); !strings.Contains(text, "an agent of another cluster calls") {
@@ -212,7 +262,8 @@ func TestStart_inUse(t *testing.T) {
 func TestStart_join(t *testing.T) {
 	t.Parallel()
 	waits := func(l logLine) bool {
-		return l.Level == "WARN" && l.Msg == "no agent to join answers, trying again; a new cluster needs one agent that is started with --first"
+		return l.Level == "WARN" && l.Msg == "no agent to join answers, trying again; a new cluster needs one agent that "+
+			"is started with --first"
 	}
 	t.Run("it comes late", func(t *testing.T) {
 		t.Parallel()
@@ -221,7 +272,8 @@ func TestStart_join(t *testing.T) {
 		b.args[1] += "," + addr
 		b.start()
 		b.log.wait(t, 30*time.Second, waits, b.ended)
-		if text := b.log.String(); !strings.Contains(text, addr+" (connect: connection refused)") || !strings.Contains(text, "127.0.0.1:1 (connect: connection refused)") {
+		if text := b.log.String(); !strings.Contains(text, addr+" (connect: connection refused)") ||
+			!strings.Contains(text, "127.0.0.1:1 (connect: connection refused)") {
 			t.Errorf("the log does not name all that were tried:\n%s", text)
 		}
 		if !a.launch(addr) {
@@ -235,7 +287,8 @@ func TestStart_join(t *testing.T) {
 		b.start()
 		b.log.wait(t, 30*time.Second, waits, b.ended)
 		r := run(t, "awa-agent", "node", "list", "--agent", b.addr())
-		if want := "awa-agent: agent n2 holds no list yet: ask another one, or wait until it has joined\n"; r.code != 1 || r.errors != want {
+		if want := "awa-agent: agent n2 holds no list yet: ask another one, or wait until it has joined\n"; r.code != 1 ||
+			r.errors != want {
 			t.Errorf("exit code %d with\n%swant\n%s", r.code, r.errors, want)
 		}
 		if code, took := b.stop(syscall.SIGTERM); code != 0 || took > 3*time.Second {
@@ -257,10 +310,11 @@ func TestStart_order(t *testing.T) {
 		args []string
 		want string // the agent's name
 	}{
-		"default":                           {`{}`, nil, nil, host},
-		"file":                              {`{"my_name":"file"}`, nil, nil, "file"},
-		"environment":                       {`{"my_name":"file"}`, []string{"AWA_MY_NAME=environment"}, nil, "environment"},
-		"flag":                              {file: `{"my_name":"file"}`, env: []string{"AWA_MY_NAME=environment"}, args: []string{"--my-name", "flag"}, want: "flag"},
+		"default":     {`{}`, nil, nil, host},
+		"file":        {`{"my_name":"file"}`, nil, nil, "file"},
+		"environment": {`{"my_name":"file"}`, []string{"AWA_MY_NAME=environment"}, nil, "environment"},
+		"flag": {file: `{"my_name":"file"}`, env: []string{"AWA_MY_NAME=environment"}, args: []string{"--my-name", "flag"},
+			want: "flag"},
 		"flag before file":                  {`{"my_name":"file"}`, nil, []string{"--my-name", "flag"}, "flag"},
 		"another file":                      {`{"my_name":"file"}`, nil, []string{"--config", "other.json"}, "other"},
 		"another file, by the environment":  {`{"my_name":"file"}`, []string{"AWA_CONFIG=other.json"}, nil, "other"},
@@ -272,7 +326,8 @@ func TestStart_order(t *testing.T) {
 			write(t, filepath.Join(a.dir, "cluster_info.json"), test.file)
 			write(t, filepath.Join(a.dir, "other.json"), `{"my_name":"other"}`)
 			a.env = test.env
-			a.spawn(append([]string{"run", "--first", "--listen", "127.0.0.1:0", "--data-dir", "data", "--log-format", "json"}, test.args...), nil)
+			a.spawn(append([]string{"run", "--first", "--listen", "127.0.0.1:0", "--data-dir", "data", "--log-format", "json"},
+				test.args...), nil)
 			a.listening()
 			if got := a.self(); got != test.want {
 				t.Errorf("its name is %q, want %q", got, test.want)
@@ -306,7 +361,8 @@ func TestStart_originalsFile(t *testing.T) {
 			}
 			testaid.Await(t, 20*time.Second, func() error {
 				b, err := a.get("/sync?state=-1")
-				if want := fmt.Sprintf(`\"name\":\"web1\",\"host\":\"127.0.0.1\",\"port\":\"%s\"`, port); err == nil && !strings.Contains(string(b), want) {
+				if want := fmt.Sprintf(`\"name\":\"web1\",\"host\":\"127.0.0.1\",\"port\":\"%s\"`, port); err == nil &&
+					!strings.Contains(string(b), want) {
 					err = fmt.Errorf("%s is not on the list: %s", want, b)
 				}
 				return err

@@ -76,7 +76,8 @@ func testStrangers(t *testing.T, keys string) {
 		most = max(most, resident(t, a))
 		<-tick.C
 	}
-	t.Logf("check_awa took %s at most, %s without strangers; the agent grew from %d to %d MiB", slowest, calm, before, most)
+	t.Logf("check_awa took %s at most, %s without strangers; the agent grew from %d to %d MiB", slowest, calm, before,
+		most)
 	if slowest > time.Second+5*calm {
 		t.Errorf("check_awa took %s, and %s without strangers", slowest, calm)
 	}

@@ -94,7 +94,8 @@ func keyedCluster(t *testing.T) (agents []*agent, checkKey string) {
 		a.start()
 		agents = append(agents, a)
 		testaid.Await(t, 30*time.Second, func() error {
-			if r := run(t, "check_awa", "-H", a.addr(), "-k", checkKey); !strings.HasPrefix(r.out, fmt.Sprintf("AWA OK - %d of %[1]d ", i+1)) {
+			if r := run(t, "check_awa", "-H", a.addr(), "-k", checkKey); !strings.HasPrefix(r.out,
+				fmt.Sprintf("AWA OK - %d of %[1]d ", i+1)) {
 				return fmt.Errorf("%d %s", r.code, r.out)
 			}
 			return nil

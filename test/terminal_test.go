@@ -123,8 +123,9 @@ func TestTerminal_question(t *testing.T) {
 	}{
 		"yes":                            {[]line{{question, "yes"}}, false},
 		"y, in capitals and with spaces": {[]line{{question, "  Y "}}, false},
-		"nonsense":                       {[]line{{question, "maybe"}, {"Please answer yes or no.\r\n" + question, ""}, {"Please answer yes or no.\r\n" + question, "yes"}}, false},
-		"no":                             {[]line{{question, "no"}, {hostQuestion, "127.0.0.1"}, {portQuestion, "PORT"}}, true},
+		"nonsense": {[]line{{question, "maybe"}, {"Please answer yes or no.\r\n" + question, ""},
+			{"Please answer yes or no.\r\n" + question, "yes"}}, false},
+		"no": {[]line{{question, "no"}, {hostQuestion, "127.0.0.1"}, {portQuestion, "PORT"}}, true},
 		"no, then nonsense": {[]line{
 			{question, "n"}, {hostQuestion, "a b"}, {portQuestion, ""},
 			{"\"a b\" is not a host: give a DNS name or an IP address.\r\n" + hostQuestion, "127.0.0.1"}, {portQuestion, "http"},
@@ -159,7 +160,8 @@ func sitDown(t *testing.T) (*agent, *terminal) {
 	t.Helper()
 	a, term := newAgent(t, "seated"), newTerminal(t)
 	name := fmt.Sprintf("seated-%d", time.Now().UnixNano()) // the others join the same cluster
-	a.spawn([]string{"run", "--my-name", name, "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", a.data(), "--log-format", "json"}, term.sit)
+	a.spawn([]string{"run", "--my-name", name, "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir",
+		a.data(), "--log-format", "json"}, term.sit)
 	term.far.Close()
 	return a, term
 }
@@ -172,9 +174,12 @@ func TestTerminal_noAnswer(t *testing.T) {
 		code  int
 		text  string
 	}{
-		"Ctrl-C":  {leave: func(_ *agent, term *terminal) { io.WriteString(term.near, "\x03") }, code: 2, text: "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
-		"Ctrl-D":  {leave: func(_ *agent, term *terminal) { io.WriteString(term.near, "\x04") }, code: 2, text: "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
-		"SIGTERM": {leave: func(a *agent, _ *terminal) { a.signal(syscall.SIGTERM) }, code: 2, text: "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
+		"Ctrl-C": {leave: func(_ *agent, term *terminal) { io.WriteString(term.near, "\x03") }, code: 2,
+			text: "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
+		"Ctrl-D": {leave: func(_ *agent, term *terminal) { io.WriteString(term.near, "\x04") }, code: 2,
+			text: "awa-agent: no answer: use --first, or --join HOST[:PORT]\n"},
+		"SIGTERM": {leave: func(a *agent, _ *terminal) { a.signal(syscall.SIGTERM) }, code: 2, text: "awa-agent: no " +
+			"answer: use --first, or --join HOST[:PORT]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -194,7 +199,8 @@ func TestTerminal_noAnswer(t *testing.T) {
 func TestTerminal_told(t *testing.T) {
 	t.Parallel()
 	a, term := newAgent(t, "n1"), newTerminal(t)
-	a.spawn([]string{"run", "--first", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", a.data(), "--log-format", "json"}, term.sit)
+	a.spawn([]string{"run", "--first", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", a.data(),
+		"--log-format", "json"}, term.sit)
 	term.far.Close()
 	a.listening()
 	if _, err := net.Dial("tcp", a.addr()); err != nil {

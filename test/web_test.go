@@ -55,11 +55,13 @@ func TestWeb(t *testing.T) {
 				}
 				return string(b)
 			}
-			if text := get("/metrics"); !strings.Contains(text, "\nawa_build_info{version=") || !strings.Contains(text, "\ngo_goroutines ") {
+			if text := get("/metrics"); !strings.Contains(text, "\nawa_build_info{version=") ||
+				!strings.Contains(text, "\ngo_goroutines ") {
 				t.Errorf("/metrics:\n%s", text)
 			}
 			a.signal(syscall.SIGHUP)
-			a.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "this agent has no key file to read again" }, a.ended)
+			a.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "this agent has no key file to read again" },
+				a.ended)
 			testaid.Await(t, 30*time.Second, func() error { // once it is swept
 				if text := get("/sd"); !strings.Contains(text, `"targets":["`+a.addr()+`"]`) {
 					return fmt.Errorf("no target: %s", text)

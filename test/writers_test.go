@@ -119,7 +119,8 @@ func (w *writers) check(list []change) {
 	}
 	lost := 0
 	for _, a := range w.acked {
-		if a.id == 0 || a.id > uint64(len(list)) || list[a.id-1].Key != a.key || list[a.id-1].Action != a.action || !strings.Contains(list[a.id-1].Data, a.wants) {
+		if a.id == 0 || a.id > uint64(len(list)) || list[a.id-1].Key != a.key || list[a.id-1].Action != a.action ||
+			!strings.Contains(list[a.id-1].Data, a.wants) {
 			lost++
 			w.t.Errorf("the edit %+v was acknowledged, and the list has it as change %d", a, byKey[a.key])
 		}

@@ -94,7 +94,8 @@ func TestOwned(t *testing.T) {
 	}
 	commands := Program{App: k.Model}.leaves()
 	own, shared := commands[1].owned(commands)
-	if name := func(f *kong.Flag) bool { return f.Name == "agent" }; len(own) != 1 || own[0].Name != "dir" || len(shared) != 1 || !slices.ContainsFunc(shared, name) {
+	if name := func(f *kong.Flag) bool { return f.Name == "agent" }; len(own) != 1 || own[0].Name != "dir" ||
+		len(shared) != 1 || !slices.ContainsFunc(shared, name) {
 		t.Errorf("own %v, shared %v", own, shared)
 	}
 }

@@ -33,11 +33,14 @@ func fuzzAnswer(f *testing.F, heads, good string, call func(context.Context, *Cl
 		return fmt.Appendf(nil, "HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s", status, heads, len(body), body)
 	}
 	f.Add(answer(good))
-	f.Add(fmt.Appendf(nil, "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 %d X\r\n%sTransfer-Encoding: chunked\r\n\r\n%x;e\r\n%s\r\n0\r\nT: x\r\n\r\n", status, heads, len(good), good))
+	f.Add(fmt.Appendf(nil, "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 %d X\r\n%sTransfer-Encoding: "+
+		"chunked\r\n\r\n%x;e\r\n%s\r\n0\r\nT: x\r\n\r\n", status, heads, len(good), good))
 	for _, body := range []string{
-		strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 10_000), `{"nodes":[` + strings.Repeat("{},", 10_000) + "{}]}", "[" + strings.Repeat("[],", 10_000) + "[]]",
+		strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 10_000), `{"nodes":[` + strings.Repeat("{},", 10_000) +
+			"{}]}", "[" + strings.Repeat("[],", 10_000) + "[]]",
 		"null", "{}", "[]", `""`, "1e999", `{"nodes":null,"changes":null,"node":null,"status":null,"voters":null}`,
-		strings.ReplaceAll(good, "1", "18446744073709551615"), strings.ReplaceAll(good, "7", "-9e307"), strings.ReplaceAll(good, "n", `\u001b`), good + good,
+		strings.ReplaceAll(good, "1", "18446744073709551615"), strings.ReplaceAll(good, "7",
+			"-9e307"), strings.ReplaceAll(good, "n", `\u001b`), good + good,
 	} {
 		f.Add(answer(body))
 	}

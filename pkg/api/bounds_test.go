@@ -35,7 +35,10 @@ func (scripted) SetWriteDeadline(time.Time) error { return nil }
 
 // answered makes a call to a server that answers with raw.
 func answered(call func(context.Context, *Client) error, raw io.Reader) (closed bool, err error) {
-	c := NewClient(ClientConfig{Dial: func(context.Context, string, string) (net.Conn, error) { return scripted{raw, &closed}, nil }})
+	c := NewClient(ClientConfig{Dial: func(context.Context, string, string) (net.Conn,
+		error) {
+		return scripted{raw, &closed}, nil
+	}})
 	err = call(context.Background(), c)
 	return closed, err
 }
@@ -50,9 +53,10 @@ const (
 	goodNodes   = `{"cluster":"c","history":"1-ab","state":3,"nodes":[{"id":7,"name":"n7","host":"10.0.0.7","port":"25483","changed":3}]}`
 	goodProbe   = `{"nodes":[{"id":7,"verdict":"online","rtt_ms":1.5}]}`
 	goodChange  = `[3,"CREATE","{\"id\":7,\"name\":\"n7\",\"host\":\"10.0.0.7\",\"port\":\"25483\"}",9,2,"k"]`
-	goodChanges = `{"cluster":"c","history":"1-ab","state":3,"changes":[{"id":3,"action":"CREATE","data":` + goodNode + `}]}`
-	goodEdit    = `{"id":3,"node":` + goodNode + `}`
-	syncHeads   = "Awa-Cluster: c\r\nAwa-History: 1-ab\r\nAwa-State: 3\r\n"
+	goodChanges = `{"cluster":"c","history":"1-ab","state":3,"changes":[{"id":3,"action":"CREATE","data":` + goodNode +
+		`}]}`
+	goodEdit  = `{"id":3,"node":` + goodNode + `}`
+	syncHeads = "Awa-Cluster: c\r\nAwa-History: 1-ab\r\nAwa-State: 3\r\n"
 )
 
 // theEdit is what goodEdit answers.
@@ -75,25 +79,31 @@ func allCalls() []oneCall {
 		return Bound{more.Bytes - less.Bytes, more.Elements - less.Elements, more.Values - less.Values}
 	}
 	return []oneCall{
-		{name: "GET /ping", bound: PingBound(), each: Bound{}, body: goodPing, make: func(ctx context.Context, c *Client) error { _, err := c.Ping(ctx, "127.0.0.1:1", false); return err }},
+		{name: "GET /ping", bound: PingBound(), each: Bound{}, body: goodPing,
+			make: func(ctx context.Context, c *Client) error { _, err := c.Ping(ctx, "127.0.0.1:1", false); return err }},
 		{"GET /v1/status", StatusBound(), Bound{}, "", goodStatus, func(ctx context.Context, c *Client) error {
 			_, err := c.ClusterStatus(ctx, "127.0.0.1:1", false)
 			return err
 		}},
-		{name: "GET /v1/view", bound: StatusBound(), each: Bound{}, body: goodStatus, make: func(ctx context.Context, c *Client) error { _, err := c.View(ctx, "127.0.0.1:1"); return err }},
-		{name: "GET /v1/nodes", bound: NodesBound(), each: Bound{}, body: goodNodes, make: func(ctx context.Context, c *Client) error { _, err := c.Nodes(ctx, "127.0.0.1:1"); return err }},
-		{name: "POST /v1/probe", bound: ProbeBound(1), each: more(ProbeBound(2), ProbeBound(1)), body: goodProbe, make: func(ctx context.Context, c *Client) error {
-			_, err := c.Probe(ctx, "127.0.0.1:1", []uint64{7}, time.Second)
-			return err
-		}},
-		{name: "GET /sync", bound: ChangesBound(1), each: more(ChangesBound(2), ChangesBound(1)), heads: syncHeads, body: "[" + goodChange + "]", make: func(ctx context.Context, c *Client) error {
-			_, err := c.Sync(ctx, "127.0.0.1:1", awa.Position{State: 2}, 1)
-			return err
-		}},
-		{name: "GET /v1/changes", bound: ChangesBound(1), each: more(ChangesBound(2), ChangesBound(1)), body: goodChanges, make: func(ctx context.Context, c *Client) error {
-			_, err := c.Changes(ctx, "127.0.0.1:1", 2, 1)
-			return err
-		}},
+		{name: "GET /v1/view", bound: StatusBound(), each: Bound{}, body: goodStatus,
+			make: func(ctx context.Context, c *Client) error { _, err := c.View(ctx, "127.0.0.1:1"); return err }},
+		{name: "GET /v1/nodes", bound: NodesBound(), each: Bound{}, body: goodNodes,
+			make: func(ctx context.Context, c *Client) error { _, err := c.Nodes(ctx, "127.0.0.1:1"); return err }},
+		{name: "POST /v1/probe", bound: ProbeBound(1), each: more(ProbeBound(2), ProbeBound(1)), body: goodProbe,
+			make: func(ctx context.Context, c *Client) error {
+				_, err := c.Probe(ctx, "127.0.0.1:1", []uint64{7}, time.Second)
+				return err
+			}},
+		{name: "GET /sync", bound: ChangesBound(1), each: more(ChangesBound(2), ChangesBound(1)), heads: syncHeads,
+			body: "[" + goodChange + "]", make: func(ctx context.Context, c *Client) error {
+				_, err := c.Sync(ctx, "127.0.0.1:1", awa.Position{State: 2}, 1)
+				return err
+			}},
+		{name: "GET /v1/changes", bound: ChangesBound(1), each: more(ChangesBound(2), ChangesBound(1)), body: goodChanges,
+			make: func(ctx context.Context, c *Client) error {
+				_, err := c.Changes(ctx, "127.0.0.1:1", 2, 1)
+				return err
+			}},
 		{"POST /v1/changes", EditBound(), Bound{}, "", goodEdit, func(ctx context.Context, c *Client) error {
 			_, _, err := c.Edit(ctx, "127.0.0.1:1", theEdit(), 0)
 			return err
@@ -172,7 +182,8 @@ func TestClient_bounds_bytes(t *testing.T) {
 					t.Errorf("%d bytes: %v", c.bound.Bytes, err)
 				}
 				closed, err := answered(c.make, long(ok200, c.heads, c.body, c.bound.Bytes+1))
-				if !errors.Is(err, awa.ErrNoAgent) || !closed || !strings.Contains(err.Error(), fmt.Sprintf("(its answer is larger than %d KiB)", c.bound.Bytes>>10)) {
+				if !errors.Is(err, awa.ErrNoAgent) || !closed || !strings.Contains(err.Error(),
+					fmt.Sprintf("(its answer is larger than %d KiB)", c.bound.Bytes>>10)) {
 					t.Errorf("%d bytes: %v, closed %v", c.bound.Bytes+1, err, closed)
 				}
 			})
@@ -197,7 +208,8 @@ func TestClient_bounds_raft(t *testing.T) {
 	if closed, err := answered(dialRaft, upgrade(RaftBound().Bytes+1)); !errors.Is(err, awa.ErrNoAgent) || !closed {
 		t.Errorf("%v, closed %v", err, closed)
 	}
-	if closed, err := answered(dialRaft, strings.NewReader("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")); !errors.Is(err, awa.ErrNoAgent) || !closed {
+	if closed, err := answered(dialRaft, strings.NewReader("HTTP/1.1 101 Switching Protocols\r\nUpgrade: "+
+		"websocket\r\n\r\n")); !errors.Is(err, awa.ErrNoAgent) || !closed {
 		t.Errorf("another protocol: %v, closed %v", err, closed)
 	}
 }
@@ -263,7 +275,8 @@ func TestClient_bounds_elements(t *testing.T) {
 				runtime.ReadMemStats(&before)
 				_, err := answered(c.make, strings.NewReader(raw))
 				runtime.ReadMemStats(&after)
-				if !errors.Is(err, awa.ErrNoAgent) || !strings.Contains(err.Error(), fmt.Sprintf("more than %d elements", c.bound.Elements)) {
+				if !errors.Is(err, awa.ErrNoAgent) || !strings.Contains(err.Error(), fmt.Sprintf("more than %d elements",
+					c.bound.Elements)) {
 					t.Error(err)
 				}
 				if took := after.TotalAlloc - before.TotalAlloc; took > 4*uint64(len(raw))+100<<10 {
@@ -310,7 +323,8 @@ func TestClient_bounds_nodes(t *testing.T) {
 	if _, err := answered(view, status(awa.MaxNodes)); err != nil {
 		t.Error(err)
 	}
-	if _, err := answered(view, status(awa.MaxNodes+1)); !errors.Is(err, awa.ErrNoAgent) || !strings.Contains(err.Error(), "nodes has 20001 elements") {
+	if _, err := answered(view, status(awa.MaxNodes+1)); !errors.Is(err, awa.ErrNoAgent) ||
+		!strings.Contains(err.Error(), "nodes has 20001 elements") {
 		t.Error(err)
 	}
 }
@@ -323,14 +337,16 @@ func TestClient_bounds_depth(t *testing.T) {
 			continue
 		}
 		for name, open := range map[string]string{
-			"arrays": "[", "objects": `{"a":`, "arrays in what is known": `{"status":[`, "nodes in nodes": `{"nodes":[`, "data in data": `{"data":`, "nodes": `{"node":`,
+			"arrays": "[", "objects": `{"a":`, "arrays in what is known": `{"status":[`, "nodes in nodes": `{"nodes":[`,
+			"data in data": `{"data":`, "nodes": `{"node":`,
 		} {
 			const most = 1 << 20 // a stack that follows it needs a hundred times as much
 			t.Run(c.name+" of "+name, func(t *testing.T) {
 				n := (min(c.bound.Bytes, most) - 1<<10) / len(open)
 				body := strings.Repeat(open, n)
 				raw := ok200 + c.heads + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body))
-				if _, err := answered(c.make, io.MultiReader(strings.NewReader(raw), strings.NewReader(body))); !errors.Is(err, awa.ErrNoAgent) {
+				if _, err := answered(c.make, io.MultiReader(strings.NewReader(raw), strings.NewReader(body))); !errors.Is(err,
+					awa.ErrNoAgent) {
 					t.Error(err)
 				}
 			})
@@ -345,7 +361,8 @@ func TestClient_time(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), MaxTime-time.Second)
 	defer cancel()
 	for _, call := range allCalls() {
-		for name, ctx := range map[string]context.Context{"no end": t.Context(), "a late end": hour, "an end in time": short} {
+		for name, ctx := range map[string]context.Context{"no end": t.Context(), "a late end": hour,
+			"an end in time": short} {
 			t.Run(call.name+" with "+name, func(t *testing.T) {
 				var ends time.Time
 				c := NewClient(ClientConfig{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -360,7 +377,8 @@ func TestClient_time(t *testing.T) {
 				if at, ok := ctx.Deadline(); ok {
 					want = min(want, time.Until(at))
 				}
-				if d := ends.Sub(before); ends.IsZero() || d < want-10*time.Second || d > want+10*time.Second || d > MaxTime+10*time.Second {
+				if d := ends.Sub(before); ends.IsZero() || d < want-10*time.Second || d > want+10*time.Second ||
+					d > MaxTime+10*time.Second {
 					t.Errorf("it ends after %v, want %v", d, want)
 				}
 			})
@@ -384,7 +402,8 @@ func TestDoc(t *testing.T) {
 		fixed := func(bound, each int) int { // without the one node or change
 			return bound - each
 		}
-		want := fmt.Sprintf("%d %d %d %d", fixed(c.bound.Bytes, c.each.Bytes), c.each.Bytes, fixed(c.bound.Elements, c.each.Elements), c.each.Elements)
+		want := fmt.Sprintf("%d %d %d %d", fixed(c.bound.Bytes, c.each.Bytes), c.each.Bytes,
+			fixed(c.bound.Elements, c.each.Elements), c.each.Elements)
 		if found[c.name] != want {
 			t.Errorf("%s: the documentation says %q, and the bounds are %q", c.name, found[c.name], want)
 		}

@@ -107,7 +107,8 @@ func decode(r *response, most Bound, to any) error {
 	}
 	if err := json.Unmarshal(r.body, to); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-			return fmt.Errorf("%w (in its JSON %s can't be a %s)", errNoAgent, awa.CleanText(wrong.Field), awa.CleanText(wrong.Value))
+			return fmt.Errorf("%w (in its JSON %s can't be a %s)", errNoAgent, awa.CleanText(wrong.Field),
+				awa.CleanText(wrong.Value))
 		}
 		return errNoAgent
 	}
@@ -126,7 +127,8 @@ func believe(wrong error) error {
 // ClusterStatus asks an agent what it sees of the whole cluster; cached asks
 // for its last background sweep instead of a live one. With names of nodes, only
 // those are pinged and in the answer, as far as the agent's list has them.
-func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool, nodes ...string) (awa.ClusterStatus, error) {
+func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool,
+	nodes ...string) (awa.ClusterStatus, error) {
 	query := url.Values{}
 	if cached {
 		query.Set("cached", "1")
@@ -257,7 +259,8 @@ func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
 	req := request{
 		method: methodPost, path: wire.PathChanges,
-		body: wire.EditBody{Action: e.Action, Data: json.RawMessage(e.Data), ID: e.ID, IfChanged: e.IfChanged}, key: e.Key, hops: hops, once: true,
+		body: wire.EditBody{Action: e.Action, Data: json.RawMessage(e.Data), ID: e.ID,
+			IfChanged: e.IfChanged}, key: e.Key, hops: hops, once: true,
 	}
 	var answer wire.EditAnswer
 	err := c.call(ctx, addr, req, func(r *response) error {
@@ -366,7 +369,8 @@ func (c *Client) call(ctx context.Context, addr string, req request, read func(*
 			// Nothing of a forbidden request was looked at: the key that the
 			// connection was made with may have been removed since.
 			forbidden := errors.Is(err, awa.ErrForbidden) && c.cfg.Secure != nil && ctx.Err() == nil
-			if !forbidden && (!errors.As(err, &dead) || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || req.once) {
+			if !forbidden && (!errors.As(err, &dead) || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) ||
+				req.once) {
 				return err
 			}
 		}
@@ -393,7 +397,8 @@ func (c *Client) kept(addr string, req request) net.Conn {
 
 // use sends a request over a connection of a pool's round, and keeps it when it
 // stays good.
-func (c *Client) use(ctx context.Context, conn net.Conn, round int, addr string, req request, read func(*response) error) error {
+func (c *Client) use(ctx context.Context, conn net.Conn, round int, addr string, req request,
+	read func(*response) error) error {
 	br, bw := c.reader(conn), c.writer(conn)
 	release := bound(ctx, conn)
 	whole, err := c.exchange(bw, br, hostOf(conn, addr), req, read)
@@ -420,7 +425,8 @@ func givenUp(ctx context.Context, err error) {
 
 // exchange writes a request and reads its answer. It reports whether the answer
 // was read whole and the connection may serve another request.
-func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, host string, req request, read func(*response) error) (whole bool, err error) {
+func (c *Client) exchange(bw *bufio.Writer, br *bufio.Reader, host string, req request,
+	read func(*response) error) (whole bool, err error) {
 	headers, body, err := c.fill(host, req)
 	if err != nil {
 		return false, err

@@ -118,26 +118,34 @@ func TestClient_badAnswers(t *testing.T) {
 		serve func(net.Conn, int)
 		text  string // "": anything
 	}{
-		"it hangs":                    {func(net.Conn, int) {}, "reply: no answer in time"},
-		"it hangs after a while":      {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Le") }, "reply: no answer in time"},
-		"it hangs in the body":        {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Length: 9\r\n\r\n{") }, "reply: no answer in time"},
-		"it sends for ever":           {endless(ok+"Transfer-Encoding: chunked\r\n\r\n", "10\r\n0123456789abcdef\r\n"), noAgent + " (its answer is larger than 64 KiB)"},
-		"it sends 100 for ever":       {endless("", "HTTP/1.1 100 Continue\r\n\r\n"), ""},
-		"it sends headers for ever":   {endless(ok, "X: "+strings.Repeat("y", 1000)+"\r\n"), ""},
-		"it closes":                   {say(""), "reply: the connection was closed without an answer"},
-		"it closes in the head":       {say(ok + "Content-Le"), ""},
-		"it closes in the body":       {say(ok + "Content-Length: 9\r\n\r\n{"), ""},
-		"it resets":                   {func(conn net.Conn, _ int) { conn.(*net.TCPConn).SetLinger(0); conn.Close() }, ""},
-		"garbage":                     {say(strings.Repeat("\x00\xff", 500)), ""},
-		"SSH":                         {say("SSH-2.0-OpenSSH_9.2\r\n"), ""},
-		"an answer of 300 MiB":        {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Length: 314572800\r\n\r\n{") }, noAgent + " (its answer is larger than 64 KiB)"},
-		"an absurd length":            {say(ok + "Content-Length: 99999999999999999999\r\n\r\n{"), ""},
-		"a web page":                  {say(ok + "Content-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>hi</html>"), noAgent},
-		"JSON of another kind":        {say(ok + "Content-Length: 2\r\n\r\n[]"), noAgent},
-		"no JSON at all":              {say(ok + "Content-Length: 0\r\n\r\n"), noAgent},
-		"not found":                   {say("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope"), noAgent + " (HTTP status 404)"},
-		"a redirect":                  {say("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"), noAgent + " (HTTP status 302)"},
-		"an error without a sentence": {say("HTTP/1.1 500 Oh\r\nContent-Length: 18\r\n\r\n" + `{"code":"internal"`), noAgent + " (HTTP status 500)"},
+		"it hangs": {func(net.Conn, int) {}, "reply: no answer in time"},
+		"it hangs after a while": {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Le") },
+			"reply: no answer in time"},
+		"it hangs in the body": {func(conn net.Conn, _ int) { io.WriteString(conn, ok+"Content-Length: 9\r\n\r\n{") },
+			"reply: no answer in time"},
+		"it sends for ever": {endless(ok+"Transfer-Encoding: chunked\r\n\r\n", "10\r\n0123456789abcdef\r\n"),
+			noAgent + " (its answer is larger than 64 KiB)"},
+		"it sends 100 for ever":     {endless("", "HTTP/1.1 100 Continue\r\n\r\n"), ""},
+		"it sends headers for ever": {endless(ok, "X: "+strings.Repeat("y", 1000)+"\r\n"), ""},
+		"it closes":                 {say(""), "reply: the connection was closed without an answer"},
+		"it closes in the head":     {say(ok + "Content-Le"), ""},
+		"it closes in the body":     {say(ok + "Content-Length: 9\r\n\r\n{"), ""},
+		"it resets":                 {func(conn net.Conn, _ int) { conn.(*net.TCPConn).SetLinger(0); conn.Close() }, ""},
+		"garbage":                   {say(strings.Repeat("\x00\xff", 500)), ""},
+		"SSH":                       {say("SSH-2.0-OpenSSH_9.2\r\n"), ""},
+		"an answer of 300 MiB": {func(conn net.Conn, _ int) {
+			io.WriteString(conn, ok+"Content-Length: "+
+				"314572800\r\n\r\n{")
+		}, noAgent + " (its answer is larger than 64 KiB)"},
+		"an absurd length":     {say(ok + "Content-Length: 99999999999999999999\r\n\r\n{"), ""},
+		"a web page":           {say(ok + "Content-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>hi</html>"), noAgent},
+		"JSON of another kind": {say(ok + "Content-Length: 2\r\n\r\n[]"), noAgent},
+		"no JSON at all":       {say(ok + "Content-Length: 0\r\n\r\n"), noAgent},
+		"not found":            {say("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope"), noAgent + " (HTTP status 404)"},
+		"a redirect": {say("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"),
+			noAgent + " (HTTP status 302)"},
+		"an error without a sentence": {say("HTTP/1.1 500 Oh\r\nContent-Length: 18\r\n\r\n" + `{"code":"internal"`),
+			noAgent + " (HTTP status 500)"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +159,8 @@ func TestClient_badAnswers(t *testing.T) {
 			took := time.Since(start)
 			c.Close()
 			var ping *awa.PingError
-			if !errors.As(err, &ping) || ping.Stage != awa.StageReply && name != "it resets" || test.text != "" && err.Error() != test.text {
+			if !errors.As(err, &ping) || ping.Stage != awa.StageReply && name != "it resets" || test.text != "" &&
+				err.Error() != test.text {
 				t.Errorf("%v, want %s", err, test.text)
 			}
 			if none := strings.Contains(fmt.Sprint(err), noAgent); errors.Is(err, awa.ErrNoAgent) != none {

@@ -148,7 +148,8 @@ func (in *answerReader) readHead(left *int) (*response, error) {
 	version, rest, _ := strings.Cut(string(line), " ")
 	code, _, reason := strings.Cut(rest, " ")
 	status, err := strconv.ParseUint(code, 10, 16)
-	if err != nil || len(code) != 3 || status < 100 || !reason && len(rest) != 3 || version != "HTTP/1.1" && version != "HTTP/1.0" {
+	if err != nil || len(code) != 3 || status < 100 || !reason && len(rest) != 3 || version != "HTTP/1.1" &&
+		version != "HTTP/1.0" {
 		return nil, malformed("its first line")
 	}
 	r := &response{status: int(status), http10: version == "HTTP/1.0"}

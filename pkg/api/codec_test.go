@@ -38,29 +38,35 @@ func TestReadResponse(t *testing.T) {
 		last   bool
 		rest   string // what is left for the next answer
 	}{
-		"a length":                {ok200 + "Content-Length: 2\r\n\r\nhimore", 200, "hi", false, "more"},
-		"another case":            {ok200 + "content-LENGTH:2\r\n\r\nhi", 200, "hi", false, ""},
-		"spaces around a value":   {ok200 + "Content-Length: \t 2 \r\n\r\nhi", 200, "hi", false, ""},
-		"a length twice":          {ok200 + "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", false, ""},
-		"length 0":                {ok200 + "Content-Length: 0\r\n\r\nx", 200, "", false, "x"},
-		"no reason":               {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", 200, "", false, ""},
-		"an empty reason":         {"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", 200, "", false, ""},
-		"chunks":                  {raw: ok200 + "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n00A \r\n0123456789\r\n0\r\n\r\nx", status: 200, body: "hi0123456789", rest: "x"},
-		"chunks with more":        {raw: ok200 + "Transfer-Encoding: Chunked\r\n\r\n2;a=b\r\nhi\r\n0;c\r\nTrailer: x\r\n\r\nx", status: 200, body: "hi", rest: "x"},
+		"a length":              {ok200 + "Content-Length: 2\r\n\r\nhimore", 200, "hi", false, "more"},
+		"another case":          {ok200 + "content-LENGTH:2\r\n\r\nhi", 200, "hi", false, ""},
+		"spaces around a value": {ok200 + "Content-Length: \t 2 \r\n\r\nhi", 200, "hi", false, ""},
+		"a length twice":        {ok200 + "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", false, ""},
+		"length 0":              {ok200 + "Content-Length: 0\r\n\r\nx", 200, "", false, "x"},
+		"no reason":             {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", 200, "", false, ""},
+		"an empty reason":       {"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", 200, "", false, ""},
+		"chunks": {raw: ok200 + "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n00A \r\n0123456789\r\n0\r\n\r\nx",
+			status: 200, body: "hi0123456789", rest: "x"},
+		"chunks with more": {raw: ok200 + "Transfer-Encoding: Chunked\r\n\r\n2;a=b\r\nhi\r\n0;c\r\nTrailer: x\r\n\r\nx",
+			status: 200, body: "hi", rest: "x"},
 		"no length":               {ok200 + "\r\nhi", 200, "hi", true, ""},
 		"it will close":           {ok200 + "Connection: close\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", true, ""},
 		"it will close, in words": {ok200 + "Connection: x , Close\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", true, ""},
 		"HTTP/1.0":                {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", true, ""},
-		"HTTP/1.0, kept open":     {raw: "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nhi", status: 200, body: "hi"},
-		"100 before it":           {raw: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + ok200 + "Content-Length: 2\r\n\r\nhi", status: 200, body: "hi"},
-		"101":                     {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nraft", 101, "", true, "raft"},
-		"101 with a length":       {"HTTP/1.1 101 Switching Protocols\r\nContent-Length: 4\r\n\r\nraft", 101, "", true, "raft"},
-		"204":                     {"HTTP/1.1 204 No Content\r\n\r\nx", 204, "", false, "x"},
-		"304 with a length":       {"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\nx", 304, "", false, "x"},
-		"the longest line":        {raw: ok200 + "X: " + strings.Repeat("y", MaxLine-5) + "\r\nContent-Length: 2\r\n\r\nhi", status: 200, body: "hi"},
+		"HTTP/1.0, kept open": {raw: "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nhi",
+			status: 200, body: "hi"},
+		"100 before it": {raw: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + ok200 +
+			"Content-Length: 2\r\n\r\nhi", status: 200, body: "hi"},
+		"101":               {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nraft", 101, "", true, "raft"},
+		"101 with a length": {"HTTP/1.1 101 Switching Protocols\r\nContent-Length: 4\r\n\r\nraft", 101, "", true, "raft"},
+		"204":               {"HTTP/1.1 204 No Content\r\n\r\nx", 204, "", false, "x"},
+		"304 with a length": {"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\nx", 304, "", false, "x"},
+		"the longest line": {raw: ok200 + "X: " + strings.Repeat("y", MaxLine-5) + "\r\nContent-Length: 2\r\n\r\nhi",
+			status: 200, body: "hi"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader, iotest.DataErrReader} {
+			for _, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader,
+				iotest.DataErrReader} {
 				br := bufio.NewReaderSize(wrap(strings.NewReader(test.raw)), 16)
 				r, err := readResponse(br, testBound, 0)
 				if err != nil {
@@ -179,11 +185,13 @@ func TestReadResponse_memory(t *testing.T) {
 }
 
 func TestReadResponse_values(t *testing.T) {
-	r, _, err := readAll(ok200 + "Awa-State: 7\r\nawa-cluster:c\r\nX-Awa-Cluster: d\r\nAwa-Cluster: e\r\nContent-Length: 0\r\n\r\n")
+	r, _, err := readAll(ok200 + "Awa-State: 7\r\nawa-cluster:c\r\nX-Awa-Cluster: d\r\nAwa-Cluster: " +
+		"e\r\nContent-Length: 0\r\n\r\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprintf("%q", append(r.values("Awa-Cluster"), r.value("Awa-State"), r.value("Awa"), r.value("Awa-Statement"))); got != `["c" "e" "7" "" ""]` {
+	if got := fmt.Sprintf("%q", append(r.values("Awa-Cluster"), r.value("Awa-State"), r.value("Awa"),
+		r.value("Awa-Statement"))); got != `["c" "e" "7" "" ""]` {
 		t.Error(got)
 	}
 }
@@ -204,13 +212,16 @@ func TestClient_requests(t *testing.T) {
 		"of a monitoring client": {nil, request{path: wire.PathStatus1, query: "cached=1"},
 			"GET /v1/status?cached=1 HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "\r\n"},
 		"of an agent": {caller: agent, req: request{path: wire.PathPing},
-			raw: "GET /ping HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Uid: u\r\nAwa-State: 7\r\nAwa-Cluster: c\r\nAwa-History: 1-abc71fa72cf3fd26\r\n\r\n"},
+			raw: "GET /ping HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Uid: u\r\nAwa-State: 7\r\nAwa-Cluster: " +
+				"c\r\nAwa-History: 1-abc71fa72cf3fd26\r\n\r\n"},
 		"of one that has not joined": {func() awa.Caller { return awa.Caller{UID: "u"} }, request{path: wire.PathPing},
 			"GET /ping HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Uid: u\r\nAwa-State: 0\r\n\r\n"},
 		"an edit": {req: request{method: methodPost, path: wire.PathChanges, body: "<ü>", key: "k", hops: 2},
-			raw: "POST /v1/changes HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Hops: 2\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n\"<ü>\""},
+			raw: "POST /v1/changes HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-Hops: 2\r\nIdempotency-Key: " +
+				"k\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n\"<ü>\""},
 		"a Raft stream": {req: request{method: methodPost, path: wire.PathRaft, raftTo: "u"},
-			raw: "POST /v1/raft HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-To: u\r\nConnection: Upgrade\r\nUpgrade: awa-raft/1\r\nContent-Length: 0\r\n\r\n"},
+			raw: "POST /v1/raft HTTP/1.1\r\nHost: h:1\r\n" + agentUA + "Awa-To: u\r\nConnection: Upgrade\r\nUpgrade: " +
+				"awa-raft/1\r\nContent-Length: 0\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, sent := NewClient(ClientConfig{Caller: test.caller}), bytes.Buffer{}
@@ -236,7 +247,8 @@ func generate(r *rand.Rand) string {
 	var b strings.Builder
 	b.WriteString("HTTP/1.1 " + pick("200 OK", "404 Not Found", "503 Service Unavailable", "409") + "\r\n")
 	for range r.IntN(4) {
-		b.WriteString(pick("Date: Mon, 23 Nov 2026 20:00:00 GMT", "Content-Type: application/json", "X-Empty:", "Awa-State: 7", "Via: 1.1 ü") + "\r\n")
+		b.WriteString(pick("Date: Mon, 23 Nov 2026 20:00:00 GMT", "Content-Type: application/json", "X-Empty:",
+			"Awa-State: 7", "Via: 1.1 ü") + "\r\n")
 	}
 	b.WriteString(pick("", "", "Connection: close\r\n", "Connection: keep-alive\r\n"))
 	if r.IntN(2) == 0 {
@@ -266,7 +278,8 @@ func TestReadResponse_like_fasthttp(t *testing.T) {
 		if err := want.Read(bufio.NewReader(strings.NewReader(raw))); err != nil {
 			t.Fatalf("%v: %.300q", err, raw)
 		}
-		if r.status != want.StatusCode() || !bytes.Equal(r.body, want.Body()) || r.last != want.ConnectionClose() || r.value("Awa-State") != string(want.Header.Peek("Awa-State")) {
+		if r.status != want.StatusCode() || !bytes.Equal(r.body, want.Body()) || r.last != want.ConnectionClose() ||
+			r.value("Awa-State") != string(want.Header.Peek("Awa-State")) {
 			t.Fatalf("%d, last %v, %d bytes: %.300q", r.status, r.last, len(r.body), raw)
 		}
 	}
@@ -280,10 +293,14 @@ func FuzzReadResponse(f *testing.F) {
 		f.Add([]byte(generate(rnd)))
 	}
 	for _, seed := range []string{
-		ok200 + "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi", ok200 + "\r\nhi", "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nhi",
-		"HTTP/1.1 100 Continue\r\n\r\n" + ok200 + "Content-Length: 2\r\n\r\nhi", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: awa-raft/1\r\n\r\nraft",
-		"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", ok200 + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		ok200 + "Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0;c\r\nTrailer: x\r\n\r\nx", ok200 + "X: y\r\n z\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n",
+		ok200 + "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi", ok200 + "\r\nhi", "HTTP/1.0 200 OK\r\nConnection: " +
+			"Keep-Alive\r\nContent-Length: 2\r\n\r\nhi",
+		"HTTP/1.1 100 Continue\r\n\r\n" + ok200 + "Content-Length: 2\r\n\r\nhi", "HTTP/1.1 101 Switching " +
+			"Protocols\r\nConnection: Upgrade\r\nUpgrade: awa-raft/1\r\n\r\nraft",
+		"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", ok200 + "Content-Length: 2\r\nTransfer-Encoding: " +
+			"chunked\r\n\r\n0\r\n\r\n",
+		ok200 + "Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0;c\r\nTrailer: x\r\n\r\nx", ok200 +
+			"X: y\r\n z\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -311,8 +328,10 @@ func FuzzReadResponse(f *testing.F) {
 			}
 		}
 		left, _ := io.ReadAll(theirs)
-		if r.status != want.StatusCode || !bytes.Equal(r.body, body) || want.Close && !r.last || !r.last && !bytes.Equal(rest, left) {
-			t.Errorf("%q is read as %d %q, last %v, then %q;\nnot %d %q, last %v, then %q", raw, r.status, r.body, r.last, rest, want.StatusCode, body, want.Close, left)
+		if r.status != want.StatusCode || !bytes.Equal(r.body, body) || want.Close && !r.last || !r.last &&
+			!bytes.Equal(rest, left) {
+			t.Errorf("%q is read as %d %q, last %v, then %q;\nnot %d %q, last %v, then %q", raw, r.status, r.body, r.last,
+				rest, want.StatusCode, body, want.Close, left)
 		}
 	})
 }

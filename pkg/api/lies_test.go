@@ -15,7 +15,8 @@ import (
 
 // said is an answer as a server says it.
 func said(status int, heads, body string) *strings.Reader {
-	return strings.NewReader(fmt.Sprintf("HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s", status, heads, len(body), body))
+	return strings.NewReader(fmt.Sprintf("HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s", status, heads, len(body),
+		body))
 }
 
 // TestClient_lies answers calls with what are well formed, and that no agent
@@ -54,13 +55,15 @@ func TestClient_lies(t *testing.T) {
 		{"GET /v1/view", `"changed":3`, `"changed":3,"seen_by":["\n"]`, "seen_by"},
 		{"GET /v1/view", `"status":null`, `"status":{"uid":"u","name":"n1","version":"\u001b"}`, "version"},
 		{"POST /v1/probe", `"id":7`, `"id":8`, "node 8 was not asked"},
-		{call: "POST /v1/probe", old: `{"id":7,"verdict":"online","rtt_ms":1.5}`, new: `{"id":7,"verdict":"online"},{"id":7,"verdict":"offline"}`, field: "node 7 was not asked"},
+		{call: "POST /v1/probe", old: `{"id":7,"verdict":"online","rtt_ms":1.5}`,
+			new: `{"id":7,"verdict":"online"},{"id":7,"verdict":"offline"}`, field: "node 7 was not asked"},
 		{"POST /v1/probe", `"verdict":"online"`, `"verdict":"fine"`, "verdict"},
 		{"POST /v1/probe", `"rtt_ms":1.5`, `"rtt_ms":1e308`, "rtt_ms"},
 		{"GET /sync", `[3,`, `[4,`, "change 4 was sent where change 3 must stand"},
 		{"GET /sync", `[3,`, `[18446744073709551615,`, "change 18446744073709551615"},
 		{"GET /sync", `\"id\":7,`, ``, "change 3"},
-		{"GET /sync", `\"port\":\"25483\"`, `\"port\":\"25483\",\"x\":\"` + strings.Repeat("x", awa.MaxData) + `\"`, "change 3"},
+		{"GET /sync", `\"port\":\"25483\"`, `\"port\":\"25483\",\"x\":\"` + strings.Repeat("x", awa.MaxData) + `\"`,
+			"change 3"},
 		{"GET /sync", `,9,2,"k"]`, `,9,2,"k"],[4,"DELETE","{\"id\":7}"]`, "2 changes"},
 		{"GET /sync", `,9,2,"k"]`, `,9223372036854775808,2,"k"]`, "index"},
 		{"GET /sync", `,9,2,"k"]`, `,9,2,"\r\n"]`, "key"},
@@ -92,10 +95,12 @@ func TestClient_lies(t *testing.T) {
 			}
 			_, err := answered(c.make, said(200, heads, body))
 			var ping *awa.PingError
-			if !errors.As(err, &ping) || ping.Stage != awa.StageReply || !errors.Is(err, awa.ErrNoAgent) || errors.Is(err, awa.ErrBadInput) || !strings.Contains(err.Error(), lie.field) {
+			if !errors.As(err, &ping) || ping.Stage != awa.StageReply || !errors.Is(err, awa.ErrNoAgent) ||
+				errors.Is(err, awa.ErrBadInput) || !strings.Contains(err.Error(), lie.field) {
 				t.Fatalf("%v, want %s", err, lie.field)
 			}
-			if text := err.Error(); len(text) > awa.MaxText+200 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			if text := err.Error(); len(text) > awa.MaxText+200 || strings.ContainsFunc(text,
+				func(r rune) bool { return !unicode.IsPrint(r) }) {
 				t.Errorf("the sentence is not fit to be shown: %q", text)
 			}
 		})
@@ -178,10 +183,12 @@ func TestClient_sentences(t *testing.T) {
 	bad := `\u001b]0;x\u0007\u009b31m|\n` + strings.Repeat("x", 5000)
 	want := awa.CleanText("\x1b]0;x\x07\u009b31m|\n" + strings.Repeat("x", 5000))
 	var fault *awa.Fault
-	if _, err := answered(dialRaft, said(409, "", `{"error":"`+bad+`","code":"conflict"}`)); !errors.As(err, &fault) || fault.Text != want || fault.Code != awa.ErrConflict {
+	if _, err := answered(dialRaft, said(409, "", `{"error":"`+bad+`","code":"conflict"}`)); !errors.As(err, &fault) ||
+		fault.Text != want || fault.Code != awa.ErrConflict {
 		t.Errorf("a refusal: %v", err)
 	}
-	if _, err := answered(dialRaft, said(409, "", `{"error":"x","code":"\u001b"}`)); !errors.Is(err, awa.ErrNoAgent) || errors.As(err, &fault) && fault.Code == "\x1b" {
+	if _, err := answered(dialRaft, said(409, "", `{"error":"x","code":"\u001b"}`)); !errors.Is(err, awa.ErrNoAgent) ||
+		errors.As(err, &fault) && fault.Code == "\x1b" {
 		t.Errorf("a code: %v", err)
 	}
 	_, err := answered(func(ctx context.Context, c *Client) error {

@@ -61,7 +61,8 @@ func NewNames(log *slog.Logger) *Names {
 		log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Names{lookup: net.DefaultResolver.LookupHost, ctx: ctx, close: cancel, slots: make(chan struct{}, lookupsAtOnce),
+	return &Names{lookup: net.DefaultResolver.LookupHost, ctx: ctx, close: cancel,
+		slots: make(chan struct{}, lookupsAtOnce),
 		hosts: map[string]*hostName{}, log: log}
 }
 

@@ -130,7 +130,8 @@ func TestConnect_names(t *testing.T) {
 		"the one that was good comes first": {first: says(b), then: &world{lookup: says(a, b, c)}, dials: []string{b}},
 		"the server is silent":              {first: says(a), then: &world{lookup: never}, dials: []string{a}, takes: lookupWait},
 		"it is unknown by now":              {first: says(a), then: &world{lookup: unknown}, dials: []string{a}},
-		"it has moved, and the server is slow": {first: says(a), then: &world{lookup: after(300*ms, says(b)), silent: []string{a}},
+		"it has moved, and the server is slow": {first: says(a), then: &world{lookup: after(300*ms, says(b)),
+			silent: []string{a}},
 			dials: []string{a, b}, takes: 500 * ms},
 		"it is dead, and the server is silent": {first: says(a), then: &world{lookup: never, refuses: []string{a}},
 			dials: []string{a}, takes: time.Second, err: "connect: connection refused"},
@@ -251,11 +252,13 @@ func TestInOrder(t *testing.T) {
 func TestPlain_nameServer(t *testing.T) {
 	for text, err := range map[string]error{
 		"no such host": &net.DNSError{Err: "no such host", Server: "10.0.0.53:53", IsNotFound: true},
-		"name server 10.0.0.53: no answer in time":  &net.DNSError{Err: "i/o timeout", Server: "10.0.0.53:53", IsTimeout: true},
+		"name server 10.0.0.53: no answer in time": &net.DNSError{Err: "i/o timeout", Server: "10.0.0.53:53",
+			IsTimeout: true},
 		"name server 10.0.0.53: server misbehaving": &net.DNSError{Err: "server misbehaving", Server: "10.0.0.53:53"},
 		"name server 127.0.0.1: connection refused": &net.DNSError{
 			Err: "read udp 127.0.0.1:51996->127.0.0.1:53: read: connection refused", Server: "127.0.0.1:53"},
-		"name server 10.0.0.53:5353: no route to host": &net.DNSError{Err: "dial udp 10.0.0.53:5353: connect: no route to host",
+		"name server 10.0.0.53:5353: no route to host": &net.DNSError{Err: "dial udp 10.0.0.53:5353: connect: no " +
+			"route to host",
 			Server: "10.0.0.53:5353"},
 		"no answer in time": &net.DNSError{Err: "i/o timeout", IsTimeout: true},
 	} {

@@ -14,7 +14,8 @@ import (
 
 // TestClient_Nodes takes a list, and nothing that can't be one.
 func TestClient_Nodes(t *testing.T) {
-	const n1, n3 = `{"id":1,"name":"n1","host":"h","port":"1","labels":{"a":"b"},"changed":2}`, `{"id":3,"name":"n3","host":"::1","port":1,"changed":5}`
+	const n1, n3 = `{"id":1,"name":"n1","host":"h","port":"1","labels":{"a":"b"},"changed":2}`,
+		`{"id":3,"name":"n3","host":"::1","port":1,"changed":5}`
 	body := func(nodes string) string { return `{"cluster":"c","history":"1-ab","state":5,"nodes":[` + nodes + `]}` }
 	for name, c := range map[string]struct {
 		body string

@@ -116,7 +116,8 @@ func TestClient_shortage_of_permits(t *testing.T) {
 		return nil
 	})
 	var ping *awa.PingError
-	if err := within(50*time.Millisecond, well.addr); !errors.Is(err, awa.ErrShortage) || !errors.As(err, &ping) || ping.Stage != awa.StageConnect || !strings.Contains(err.Error(), "LimitNOFILE") {
+	if err := within(50*time.Millisecond, well.addr); !errors.Is(err, awa.ErrShortage) || !errors.As(err, &ping) ||
+		ping.Stage != awa.StageConnect || !strings.Contains(err.Error(), "LimitNOFILE") {
 		t.Errorf("without a descriptor: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -142,7 +143,8 @@ func TestClient_shortage_of_permits(t *testing.T) {
 		t.Errorf("after half of its time without a descriptor: %v", err)
 	}
 	// And with all of its time an agent that doesn't answer is one.
-	if err := within(50*time.Millisecond, silent.addr); errors.Is(err, awa.ErrShortage) || !errors.Is(err, context.DeadlineExceeded) {
+	if err := within(50*time.Millisecond, silent.addr); errors.Is(err, awa.ErrShortage) ||
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("no answer: %v", err)
 	}
 	if err := within(time.Minute, well.addr); err != nil {

@@ -19,13 +19,16 @@ func shortageOf(err error, addr string) error {
 	why := ""
 	switch {
 	case errors.Is(err, syscall.EMFILE):
-		why = "this process may open no more files or connections (too many open files): raise its limit, with LimitNOFILE= in its systemd unit or ulimit -n in its shell"
+		why = "this process may open no more files or connections (too many open files): raise its limit, with " +
+			"LimitNOFILE= in its systemd unit or ulimit -n in its shell"
 	case errors.Is(err, syscall.ENFILE):
-		why = "the system may open no more files or connections (too many open files in system): raise the sysctl fs.file-max, or find out who holds them with lsof"
+		why = "the system may open no more files or connections (too many open files in system): raise the sysctl " +
+			"fs.file-max, or find out who holds them with lsof"
 	case errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
 		why = "the system has no memory left for a connection: find out who takes it"
 	case errors.Is(err, syscall.EADDRNOTAVAIL) && hasSource(addr):
-		why = "the system has no local port left for a connection: raise the sysctl net.ipv4.ip_local_port_range, or find out who holds them with ss -tan"
+		why = "the system has no local port left for a connection: raise the sysctl net.ipv4.ip_local_port_range, or " +
+			"find out who holds them with ss -tan"
 	default:
 		return nil
 	}
@@ -61,7 +64,9 @@ func outOfFiles() error {
 // tooFewPermits is the error of a call whose time was over before it had a
 // descriptor.
 func tooFewPermits(most int) error {
-	return awa.Faultf(awa.ErrShortage, "no file descriptor became free in time: this process holds %d connections to others, and its limit of open files allows no more: raise it, with LimitNOFILE= in its systemd unit or ulimit -n in its shell", most)
+	return awa.Faultf(awa.ErrShortage, "no file descriptor became free in time: this process holds %d connections to "+
+		"others, and its limit of open files allows no more: raise it, with LimitNOFILE= in its systemd unit or ulimit "+
+		"-n in its shell", most)
 }
 
 // ownDelay makes a call that found no answer in time an awa.ErrShortage when so

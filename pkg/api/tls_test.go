@@ -74,12 +74,18 @@ func TestClient_Secure(t *testing.T) {
 		want   string // of the error
 		code   error
 	}{
-		"the same key":                 {secured(t, key), good, "", nil},
-		"its check key":                {secured(t, key.Check()), good, "", nil},
-		"another key":                  {secured(t, other), good, "tls: the agent there has another key (", trust.ErrOtherKey},
-		"a refusal with the answer":    {client: secured(t, other, key), addr: good, want: "tls: it does not accept our key (" + other.ID() + "): add this key to its key file, or use the same key file on both sides", code: trust.ErrOtherKey},
-		"an agent without a key":       {client: secured(t, key), addr: noKey, want: "tls: it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address", code: awa.ErrPlainHTTP},
-		"a client without a key":       {client: newClient(t), addr: good, want: "tls: this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k), or use https with a certificate (awa-agent key cert --role check)", code: awa.ErrPlainHTTP},
+		"the same key":  {secured(t, key), good, "", nil},
+		"its check key": {secured(t, key.Check()), good, "", nil},
+		"another key":   {secured(t, other), good, "tls: the agent there has another key (", trust.ErrOtherKey},
+		"a refusal with the answer": {client: secured(t, other, key), addr: good, want: "tls: it does not " +
+			"accept our key (" + other.ID() + "): add this key to its key file, or use the same key file " +
+			"on both sides", code: trust.ErrOtherKey},
+		"an agent without a key": {client: secured(t, key), addr: noKey, want: "tls: it answers in plain HTTP and not in " +
+			"TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else " +
+			"correct the address", code: awa.ErrPlainHTTP},
+		"a client without a key": {client: newClient(t), addr: good, want: "tls: this agent speaks TLS only: give this " +
+			"side the key file of the cluster (--key-file, check_awa -k), or use https with a certificate (awa-agent key " +
+			"cert --role check)", code: awa.ErrPlainHTTP},
 		"silence":                      {secured(t, key), silent, "tls: no answer in time", context.DeadlineExceeded},
 		"a connection that is closed":  {secured(t, key), closes, "tls: the connection was closed without an answer", nil},
 		"neither of both sides has it": {newClient(t), noKey, "", nil},
@@ -100,7 +106,8 @@ func TestClient_Secure(t *testing.T) {
 					continue
 				}
 				var ping *awa.PingError
-				if !errors.As(err, &ping) || ping.Stage != awa.StageTLS || !strings.HasPrefix(err.Error(), test.want) || test.code != nil && !errors.Is(err, test.code) {
+				if !errors.As(err, &ping) || ping.Stage != awa.StageTLS || !strings.HasPrefix(err.Error(), test.want) ||
+					test.code != nil && !errors.Is(err, test.code) {
 					t.Errorf("got %v, want %s", err, test.want)
 				}
 			}
@@ -132,7 +139,8 @@ func TestClient_Secure_cancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	addr := newPeer(t, func(conn net.Conn, _ int) { conn.Read(make([]byte, 1)); cancel() }).addr
 	_, err := secured(t, trust.NewKey()).Ping(ctx, addr, true)
-	if err == nil || !errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || err.Error() != "tls: context canceled" {
+	if err == nil || !errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		err.Error() != "tls: context canceled" {
 		t.Error(err)
 	}
 }
@@ -142,7 +150,8 @@ func TestClient_Secure_cancelled(t *testing.T) {
 func TestClient_Secure_edit(t *testing.T) {
 	key := trust.NewKey()
 	addr := ponger(t, withKeys(t, key))
-	_, _, err := secured(t, trust.NewKey(), key).Edit(t.Context(), addr, awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`), Key: "k"}, 0)
+	_, _, err := secured(t, trust.NewKey(), key).Edit(t.Context(), addr,
+		awa.Edit{Action: awa.Delete, Data: []byte(`{"id":1}`), Key: "k"}, 0)
 	if ping, ok := errors.AsType[*awa.PingError](err); !ok || ping.Stage != awa.StageTLS {
 		t.Error(err)
 	}
@@ -177,7 +186,8 @@ func TestClient_Secure_endOfKept(t *testing.T) {
 	if _, err := c.Ping(t.Context(), p.addr, false); err != nil || p.count() != 2 {
 		t.Errorf("%v after %d connections, want 2", err, p.count())
 	}
-	if _, err := c.Ping(t.Context(), p.addr, true); err == nil || err.Error() != "reply: the connection was closed without an answer" {
+	if _, err := c.Ping(t.Context(), p.addr, true); err == nil || err.Error() != "reply: the connection was closed "+
+		"without an answer" {
 		t.Error(err)
 	}
 }

@@ -169,7 +169,8 @@ func first(err error) error {
 }
 
 func (v VoterSet) check() error {
-	if err := errors.Join(checkNumber("the index of voters", v.Index), checkNumber("the term of voters", v.Term)); err != nil {
+	if err := errors.Join(checkNumber("the index of voters", v.Index), checkNumber("the term of voters",
+		v.Term)); err != nil {
 		return first(err)
 	}
 	if len(v.UIDs) > MaxVoters {
@@ -217,7 +218,8 @@ func CheckNodes(nodes []Node) error {
 
 // Check says what is wrong with a node list as an agent returns it, if anything.
 func (s NodeSet) Check() error {
-	err := errors.Join(checkWord("cluster", s.Cluster, false), checkHistory(s.History), checkNumber("state", s.State), CheckNodes(s.Nodes))
+	err := errors.Join(checkWord("cluster", s.Cluster, false), checkHistory(s.History), checkNumber("state", s.State),
+		CheckNodes(s.Nodes))
 	if err != nil {
 		return first(err)
 	}
@@ -325,7 +327,8 @@ func CheckOpinions(all []Opinion, asked []uint64) error {
 // Check says what is wrong with changes that were asked for by the state that
 // they follow, if anything. At most limit are allowed.
 func (s ChangeSet) Check(since uint64, limit int) error {
-	if err := errors.Join(checkWord("cluster", s.Cluster, true), checkHistory(s.History), checkNumber("state", s.State)); err != nil {
+	if err := errors.Join(checkWord("cluster", s.Cluster, true), checkHistory(s.History),
+		checkNumber("state", s.State)); err != nil {
 		return first(err)
 	}
 	if len(s.Changes) > limit {
@@ -346,7 +349,8 @@ func (s ChangeSet) Check(since uint64, limit int) error {
 }
 
 func (c Change) check() error {
-	if err := errors.Join(checkNumber("the index of a change", c.Index), checkNumber("the term of a change", c.Term)); err != nil {
+	if err := errors.Join(checkNumber("the index of a change", c.Index), checkNumber("the term of a change",
+		c.Term)); err != nil {
 		return first(err)
 	}
 	if !usableKey(c.Key) {

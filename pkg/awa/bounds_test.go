@@ -14,8 +14,10 @@ const testUID = "2965c4ba819f866b0b62263dab403dee"
 
 func goodSelf() Self {
 	return Self{
-		MacAddr: "1a:d6:6e:ce:b5:5f", State: 2, Time: 1795423597, TimeMS: 1795423597123, Name: "n1", UID: testUID, Instance: "faf9379e73b13049",
-		Cluster: "d92d900e040fdfbd9ea5060a2ad48f9b", History: History{1, "abc71fa72cf3fd26"}, Leader: testUID, Version: "1.2.3-rc1+deb12~2", LogIndex: 4,
+		MacAddr: "1a:d6:6e:ce:b5:5f", State: 2, Time: 1795423597, TimeMS: 1795423597123, Name: "n1", UID: testUID,
+		Instance: "faf9379e73b13049",
+		Cluster:  "d92d900e040fdfbd9ea5060a2ad48f9b", History: History{1,
+			"abc71fa72cf3fd26"}, Leader: testUID, Version: "1.2.3-rc1+deb12~2", LogIndex: 4,
 		Voters: &VoterSet{Index: 3, Term: 1, UIDs: []string{testUID}},
 	}
 }
@@ -23,19 +25,23 @@ func goodSelf() Self {
 func goodStatus() ClusterStatus {
 	self := goodSelf()
 	return ClusterStatus{
-		Cluster: "c", History: History{1, "ab"}, Agent: "n1", State: 3, Leader: "n1", Voters: []string{"n1"}, SweptAt: time.Unix(1795423597, 0), Took: time.Second,
-		Nodes: []NodeStatus{{Node: goodNode(), Verdict: Online, RTT: time.Millisecond, Since: time.Unix(1795423597, 0), Self: &self, Behind: 1, Skew: -time.Hour, SkewError: time.Millisecond}},
+		Cluster: "c", History: History{1, "ab"}, Agent: "n1", State: 3, Leader: "n1", Voters: []string{"n1"},
+		SweptAt: time.Unix(1795423597, 0), Took: time.Second,
+		Nodes: []NodeStatus{{Node: goodNode(), Verdict: Online, RTT: time.Millisecond, Since: time.Unix(1795423597, 0),
+			Self: &self, Behind: 1, Skew: -time.Hour, SkewError: time.Millisecond}},
 	}
 }
 
 func goodNode() Node {
-	return Node{ID: 7, Name: "n7", Host: "10.0.0.7", Port: 25483, UID: testUID, Labels: map[string]string{"role": "db"}, Maintenance: "2026-11-23T18:00:00Z", Changed: 3}
+	return Node{ID: 7, Name: "n7", Host: "10.0.0.7", Port: 25483, UID: testUID, Labels: map[string]string{"role": "db"},
+		Maintenance: "2026-11-23T18:00:00Z", Changed: 3}
 }
 
 // bad are words that nobody may have for an id.
 func bad() map[string]string {
 	return map[string]string{
-		"long": strings.Repeat("a", MaxWord+1), "a megabyte": strings.Repeat("a", 1<<20), "an escape sequence": "a\x1b[2J", "a control character of two bytes": "a\u009b2J", "a line break": "a\nb",
+		"long": strings.Repeat("a", MaxWord+1), "a megabyte": strings.Repeat("a",
+			1<<20), "an escape sequence": "a\x1b[2J", "a control character of two bytes": "a\u009b2J", "a line break": "a\nb",
 		"a space": "a b", "no ASCII": "ä", "no UTF-8": "a\xff", "NUL": "a\x00",
 	}
 }
@@ -47,8 +53,11 @@ func TestSelf_Check(t *testing.T) {
 		field string // in the sentence; "" when it is still right
 	}
 	tests := map[string]change{
-		"nothing":                    {func(*Self) {}, ""},
-		"one that has not joined":    {func(s *Self) { s.Cluster, s.History, s.Leader, s.Voters, s.State = "", History{}, "", nil, 0 }, ""},
+		"nothing": {func(*Self) {}, ""},
+		"one that has not joined": {func(s *Self) {
+			s.Cluster, s.History, s.Leader, s.Voters, s.State = "", History{}, "",
+				nil, 0
+		}, ""},
 		"the original's fields only": {func(s *Self) { *s = Self{UID: s.UID, Name: s.Name} }, ""},
 		"no uid":                     {func(s *Self) { s.UID = "" }, "uid"},
 		"no name":                    {func(s *Self) { s.Name = "" }, "name"},
@@ -80,9 +89,12 @@ func TestSelf_Check(t *testing.T) {
 		"a larger voters' term":      {func(s *Self) { s.Voters.Term = MaxNumber + 1 }, "the term of voters"},
 	}
 	for field, of := range map[string]func(*Self) *string{
-		"uid": func(s *Self) *string { return &s.UID }, "macaddr": func(s *Self) *string { return &s.MacAddr }, "instance": func(s *Self) *string { return &s.Instance },
-		"cluster": func(s *Self) *string { return &s.Cluster }, "leader": func(s *Self) *string { return &s.Leader }, "version": func(s *Self) *string { return &s.Version },
-		"the id of the history": func(s *Self) *string { return &s.History.ID }, "a uid in voters": func(s *Self) *string { return &s.Voters.UIDs[0] },
+		"uid": func(s *Self) *string { return &s.UID }, "macaddr": func(s *Self) *string { return &s.MacAddr },
+		"instance": func(s *Self) *string { return &s.Instance },
+		"cluster":  func(s *Self) *string { return &s.Cluster }, "leader": func(s *Self) *string { return &s.Leader },
+		"version":               func(s *Self) *string { return &s.Version },
+		"the id of the history": func(s *Self) *string { return &s.History.ID },
+		"a uid in voters":       func(s *Self) *string { return &s.Voters.UIDs[0] },
 	} {
 		tests["the longest "+field] = change{func(s *Self) { *of(s) = strings.Repeat("a", MaxWord) }, ""}
 		for name, word := range bad() {
@@ -119,7 +131,8 @@ func checkSentence(t *testing.T, err error, field string) {
 	if err == nil || !strings.Contains(err.Error(), field) {
 		t.Fatalf("%v, want one of %s", err, field)
 	}
-	if text := err.Error(); len(text) > 500 || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if text := err.Error(); len(text) > 500 || !utf8.ValidString(text) || strings.ContainsFunc(text,
+		func(r rune) bool { return !unicode.IsPrint(r) }) {
 		t.Errorf("the sentence is not fit to be shown: %q", text)
 	}
 }
@@ -131,34 +144,35 @@ func TestClusterStatus_Check(t *testing.T) {
 		do    func(*ClusterStatus)
 		field string
 	}{
-		"nothing":                 {func(*ClusterStatus) {}, ""},
-		"of one without a list":   {func(s *ClusterStatus) { *s = ClusterStatus{Agent: "n1"} }, ""},
-		"cluster":                 {func(s *ClusterStatus) { s.Cluster = "c\x1b" }, "cluster"},
-		"history":                 {func(s *ClusterStatus) { s.History.Epoch = math.MaxUint64 }, "history"},
-		"no agent":                {func(s *ClusterStatus) { s.Agent = "" }, "agent"},
-		"agent":                   {func(s *ClusterStatus) { s.Agent = "\x1b[31mn1" }, "agent"},
-		"leader":                  {func(s *ClusterStatus) { s.Leader = "a b" }, "leader"},
-		"state":                   {func(s *ClusterStatus) { s.State = MaxNumber + 1 }, "state"},
-		"the most voters":         {func(s *ClusterStatus) { s.Voters = names(MaxVoters) }, ""},
-		"more voters":             {func(s *ClusterStatus) { s.Voters = names(MaxVoters + 1) }, "voters"},
-		"a voter":                 {func(s *ClusterStatus) { s.Voters[0] = "|" }, "voters"},
-		"swept in 2999":           {func(s *ClusterStatus) { s.SweptAt = time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC) }, ""},
-		"swept at the end":        {func(s *ClusterStatus) { s.SweptAt = time.Unix(MaxUnix, 999_999_999) }, ""},
-		"swept after it":          {func(s *ClusterStatus) { s.SweptAt = time.Unix(MaxUnix+1, 0) }, "swept_at"},
-		"swept before 1970":       {func(s *ClusterStatus) { s.SweptAt = time.Unix(-1, 0) }, "swept_at"},
-		"an hour":                 {func(s *ClusterStatus) { s.Took = MaxRTT }, ""},
-		"longer":                  {func(s *ClusterStatus) { s.Took = MaxRTT + 1 }, "took_ms"},
-		"shorter than nothing":    {func(s *ClusterStatus) { s.Took = -1 }, "took_ms"},
-		"the most nodes":          {func(s *ClusterStatus) { s.Nodes = many(s.Nodes[0], MaxNodes) }, ""},
-		"more nodes":              {func(s *ClusterStatus) { s.Nodes = many(s.Nodes[0], MaxNodes+1) }, "nodes"},
-		"a node's id":             {func(s *ClusterStatus) { s.Nodes[0].Node.ID = 0 }, "id"},
-		"a node's name":           {func(s *ClusterStatus) { s.Nodes[0].Node.Name = "n7\n" }, "name"},
-		"a node's host":           {func(s *ClusterStatus) { s.Nodes[0].Node.Host = "\x1b]0;x\x07" }, "host"},
-		"a node's port":           {func(s *ClusterStatus) { s.Nodes[0].Node.Port = 0 }, "port"},
-		"a node's uid":            {func(s *ClusterStatus) { s.Nodes[0].Node.UID = "u" }, "uid"},
-		"a node's label":          {func(s *ClusterStatus) { s.Nodes[0].Node.Labels = map[string]string{"a": "\x1b"} }, "label"},
-		"the name of a label":     {func(s *ClusterStatus) { s.Nodes[0].Node.Labels = map[string]string{"a b": "c"} }, "label"},
-		"a long label":            {func(s *ClusterStatus) { s.Nodes[0].Node.Labels["a"] = strings.Repeat("x", MaxLabelValue+1) }, "label"},
+		"nothing":               {func(*ClusterStatus) {}, ""},
+		"of one without a list": {func(s *ClusterStatus) { *s = ClusterStatus{Agent: "n1"} }, ""},
+		"cluster":               {func(s *ClusterStatus) { s.Cluster = "c\x1b" }, "cluster"},
+		"history":               {func(s *ClusterStatus) { s.History.Epoch = math.MaxUint64 }, "history"},
+		"no agent":              {func(s *ClusterStatus) { s.Agent = "" }, "agent"},
+		"agent":                 {func(s *ClusterStatus) { s.Agent = "\x1b[31mn1" }, "agent"},
+		"leader":                {func(s *ClusterStatus) { s.Leader = "a b" }, "leader"},
+		"state":                 {func(s *ClusterStatus) { s.State = MaxNumber + 1 }, "state"},
+		"the most voters":       {func(s *ClusterStatus) { s.Voters = names(MaxVoters) }, ""},
+		"more voters":           {func(s *ClusterStatus) { s.Voters = names(MaxVoters + 1) }, "voters"},
+		"a voter":               {func(s *ClusterStatus) { s.Voters[0] = "|" }, "voters"},
+		"swept in 2999":         {func(s *ClusterStatus) { s.SweptAt = time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC) }, ""},
+		"swept at the end":      {func(s *ClusterStatus) { s.SweptAt = time.Unix(MaxUnix, 999_999_999) }, ""},
+		"swept after it":        {func(s *ClusterStatus) { s.SweptAt = time.Unix(MaxUnix+1, 0) }, "swept_at"},
+		"swept before 1970":     {func(s *ClusterStatus) { s.SweptAt = time.Unix(-1, 0) }, "swept_at"},
+		"an hour":               {func(s *ClusterStatus) { s.Took = MaxRTT }, ""},
+		"longer":                {func(s *ClusterStatus) { s.Took = MaxRTT + 1 }, "took_ms"},
+		"shorter than nothing":  {func(s *ClusterStatus) { s.Took = -1 }, "took_ms"},
+		"the most nodes":        {func(s *ClusterStatus) { s.Nodes = many(s.Nodes[0], MaxNodes) }, ""},
+		"more nodes":            {func(s *ClusterStatus) { s.Nodes = many(s.Nodes[0], MaxNodes+1) }, "nodes"},
+		"a node's id":           {func(s *ClusterStatus) { s.Nodes[0].Node.ID = 0 }, "id"},
+		"a node's name":         {func(s *ClusterStatus) { s.Nodes[0].Node.Name = "n7\n" }, "name"},
+		"a node's host":         {func(s *ClusterStatus) { s.Nodes[0].Node.Host = "\x1b]0;x\x07" }, "host"},
+		"a node's port":         {func(s *ClusterStatus) { s.Nodes[0].Node.Port = 0 }, "port"},
+		"a node's uid":          {func(s *ClusterStatus) { s.Nodes[0].Node.UID = "u" }, "uid"},
+		"a node's label":        {func(s *ClusterStatus) { s.Nodes[0].Node.Labels = map[string]string{"a": "\x1b"} }, "label"},
+		"the name of a label":   {func(s *ClusterStatus) { s.Nodes[0].Node.Labels = map[string]string{"a b": "c"} }, "label"},
+		"a long label": {func(s *ClusterStatus) { s.Nodes[0].Node.Labels["a"] = strings.Repeat("x", MaxLabelValue+1) },
+			"label"},
 		"a node's maintenance":    {func(s *ClusterStatus) { s.Nodes[0].Node.Maintenance = "for ever" }, "maintenance"},
 		"a node's change":         {func(s *ClusterStatus) { s.Nodes[0].Node.Changed = MaxNumber + 1 }, "changed"},
 		"a later version's word":  {func(s *ClusterStatus) { s.Nodes[0].Verdict, s.Nodes[0].Stage = "asleep", "wake" }, ""},
@@ -236,7 +250,8 @@ func TestCheckOpinions(t *testing.T) {
 
 func TestChangeSet_Check(t *testing.T) {
 	change := func(id uint64) Change {
-		return Change{ID: id, Action: Create, Data: fmt.Sprintf(`{"id":%d,"name":"n%d","host":"h","port":1}`, id, id), Index: 9, Term: 2, Key: "k"}
+		return Change{ID: id, Action: Create, Data: fmt.Sprintf(`{"id":%d,"name":"n%d","host":"h","port":1}`, id, id),
+			Index: 9, Term: 2, Key: "k"}
 	}
 	for name, test := range map[string]struct {
 		do    func(*ChangeSet)
@@ -279,7 +294,8 @@ func padded(data string, size int) string {
 }
 
 func TestEdit_CheckOutcome(t *testing.T) {
-	const create = `{"name":"n7","host":"10.0.0.7","port":25483,"uid":"` + testUID + `","labels":{"role":"db"},"maintenance":"2026-11-23T18:00:00Z"}`
+	const create = `{"name":"n7","host":"10.0.0.7","port":25483,"uid":"` + testUID +
+		`","labels":{"role":"db"},"maintenance":"2026-11-23T18:00:00Z"}`
 	update := `{"id":7,` + create[1:]
 	for name, test := range map[string]struct {
 		action Action
@@ -289,28 +305,29 @@ func TestEdit_CheckOutcome(t *testing.T) {
 		do     func(*Node) *Node
 		field  string
 	}{
-		"made":                  {Create, create, 0, 3, nil, ""},
-		"made as asked":         {Create, create, 3, 3, nil, ""},
-		"another id":            {Create, create, 4, 3, nil, "was to be change 4"},
-		"no id":                 {Create, create, 0, 0, nil, "change 0"},
-		"too large an id":       {Create, create, 0, MaxNumber + 1, nil, "change 9223372036854775808"},
-		"no node":               {Create, create, 0, 3, func(*Node) *Node { return nil }, "no node"},
-		"node 0":                {Create, create, 0, 3, func(n *Node) *Node { *n = Node{}; return n }, "id"},
-		"another name":          {Create, create, 0, 3, func(n *Node) *Node { n.Name = "n8"; return n }, "name n7"},
-		"the name in capitals":  {Create, create, 0, 3, func(n *Node) *Node { n.Name = "N7"; return n }, ""},
-		"a name that is none":   {Create, create, 0, 3, func(n *Node) *Node { n.Name = "\x1b[31m"; return n }, "name"},
-		"another host":          {Create, create, 0, 3, func(n *Node) *Node { n.Host = "10.0.0.8"; return n }, "host"},
-		"another port":          {Create, create, 0, 3, func(n *Node) *Node { n.Port++; return n }, "port"},
-		"another uid":           {Create, create, 0, 3, func(n *Node) *Node { n.UID = strings.Repeat("0", 32); return n }, "uid"},
-		"other labels":          {Create, create, 0, 3, func(n *Node) *Node { n.Labels["role"] = "web"; return n }, "labels"},
-		"another end":           {Create, create, 0, 3, func(n *Node) *Node { n.Maintenance = ""; return n }, "maintenance"},
-		"changed":               {Update, update, 0, 3, nil, ""},
-		"another node":          {Update, update, 0, 3, func(n *Node) *Node { n.ID = 8; return n }, "id 7"},
-		"what was left open":    {Update, `{"id":7,"name":"n7","host":"10.0.0.7","port":25483}`, 0, 3, nil, ""},
-		"labels that were kept": {action: Update, data: `{"id":7,"name":"n7","host":"10.0.0.7","port":25483,"labels":null}`, id: 3, field: "labels"},
-		"removed":               {Delete, `{"id":7}`, 0, 3, func(*Node) *Node { return nil }, ""},
-		"removed, with a node":  {Delete, `{"id":7}`, 0, 3, nil, "removal"},
-		"removed by nothing":    {Delete, `{"id":7}`, 0, 0, func(*Node) *Node { return nil }, "change 0"},
+		"made":                 {Create, create, 0, 3, nil, ""},
+		"made as asked":        {Create, create, 3, 3, nil, ""},
+		"another id":           {Create, create, 4, 3, nil, "was to be change 4"},
+		"no id":                {Create, create, 0, 0, nil, "change 0"},
+		"too large an id":      {Create, create, 0, MaxNumber + 1, nil, "change 9223372036854775808"},
+		"no node":              {Create, create, 0, 3, func(*Node) *Node { return nil }, "no node"},
+		"node 0":               {Create, create, 0, 3, func(n *Node) *Node { *n = Node{}; return n }, "id"},
+		"another name":         {Create, create, 0, 3, func(n *Node) *Node { n.Name = "n8"; return n }, "name n7"},
+		"the name in capitals": {Create, create, 0, 3, func(n *Node) *Node { n.Name = "N7"; return n }, ""},
+		"a name that is none":  {Create, create, 0, 3, func(n *Node) *Node { n.Name = "\x1b[31m"; return n }, "name"},
+		"another host":         {Create, create, 0, 3, func(n *Node) *Node { n.Host = "10.0.0.8"; return n }, "host"},
+		"another port":         {Create, create, 0, 3, func(n *Node) *Node { n.Port++; return n }, "port"},
+		"another uid":          {Create, create, 0, 3, func(n *Node) *Node { n.UID = strings.Repeat("0", 32); return n }, "uid"},
+		"other labels":         {Create, create, 0, 3, func(n *Node) *Node { n.Labels["role"] = "web"; return n }, "labels"},
+		"another end":          {Create, create, 0, 3, func(n *Node) *Node { n.Maintenance = ""; return n }, "maintenance"},
+		"changed":              {Update, update, 0, 3, nil, ""},
+		"another node":         {Update, update, 0, 3, func(n *Node) *Node { n.ID = 8; return n }, "id 7"},
+		"what was left open":   {Update, `{"id":7,"name":"n7","host":"10.0.0.7","port":25483}`, 0, 3, nil, ""},
+		"labels that were kept": {action: Update, data: `{"id":7,"name":"n7","host":"10.0.0.7","port":25483,"labels":null}`,
+			id: 3, field: "labels"},
+		"removed":              {Delete, `{"id":7}`, 0, 3, func(*Node) *Node { return nil }, ""},
+		"removed, with a node": {Delete, `{"id":7}`, 0, 3, nil, "removal"},
+		"removed by nothing":   {Delete, `{"id":7}`, 0, 0, func(*Node) *Node { return nil }, "change 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := goodNode()

@@ -79,7 +79,8 @@ type ParsedEdit struct {
 // Parse is Check, and returns what it has read.
 func (e Edit) Parse() (ParsedEdit, error) {
 	if !usableKey(e.Key) {
-		return ParsedEdit{}, Faultf(ErrBadInput, "the idempotency key is not usable: send 1 to %d visible ASCII characters", MaxKey)
+		return ParsedEdit{}, Faultf(ErrBadInput, "the idempotency key is not usable: send 1 to %d visible ASCII characters",
+			MaxKey)
 	}
 	d, err := parseData(e.Data)
 	if err == nil {
@@ -164,7 +165,8 @@ func parseData(raw []byte) (data, error) {
 	}
 	var d data
 	if t := bytes.TrimSpace(raw); len(t) == 0 || t[0] != '{' || json.Unmarshal(raw, &d.fields) != nil {
-		return data{}, Faultf(ErrBadInput, "the data is not a JSON object: send one such as {\"name\":\"n1\",\"host\":\"10.0.0.1\",\"port\":\"25483\"}")
+		return data{}, Faultf(ErrBadInput, "the data is not a JSON object: send one such as "+
+			"{\"name\":\"n1\",\"host\":\"10.0.0.1\",\"port\":\"25483\"}")
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.fields)) { // so that all agents find the same fault first
 		if err := d.read(key, d.fields[key]); err != nil {

@@ -58,12 +58,14 @@ func TestEdit_Check(t *testing.T) {
 		"a bad host":             {Create, `{"name":"n1","host":"h h","port":1}`, "is not a host"},
 		"a port out of range":    {Create, `{"name":"n1","host":"h","port":65536}`, "is not a port"},
 		"a bad uid":              {Create, `{"name":"n1","host":"h","port":1,"uid":"x"}`, "is not a uid"},
-		"labels of another type": {action: Create, data: `{"name":"n1","host":"h","port":1,"labels":{"a":1}}`, words: "labels must be an object of strings"},
-		"a bad label":            {Create, `{"name":"n1","host":"h","port":1,"labels":{"a b":""}}`, "not a name for a label"},
-		"a label of bad bytes":   {Create, `{"name":"n1","host":"h","port":1,"labels":{"a":"\ud800"}}`, "not UTF-8"},
-		"maintenance for ever":   {Create, `{"name":"n1","host":"h","port":1,"maintenance":"ever"}`, "the time at which it ends"},
-		"by of another type":     {Delete, `{"id":1,"by":1}`, "by must be a string"},
-		"control characters":     {Delete, `{"id":1,"at":"\u0000"}`, "no control characters"},
+		"labels of another type": {action: Create, data: `{"name":"n1","host":"h","port":1,"labels":{"a":1}}`,
+			words: "labels must be an object of strings"},
+		"a bad label":          {Create, `{"name":"n1","host":"h","port":1,"labels":{"a b":""}}`, "not a name for a label"},
+		"a label of bad bytes": {Create, `{"name":"n1","host":"h","port":1,"labels":{"a":"\ud800"}}`, "not UTF-8"},
+		"maintenance for ever": {Create, `{"name":"n1","host":"h","port":1,"maintenance":"ever"}`,
+			"the time at which it ends"},
+		"by of another type": {Delete, `{"id":1,"by":1}`, "by must be a string"},
+		"control characters": {Delete, `{"id":1,"at":"\u0000"}`, "no control characters"},
 	}
 	for name, c := range bad {
 		t.Run(name, func(t *testing.T) {
@@ -100,7 +102,8 @@ func TestParsedEdit_Stamped(t *testing.T) {
 func TestChange_Node(t *testing.T) {
 	c := Change{ID: 9, Action: Update, Data: `{"id":3,"name":"n1","host":"h","port":"1","labels":{"a":"b"},"rack":7,"by":"me","at":"now","changed":4}`}
 	n, by, at, err := c.Node()
-	want := Node{ID: 3, Name: "n1", Host: "h", Port: 1, Labels: map[string]string{"a": "b"}, Changed: 9, Extra: map[string]json.RawMessage{"rack": json.RawMessage("7")}}
+	want := Node{ID: 3, Name: "n1", Host: "h", Port: 1, Labels: map[string]string{"a": "b"}, Changed: 9,
+		Extra: map[string]json.RawMessage{"rack": json.RawMessage("7")}}
 	if err != nil || by != "me" || at != "now" || !reflect.DeepEqual(n, want) {
 		t.Errorf("got %+v, %q, %q, %v", n, by, at, err)
 	}
@@ -124,8 +127,10 @@ func TestChange_Node(t *testing.T) {
 // decided says the same wherever it is applied.
 func FuzzEdit_Check(f *testing.F) {
 	for _, data := range []string{
-		`{"id":1}`, `{"name":"n1","host":"h","port":1}`, `{"id":1,"name":"n2","host":"::1","port":"7","labels":{"a":"b"},"x":{"y":null}}`,
-		`{"id":1,"name":"n1","host":"h","port":1,"uid":null,"labels":null,"maintenance":""}`, `{"id":1,"id":2}`, `[]`, `{`, `{"x":"<\u2028>"}`, `{"id":1,"ID":2,"Name":"x","by":"\u0000"}`,
+		`{"id":1}`, `{"name":"n1","host":"h","port":1}`,
+		`{"id":1,"name":"n2","host":"::1","port":"7","labels":{"a":"b"},"x":{"y":null}}`,
+		`{"id":1,"name":"n1","host":"h","port":1,"uid":null,"labels":null,"maintenance":""}`, `{"id":1,"id":2}`, `[]`, `{`,
+		`{"x":"<\u2028>"}`, `{"id":1,"ID":2,"Name":"x","by":"\u0000"}`,
 	} {
 		for _, action := range []Action{Create, Update, Delete, "MOVE"} {
 			f.Add(string(action), data, "k")
@@ -182,7 +187,8 @@ func FuzzChange_Node(f *testing.F) {
 			}
 			return
 		}
-		if n.ID == 0 || n.Changed != 5 || Action(action) != Delete && (CheckName(n.Name) != nil || CheckHost(n.Host) != nil || n.Port == 0) {
+		if n.ID == 0 || n.Changed != 5 || Action(action) != Delete &&
+			(CheckName(n.Name) != nil || CheckHost(n.Host) != nil || n.Port == 0) {
 			t.Errorf("%s gives %+v", data, n)
 		}
 	})

@@ -21,7 +21,8 @@ func TestReadFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, link := range [][2]string{{"full", "link"}, {"/dev/zero", "zero"}, {"pipe", "link to pipe"}, {".", "link to folder"}, {"nowhere", "dangling"}, {"loop", "loop"}} {
+	for _, link := range [][2]string{{"full", "link"}, {"/dev/zero", "zero"}, {"pipe", "link to pipe"},
+		{".", "link to folder"}, {"nowhere", "dangling"}, {"loop", "loop"}} {
 		if err := os.Symlink(link[0], at(link[1])); err != nil {
 			t.Fatal(err)
 		}

@@ -77,7 +77,8 @@ var healthCodes = []healthCode{
 		"and restart it"},
 	{NoMajority, SeverityWarning, "%s reaches no majority of the voters: the list can't be edited"},
 	{NoLeader, SeverityWarning, "%s knows no leader: the list can't be edited"},
-	{NotReached, SeverityWarning, "%s says that others can't reach it at the address on the list: correct its my_host or " +
+	{NotReached, SeverityWarning, "%s says that others can't reach it at the address on the list: correct " +
+		"its my_host or " +
 		"my_port, or the firewall"},
 	{Unlisted, SeverityWarning, "%s says that it is not on the list: stop it, or start it with --join"},
 	{LastMajority, SeverityOK, "%s says that one more lost voter stops edits"},

@@ -50,7 +50,8 @@ func LoadList(state, nextID uint64, nodes []Node, keys map[string]uint64) (*List
 	}
 	for _, n := range nodes {
 		if n.ID == 0 || n.ID >= nextID || n.Changed > state {
-			return nil, fmt.Errorf("node %d (%s) can't be in a list of state %d whose next node is %d", n.ID, n.Name, state, nextID)
+			return nil, fmt.Errorf("node %d (%s) can't be in a list of state %d whose next node is %d", n.ID, n.Name, state,
+				nextID)
 		}
 		if _, taken := l.names[n.Key()]; taken {
 			return nil, fmt.Errorf("two nodes have the name %s", n.Name)
@@ -210,7 +211,8 @@ func (d *Draft) DecideParsed(p ParsedEdit, index, term uint64) (Change, Node, er
 		return Change{}, Node{}, err
 	}
 	if len(c.Data) > MaxData {
-		return Change{}, Node{}, Faultf(ErrBadInput, "node %s would hold %d bytes: at most %d are allowed", n.Name, len(c.Data), MaxData)
+		return Change{}, Node{}, Faultf(ErrBadInput, "node %s would hold %d bytes: at most %d are allowed", n.Name,
+			len(c.Data), MaxData)
 	}
 	n.Changed = c.ID
 	if err := d.add(c, n); err != nil {
@@ -247,7 +249,8 @@ func (d *Draft) checkID(id uint64) error {
 	case id > d.state+1:
 		return gap(id, d.state)
 	case id != 0 && id <= d.state:
-		return Faultf(ErrConflict, "change %d was made already, and it is another one: the state is %d, read what is new and ask for change %d", id, d.state, d.state+1)
+		return Faultf(ErrConflict, "change %d was made already, and it is another one: the state is %d, read what is new "+
+			"and ask for change %d", id, d.state, d.state+1)
 	}
 	return nil
 }

@@ -57,13 +57,19 @@ func TestList_Decide(t *testing.T) {
 		edits []string
 		want  string
 	}{
-		"create":                       {[]string{`CREATE {"name":"n3","host":"h","port":1}`}, "1:n1@1 2:n2@2 3:n3@3"},
-		"a name that a delete freed":   {[]string{`DELETE {"id":1}`, `CREATE {"name":"N1","host":"h","port":1}`}, "2:n2@2 3:N1@4"},
-		"a name that an update freed":  {[]string{`UPDATE {"id":1,"name":"x","host":"h","port":1}`, `CREATE {"name":"n1","host":"h","port":1}`}, "1:x@3 2:n2@2 3:n1@4"},
-		"its own name in capitals":     {[]string{`UPDATE {"id":1,"name":"N1","host":"h","port":1}`}, "1:N1@3 2:n2@2"},
-		"names that change places":     {[]string{`UPDATE {"id":1,"name":"x","host":"h","port":1}`, `UPDATE {"id":2,"name":"n1","host":"h","port":1}`, `UPDATE {"id":1,"name":"n2","host":"h","port":1}`}, "1:n2@5 2:n1@4"},
-		"a uid that moves":             {[]string{`UPDATE {"id":1,"name":"n1","host":"h","port":1,"uid":null}`, `UPDATE {"id":2,"name":"n2","host":"h","port":1,"uid":"` + uid1 + `"}`}, "1:n1@3 2:n2@4"},
-		"created and deleted at once":  {[]string{`CREATE {"name":"n3","host":"h","port":1}`, `DELETE {"id":3}`, `CREATE {"name":"n3","host":"h","port":1}`}, "1:n1@1 2:n2@2 4:n3@5"},
+		"create": {[]string{`CREATE {"name":"n3","host":"h","port":1}`}, "1:n1@1 2:n2@2 3:n3@3"},
+		"a name that a delete freed": {[]string{`DELETE {"id":1}`, `CREATE {"name":"N1","host":"h","port":1}`},
+			"2:n2@2 3:N1@4"},
+		"a name that an update freed": {[]string{`UPDATE {"id":1,"name":"x","host":"h","port":1}`,
+			`CREATE {"name":"n1","host":"h","port":1}`}, "1:x@3 2:n2@2 3:n1@4"},
+		"its own name in capitals": {[]string{`UPDATE {"id":1,"name":"N1","host":"h","port":1}`}, "1:N1@3 2:n2@2"},
+		"names that change places": {[]string{`UPDATE {"id":1,"name":"x","host":"h","port":1}`,
+			`UPDATE {"id":2,"name":"n1","host":"h","port":1}`, `UPDATE {"id":1,"name":"n2","host":"h","port":1}`},
+			"1:n2@5 2:n1@4"},
+		"a uid that moves": {[]string{`UPDATE {"id":1,"name":"n1","host":"h","port":1,"uid":null}`,
+			`UPDATE {"id":2,"name":"n2","host":"h","port":1,"uid":"` + uid1 + `"}`}, "1:n1@3 2:n2@4"},
+		"created and deleted at once": {[]string{`CREATE {"name":"n3","host":"h","port":1}`, `DELETE {"id":3}`,
+			`CREATE {"name":"n3","host":"h","port":1}`}, "1:n1@1 2:n2@2 4:n3@5"},
 		"the same again is one change": {[]string{`UPDATE {"id":1,"name":"n1","host":"h","port":1}`}, "1:n1@3 2:n2@2"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,13 +88,15 @@ func TestList_Decide(t *testing.T) {
 			// nobody else, and no others are held.
 			d = l.Draft()
 			for _, n := range l.Nodes() {
-				if err := tryEdit(d, fmt.Sprintf(`CREATE {"name":%q,"host":"h","port":1}`, strings.ToUpper(n.Name)), ""); !errors.Is(err, ErrNameTaken) {
+				if err := tryEdit(d, fmt.Sprintf(`CREATE {"name":%q,"host":"h","port":1}`, strings.ToUpper(n.Name)),
+					""); !errors.Is(err, ErrNameTaken) {
 					t.Errorf("the name %s: %v", n.Name, err)
 				}
 				if n.UID == "" {
 					continue
 				}
-				if err := tryEdit(d, fmt.Sprintf(`CREATE {"name":"other","host":"h","port":1,"uid":%q}`, n.UID), ""); !errors.Is(err, ErrUIDTaken) {
+				if err := tryEdit(d, fmt.Sprintf(`CREATE {"name":"other","host":"h","port":1,"uid":%q}`, n.UID),
+					""); !errors.Is(err, ErrUIDTaken) {
 					t.Errorf("the uid of %s: %v", n.Name, err)
 				}
 			}
@@ -113,14 +121,15 @@ func TestList_Decide(t *testing.T) {
 		edit string
 		code Code
 	}{
-		"a taken name":           {`CREATE {"name":"N1","host":"h","port":1}`, ErrNameTaken},
-		"another's name":         {`UPDATE {"id":1,"name":"n2","host":"h","port":1}`, ErrNameTaken},
-		"a taken uid":            {`CREATE {"name":"n3","host":"h","port":1,"uid":"` + uid1 + `"}`, ErrUIDTaken},
-		"another's uid":          {`UPDATE {"id":1,"name":"n1","host":"h","port":1,"uid":"` + uid2 + `"}`, ErrUIDTaken},
-		"an unknown node":        {`DELETE {"id":3}`, ErrUnknownNode},
-		"an id in a create":      {`CREATE {"id":3,"name":"n3","host":"h","port":1}`, ErrBadInput},
-		"data that is too large": {`CREATE {"name":"n3","host":"h","port":1,"x":"` + strings.Repeat("<", 4000) + `"}`, ErrBadInput},
-		"no action":              {`MOVE {"id":1}`, ErrBadInput},
+		"a taken name":      {`CREATE {"name":"N1","host":"h","port":1}`, ErrNameTaken},
+		"another's name":    {`UPDATE {"id":1,"name":"n2","host":"h","port":1}`, ErrNameTaken},
+		"a taken uid":       {`CREATE {"name":"n3","host":"h","port":1,"uid":"` + uid1 + `"}`, ErrUIDTaken},
+		"another's uid":     {`UPDATE {"id":1,"name":"n1","host":"h","port":1,"uid":"` + uid2 + `"}`, ErrUIDTaken},
+		"an unknown node":   {`DELETE {"id":3}`, ErrUnknownNode},
+		"an id in a create": {`CREATE {"id":3,"name":"n3","host":"h","port":1}`, ErrBadInput},
+		"data that is too large": {`CREATE {"name":"n3","host":"h","port":1,"x":"` + strings.Repeat("<", 4000) + `"}`,
+			ErrBadInput},
+		"no action": {`MOVE {"id":1}`, ErrBadInput},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := listOf(t, start...)
@@ -136,9 +145,11 @@ func TestList_Decide(t *testing.T) {
 }
 
 func TestDraft_Touched(t *testing.T) {
-	l := listOf(t, `CREATE {"name":"n1","host":"h","port":1}`, `CREATE {"name":"n2","host":"h","port":1}`, `CREATE {"name":"n3","host":"h","port":1}`)
+	l := listOf(t, `CREATE {"name":"n1","host":"h","port":1}`, `CREATE {"name":"n2","host":"h","port":1}`,
+		`CREATE {"name":"n3","host":"h","port":1}`)
 	d := l.Draft()
-	decide(t, d, `DELETE {"id":3}`, `CREATE {"name":"n4","host":"h","port":1}`, `UPDATE {"id":1,"name":"x","host":"h","port":1}`)
+	decide(t, d, `DELETE {"id":3}`, `CREATE {"name":"n4","host":"h","port":1}`,
+		`UPDATE {"id":1,"name":"x","host":"h","port":1}`)
 	var got []string
 	stop := errors.New("stop")
 	err := d.Touched(func(id uint64, n *Node) error {
@@ -158,7 +169,8 @@ func TestDraft_Touched(t *testing.T) {
 }
 
 func TestLoadList(t *testing.T) {
-	l := listOf(t, `CREATE {"name":"n1","host":"h","port":1}`, `CREATE {"name":"n2","host":"h","port":1}`, `DELETE {"id":1}`)
+	l := listOf(t, `CREATE {"name":"n1","host":"h","port":1}`, `CREATE {"name":"n2","host":"h","port":1}`,
+		`DELETE {"id":1}`)
 	d := l.Draft()
 	if err := tryEdit(d, `CREATE {"name":"n1","host":"h","port":1}`, "k"); err != nil {
 		t.Fatal(err)
@@ -248,7 +260,8 @@ func TestHistory(t *testing.T) {
 			t.Errorf("%q reads as %+v, %v", h, got, err)
 		}
 	}
-	for _, s := range []string{"x", "1", "1-", "-a", "0-a", "+1-a", "1.0-a", "99999999999999999999-a", "1-" + strings.Repeat("a", 65)} {
+	for _, s := range []string{"x", "1", "1-", "-a", "0-a", "+1-a", "1.0-a", "99999999999999999999-a",
+		"1-" + strings.Repeat("a", 65)} {
 		if h, err := ParseHistory(s); err == nil {
 			t.Errorf("%q reads as %+v", s, h)
 		}

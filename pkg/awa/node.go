@@ -101,7 +101,8 @@ func CheckName(name string) error {
 		ok = isNameByte(name[i])
 	}
 	if !ok {
-		return fmt.Errorf("%q is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", Clip(name))
+		return fmt.Errorf("%q is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a "+
+			"letter or digit first", Clip(name))
 	}
 	return nil
 }
@@ -208,7 +209,8 @@ func CheckLabels(labels map[string]string) error {
 	}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		if CheckName(k) != nil {
-			return fmt.Errorf("%q is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first", Clip(k))
+			return fmt.Errorf("%q is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a "+
+				"letter or digit first", Clip(k))
 		}
 		v := labels[k]
 		if len(v) > MaxLabelValue {

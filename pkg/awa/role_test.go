@@ -7,7 +7,8 @@ func TestRole_May(t *testing.T) {
 		has, need Role
 		want      bool
 	}{
-		{has: RoleMember, need: RoleMember, want: true}, {has: RoleMember, need: RoleCheck, want: true}, {has: RoleCheck, need: RoleCheck, want: true}, {has: RoleCheck, need: RoleMember},
+		{has: RoleMember, need: RoleMember, want: true}, {has: RoleMember, need: RoleCheck, want: true}, {has: RoleCheck,
+			need: RoleCheck, want: true}, {has: RoleCheck, need: RoleMember},
 		{"", RoleCheck, false}, {"", "", false}, {RoleMember, "", false}, {RoleCheck, "", false}, {"root", RoleCheck, false},
 	} {
 		if c.has.May(c.need) != c.want {

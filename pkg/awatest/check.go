@@ -165,7 +165,8 @@ func (c *Cluster) same() ([]awa.Change, error) {
 		}
 		for i, self := range selfs {
 			if first := selfs[0]; self.State != first.State || self.Cluster != first.Cluster || self.History != first.History {
-				return fmt.Errorf("agent %d holds state %d of %s %s, agent %d state %d of %s %s", running[0], first.State, first.Cluster, first.History, running[i], self.State, self.Cluster, self.History)
+				return fmt.Errorf("agent %d holds state %d of %s %s, agent %d state %d of %s %s", running[0], first.State,
+					first.Cluster, first.History, running[i], self.State, self.Cluster, self.History)
 			}
 		}
 		var err error

@@ -226,7 +226,8 @@ func TestPromise_ClaimedIDs(t *testing.T) {
 		errs := make([]error, len(claims))
 		var all sync.WaitGroup
 		for i := range claims {
-			claims[i] = awa.Change{ID: uint64(len(next)) + 1, Action: awa.Create, Data: fmt.Sprintf(`{"name":"claim%d-%d","host":"127.0.0.1","port":1}`, round, i)}
+			claims[i] = awa.Change{ID: uint64(len(next)) + 1, Action: awa.Create,
+				Data: fmt.Sprintf(`{"name":"claim%d-%d","host":"127.0.0.1","port":1}`, round, i)}
 			all.Go(func() { errs[i] = c.Client().Push(t.Context(), c.Addr(i), claims[i]) })
 		}
 		all.Go(func() { c.MustEdit(round%3, awatest.CreateEdit(fmt.Sprintf("edit%d", round))) })

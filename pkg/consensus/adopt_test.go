@@ -61,7 +61,8 @@ func TestAdopt_CrashInBetween(t *testing.T) {
 // What has changed since is not dropped.
 func TestAdopt_ListHasMovedOn(t *testing.T) {
 	st, dir := testlist.Open(t), t.TempDir()
-	if err := st.Init(awa.ChangeSet{Cluster: "c", History: testlist.History, Changes: testlist.Changes(t, 3)}); err != nil {
+	if err := st.Init(awa.ChangeSet{Cluster: "c", History: testlist.History,
+		Changes: testlist.Changes(t, 3)}); err != nil {
 		t.Fatal(err)
 	}
 	c := newTestConsensus(t, st, dir)

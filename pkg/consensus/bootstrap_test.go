@@ -16,7 +16,8 @@ func TestBootstrapFrom_ForgedPlaces(t *testing.T) {
 		dir := t.TempDir()
 		changes := testlist.Changes(t, 3)
 		changes[1].Index, changes[1].Term = index, 3
-		if err := BootstrapFrom(st, dir, awa.ChangeSet{Cluster: "c", History: testlist.History, State: 3, Changes: changes}); err != nil {
+		if err := BootstrapFrom(st, dir, awa.ChangeSet{Cluster: "c", History: testlist.History, State: 3,
+			Changes: changes}); err != nil {
 			t.Fatal(err)
 		}
 		c := newTestConsensus(t, st, dir)

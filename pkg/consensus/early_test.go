@@ -21,7 +21,8 @@ func TestDecideEarly_OwnLogAlone(t *testing.T) {
 	}
 	var entries [][]byte
 	for i := range earlyEntries + 1 {
-		b, err := encodeCommand(awa.Edit{Action: awa.Create, Data: fmt.Appendf(nil, `{"name":"n%d","host":"h","port":1}`, i), Key: fmt.Sprint("k", i)})
+		b, err := encodeCommand(awa.Edit{Action: awa.Create, Data: fmt.Appendf(nil, `{"name":"n%d","host":"h","port":1}`,
+			i), Key: fmt.Sprint("k", i)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +32,9 @@ func TestDecideEarly_OwnLogAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	change := func(i int) awa.Change {
-		return awa.Change{ID: uint64(i + 1), Action: awa.Create, Data: fmt.Sprintf(`{"id":%d,"name":"n%d","host":"h","port":"1"}`, i+1, i), Index: uint64(i + 1), Term: 3, Key: fmt.Sprint("k", i)}
+		return awa.Change{ID: uint64(i + 1), Action: awa.Create,
+			Data: fmt.Sprintf(`{"id":%d,"name":"n%d","host":"h","port":"1"}`, i+1, i), Index: uint64(i +
+				1), Term: 3, Key: fmt.Sprint("k", i)}
 	}
 	for name, test := range map[string]struct {
 		i      int

@@ -60,7 +60,8 @@ func logDropped(log *slog.Logger, list List, before uint64) {
 }
 
 // errBroken answers edits after the disk failed.
-var errBroken = awa.Faultf(awa.ErrUnknownOutcome, "it is not known whether the edit was made, since this agent's disk failed and it stops: repeat it with the same Idempotency-Key at another agent, or read the list there")
+var errBroken = awa.Faultf(awa.ErrUnknownOutcome, "it is not known whether the edit was made, since this agent's "+
+	"disk failed and it stops: repeat it with the same Idempotency-Key at another agent, or read the list there")
 
 // Apply implements raft.FSM.
 func (m *fsm) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0] }
@@ -149,7 +150,8 @@ func (m *fsm) Restore(from io.ReadCloser) error {
 	meta := m.list.Meta()
 	if head.Version != snapshotWhole && head.Version != snapshotPosition || head.Cluster != meta.Cluster ||
 		head.History != meta.History {
-		return fmt.Errorf("the snapshot (version %d, cluster %s, history %s) is not of this list (cluster %s, history %s)", head.Version, head.Cluster, head.History, meta.Cluster, meta.History)
+		return fmt.Errorf("the snapshot (version %d, cluster %s, history %s) is not of this list (cluster %s, history %s)",
+			head.Version, head.Cluster, head.History, meta.Cluster, meta.History)
 	}
 	defer logDropped(m.log, m.list, m.list.Dropped())
 	if head.Version == snapshotPosition {

@@ -172,14 +172,15 @@ func TestFSM_RestoreChangesNothing(t *testing.T) {
 	few, _ := newTestFSM(t, all[:4])
 	snap := sentSnapshot(t, few)
 	for name, test := range map[string]struct{ snap, err string }{
-		"an older one":        {snap: snap},
-		"cut short":           {strings.Replace(snap, `"state":4`, `"state":12`, 1), "read change 5 of the snapshot: EOF"},
-		"another cluster":     {strings.Replace(snap, `"cluster":"c"`, `"cluster":"d"`, 1), "is not of this list"},
-		"another history":     {strings.Replace(snap, `"history":"1-`, `"history":"2-`, 1), "is not of this list"},
-		"another version":     {strings.Replace(snap, `"version":1`, `"version":3`, 1), "is not of this list"},
-		"no snapshot at all":  {"", "read snapshot: EOF"},
-		"something else":      {"<html>", "read snapshot"},
-		"a change is missing": {strings.Replace(strings.Replace(snap, `"state":4`, `"state":10`, 1), `"ID":4`, `"ID":10`, 1), "change 4 of the snapshot says that it is change 10"},
+		"an older one":       {snap: snap},
+		"cut short":          {strings.Replace(snap, `"state":4`, `"state":12`, 1), "read change 5 of the snapshot: EOF"},
+		"another cluster":    {strings.Replace(snap, `"cluster":"c"`, `"cluster":"d"`, 1), "is not of this list"},
+		"another history":    {strings.Replace(snap, `"history":"1-`, `"history":"2-`, 1), "is not of this list"},
+		"another version":    {strings.Replace(snap, `"version":1`, `"version":3`, 1), "is not of this list"},
+		"no snapshot at all": {"", "read snapshot: EOF"},
+		"something else":     {"<html>", "read snapshot"},
+		"a change is missing": {strings.Replace(strings.Replace(snap, `"state":4`, `"state":10`, 1), `"ID":4`, `"ID":10`,
+			1), "change 4 of the snapshot says that it is change 10"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, st := newTestFSM(t, all)

@@ -148,7 +148,8 @@ func TestConfigIndex(t *testing.T) {
 	entry := func(index uint64, kind raft.LogType) []byte {
 		return encodeLog(&raft.Log{Index: index, Term: 1, Type: kind})
 	}
-	if err := st.AppendLog(2, [][]byte{entry(2, raft.LogCommand), entry(3, raft.LogConfiguration), entry(4, raft.LogCommand)}); err != nil {
+	if err := st.AppendLog(2, [][]byte{entry(2, raft.LogCommand), entry(3, raft.LogConfiguration),
+		entry(4, raft.LogCommand)}); err != nil {
 		t.Fatal(err)
 	}
 	check("one in the log", 3)

@@ -22,7 +22,8 @@ func TestStart_PoisonedFolder(t *testing.T) {
 	edit := func(key string) (awa.Outcome, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), editPatience)
 		defer cancel()
-		return c.Propose(ctx, awa.Edit{Action: awa.Create, Data: fmt.Appendf(nil, `{"name":%q,"host":"h","port":1}`, key), Key: key})
+		return c.Propose(ctx, awa.Edit{Action: awa.Create, Data: fmt.Appendf(nil, `{"name":%q,"host":"h","port":1}`, key),
+			Key: key})
 	}
 	start(t, c)
 	testaid.Eventually(t, "it leads", c.IsLeader)
@@ -32,7 +33,8 @@ func TestStart_PoisonedFolder(t *testing.T) {
 	good := st.Meta()
 	stop(t, c)
 	// A forged change of before, which the list has as all others have it.
-	if err := st.Prove([]awa.Change{{ID: 2, Action: awa.Create, Data: `{"id":2,"name":"forged","host":"h","port":"1"}`, Index: 1 << 62, Term: 1}}, 1<<62, 1); err != nil {
+	if err := st.Prove([]awa.Change{{ID: 2, Action: awa.Create, Data: `{"id":2,"name":"forged","host":"h","port":"1"}`,
+		Index: 1 << 62, Term: 1}}, 1<<62, 1); err != nil {
 		t.Fatal(err)
 	}
 	if err := st.ResetVoters(awa.VoterSet{Index: 1 << 62, Term: 1<<64 - 1, UIDs: []string{"liar"}}); err != nil {

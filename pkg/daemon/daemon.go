@@ -102,7 +102,8 @@ func (c Config) Validate() error {
 		}
 	}
 	if saysLoopback(c.Host) && len(c.Join) > 0 && !slices.ContainsFunc(c.Join, onLoopback) {
-		return bad("my_host: %s is this machine for each that asks, so the agents at %s could not reach it: set the DNS name "+
+		return bad("my_host: %s is this machine for each that asks, so the agents at %s could not reach it: set "+
+			"the DNS name "+
 			"or the address under which they do", c.Host, strings.Join(c.Join, ", "))
 	}
 	if c.Watch < 0 || c.Watch > 0 && c.Watch < 100*time.Millisecond {
@@ -154,7 +155,9 @@ func (c Config) listenAddr() (string, error) {
 		host = c.Host
 	}
 	if !isLoopback(host) {
-		return "", fmt.Errorf("%s is not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust", describe(host))
+		return "", fmt.Errorf("%s is not a loopback address, and without a key every stranger who reaches it could edit "+
+			"the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 "+
+			"for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust", describe(host))
 	}
 	return net.JoinHostPort(host, number), nil
 }
@@ -253,7 +256,8 @@ func Open(cfg Config) (*Daemon, error) {
 		d.cfg.Port = awa.Port(d.ln.Addr().(*net.TCPAddr).Port)
 	}
 	if d.cfg.insecure() {
-		d.log.Warn("INSECURE: this agent has no key, and everybody who reaches this port may read and edit the node list; awa-agent key new makes a key, --key-file names it", "addr", d.ln.Addr().String())
+		d.log.Warn("INSECURE: this agent has no key, and everybody who reaches this port may read and edit the node "+
+			"list; awa-agent key new makes a key, --key-file names it", "addr", d.ln.Addr().String())
 	}
 	d.wire()
 	d.close = sync.OnceValue(func() error {
@@ -273,7 +277,9 @@ func (d *Daemon) requireStartMode() error {
 		return nil
 	}
 	if d.cfg.Ask == nil {
-		return awa.Faultf(awa.ErrBadInput, "%s holds no node list yet: start the first agent of a new cluster with --first, and every other one with --join HOST[:PORT] of an agent that runs (in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"])", d.cfg.DataDir)
+		return awa.Faultf(awa.ErrBadInput, "%s holds no node list yet: start the first agent of a new cluster with "+
+			"--first, and every other one with --join HOST[:PORT] of an agent that runs (in cluster_info.json: \"first\": "+
+			"true, or \"join\": [\"HOST\"])", d.cfg.DataDir)
 	}
 	first, join, err := d.cfg.Ask()
 	if err != nil {

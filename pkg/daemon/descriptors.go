@@ -88,7 +88,9 @@ func (d *Daemon) shareDescriptors() error {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
 	if limit < minFiles {
-		return awa.Faultf(awa.ErrBadInput, "this process may have no more than %d open files, and an agent needs at least %d, better %d: raise the limit, with LimitNOFILE= in its systemd unit or ulimit -n in its shell", limit, minFiles, needs(100))
+		return awa.Faultf(awa.ErrBadInput, "this process may have no more than %d open files, and an agent needs at "+
+			"least %d, better %d: raise the limit, with LimitNOFILE= in its systemd unit or ulimit -n "+
+			"in its shell", limit, minFiles, needs(100))
 	}
 	d.files = share(limit, d.cfg.Web != "")
 	return nil
@@ -108,7 +110,8 @@ func fileLimit() (int, error) {
 func (d *Daemon) warnFiles() {
 	n := len(d.store.Nodes())
 	if need := needs(n); d.files.limit < need {
-		d.log.Warn("the limit of open files is low for this list: sweeps are slower, and open most connections again; raise it, with LimitNOFILE= in the systemd unit or ulimit -n in the shell",
+		d.log.Warn("the limit of open files is low for this list: sweeps are slower, and open most connections again; "+
+			"raise it, with LimitNOFILE= in the systemd unit or ulimit -n in the shell",
 			"limit", d.files.limit, "needed", need, "nodes", n)
 	}
 }

@@ -10,7 +10,8 @@ func TestShare(t *testing.T) {
 			if sum := ownFiles + d.port + d.web + d.calls + d.pingDescriptors(); sum > limit {
 				t.Errorf("of %d descriptors, %d are given away: %+v", limit, sum, d)
 			}
-			if d.port < 8 || (d.web > 0) != web || d.calls < otherCalls || d.pings < 1 || d.kept < 1 || d.kept > d.pingDescriptors() {
+			if d.port < 8 || (d.web > 0) != web || d.calls < otherCalls || d.pings < 1 || d.kept < 1 ||
+				d.kept > d.pingDescriptors() {
 				t.Errorf("of %d descriptors, a part gets too few or too many: %+v", limit, d)
 			}
 		}

@@ -127,7 +127,8 @@ func TestDaemon_slowAndHostileClients(t *testing.T) {
 			if keys != nil {
 				begin = hello
 			}
-			strangers.join(500, []string{"127.0.0.2", "127.0.0.3"}, func(i int) []byte { return begin[min(i, len(begin)-1):][:1] })
+			strangers.join(500, []string{"127.0.0.2", "127.0.0.3"},
+				func(i int) []byte { return begin[min(i, len(begin)-1):][:1] })
 			strangers.join(2000, addresses(10, 20), func(int) []byte { return nil })
 			strangers.join(50, addresses(30, 5), func(int) []byte {
 				b := make([]byte, 1000)

@@ -76,13 +76,15 @@ func TestJoin_TwoClusters(t *testing.T) {
 	second = false
 	c.Start(1)
 	err = c.Ended(1)
-	if !errors.Is(err, awa.ErrOtherCluster) || !strings.Contains(err.Error(), c.Name(0)) || !strings.Contains(err.Error(), c.Addr(0)) {
+	if !errors.Is(err, awa.ErrOtherCluster) || !strings.Contains(err.Error(), c.Name(0)) ||
+		!strings.Contains(err.Error(), c.Addr(0)) {
 		t.Errorf("the joining agent ended with %v", err)
 	}
 	if !c.Logged(0, "level=WARN", "another cluster", c.UID(1)) {
 		t.Error("the other agent has not logged that a stranger called")
 	}
-	checkRefused(t, c, 0, awa.Caller{UID: other.UID, Cluster: other.Cluster, History: other.History, State: other.State}, awa.ErrOtherCluster)
+	checkRefused(t, c, 0, awa.Caller{UID: other.UID, Cluster: other.Cluster, History: other.History, State: other.State},
+		awa.ErrOtherCluster)
 
 	c.Wipe(1)
 	c.Return(1)
@@ -115,7 +117,8 @@ func checkRefused(t *testing.T, c *awatest.Cluster, i int, who awa.Caller, want 
 	for name, call := range map[string]func(*api.Client) error{
 		"sync": func(s *api.Client) error { _, err := s.Sync(ctx, addr, awa.Position{}, 0); return err },
 		"push": func(s *api.Client) error {
-			return s.Push(ctx, addr, awa.Change{ID: before.State + 1, Action: awa.Create, Data: `{"id":99,"name":"x","host":"h","port":"1"}`})
+			return s.Push(ctx, addr, awa.Change{ID: before.State + 1, Action: awa.Create,
+				Data: `{"id":99,"name":"x","host":"h","port":"1"}`})
 		},
 		"edit": func(s *api.Client) error {
 			_, _, err := s.Edit(ctx, addr, awatest.CreateEdit("stranger"), 1)
@@ -180,14 +183,18 @@ func TestOpen_ErrorsSayWhatToDo(t *testing.T) {
 		change func(*daemon.Config)
 		want   string
 	}{
-		"bad name":       {func(c *daemon.Config) { c.Name = "a b" }, `my_name: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+		"bad name": {func(c *daemon.Config) { c.Name = "a b" },
+			`my_name: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
 		"no host":        {func(c *daemon.Config) { c.Host = "" }, `my_host: the host is empty: give a DNS name or an IP address`},
 		"no data folder": {func(c *daemon.Config) { c.DataDir = "" }, `data_dir is empty: name the folder for the node list`},
-		"bad join":       {func(c *daemon.Config) { c.First, c.Join = false, []string{"a:b"} }, `join: "b" is not a port: use a number from 1 to 65535`},
-		"watch":          {func(c *daemon.Config) { c.Watch = time.Millisecond }, `watch: 1ms is too short: use 100ms or more`},
-		"ping timeout":   {func(c *daemon.Config) { c.PingTimeout = time.Minute }, `ping_timeout: use 10ms to 10s, not 1m0s`},
-		"open to all":    {func(c *daemon.Config) { c.Listen = "0.0.0.0" }, `listen: 0.0.0.0 is not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust`},
-		"listen":         {func(c *daemon.Config) { c.Listen = "127.0.0.1:http" }, `listen: "http" is not a port: use a number from 1 to 65535`},
+		"bad join": {func(c *daemon.Config) { c.First, c.Join = false, []string{"a:b"} },
+			`join: "b" is not a port: use a number from 1 to 65535`},
+		"watch":        {func(c *daemon.Config) { c.Watch = time.Millisecond }, `watch: 1ms is too short: use 100ms or more`},
+		"ping timeout": {func(c *daemon.Config) { c.PingTimeout = time.Minute }, `ping_timeout: use 10ms to 10s, not 1m0s`},
+		"open to all": {func(c *daemon.Config) { c.Listen = "0.0.0.0" },
+			`listen: 0.0.0.0 is not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust`},
+		"listen": {func(c *daemon.Config) { c.Listen = "127.0.0.1:http" },
+			`listen: "http" is not a port: use a number from 1 to 65535`},
 
 		"every address": {func(c *daemon.Config) { c.Host = "0.0.0.0" },
 			`my_host: 0.0.0.0 stands for every address of a machine: use the one under which others reach it`},
@@ -206,7 +213,8 @@ func TestOpen_ErrorsSayWhatToDo(t *testing.T) {
 	}
 	cfg := good()
 	cfg.First = false
-	if _, err := daemon.Open(cfg); !errors.Is(err, awa.ErrBadInput) || !strings.Contains(err.Error(), "--first") || !strings.Contains(err.Error(), "--join") {
+	if _, err := daemon.Open(cfg); !errors.Is(err, awa.ErrBadInput) || !strings.Contains(err.Error(), "--first") ||
+		!strings.Contains(err.Error(), "--join") {
 		t.Errorf("without a list, --first and --join the error is %v", err)
 	}
 	cfg = good()

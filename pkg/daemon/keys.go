@@ -70,7 +70,8 @@ func (d *Daemon) Reload() error {
 	if slices.ContainsFunc(before, func(id string) bool { return !slices.Contains(after, id) }) {
 		closed = d.replica.DropStreams() // nobody asks for the role of an open one again
 	}
-	d.log.Info("read the key file again", "file", d.cfg.KeyFile, "keys_before", strings.Join(before, " "), "keys", strings.Join(after, " "), "raft_streams_closed", closed)
+	d.log.Info("read the key file again", "file", d.cfg.KeyFile, "keys_before", strings.Join(before, " "), "keys",
+		strings.Join(after, " "), "raft_streams_closed", closed)
 	return nil
 }
 
@@ -85,7 +86,8 @@ func (d *Daemon) keyIDs() string {
 // serverConfig is that of the agent's port.
 func (d *Daemon) serverConfig() server.Config {
 	if d.keys == nil {
-		return server.Config{Agent: d.agent, Log: d.log, Secure: trust.PlainListener, Hosts: d.agent.hosts, MaxConns: d.files.port}
+		return server.Config{Agent: d.agent, Log: d.log, Secure: trust.PlainListener, Hosts: d.agent.hosts,
+			MaxConns: d.files.port}
 	}
 	return server.Config{Agent: d.agent, Log: d.log, Secure: d.keys.Listener, Role: d.keys.RoleOf, MaxConns: d.files.port}
 }

@@ -138,7 +138,8 @@ func TestDaemon_Reload_bad(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := d.Reload()
-		if err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(log.String(), "the keys stay as they were\" keys="+key.ID()) {
+		if err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(log.String(), "the keys stay as they "+
+			"were\" keys="+key.ID()) {
 			t.Errorf("%q: the error is %v, the log %s", text, err, log.String())
 		}
 	}

@@ -37,8 +37,10 @@ func TestJoin_keysDiffer(t *testing.T) {
 		asked, joins string      // what the two say
 	}{
 		"a wrong key": {keys: []trust.Key{key}, own: &other,
-			asked: "a client does not accept the certificate of this agent (key " + key.ID() + "): it has another key, or meant another agent",
-			joins: "the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file on both sides"},
+			asked: "a client does not accept the certificate of this agent (key " + key.ID() + "): it has another key, or " +
+				"meant another agent",
+			joins: "the agent there has another key (" + key.ID() + ", ours: " + other.ID() + "): use the same key file " +
+				"on both sides"},
 		"no key": {[]trust.Key{key}, nil,
 			"a client speaks plain HTTP to this TLS port: give it the key file of the cluster",
 			"this agent speaks TLS only: give this side the key file of the cluster"},
@@ -101,7 +103,8 @@ func TestSweep_otherCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := slices.IndexFunc(st.Nodes, func(n awa.NodeStatus) bool { return n.Node.Name == "there" })
-	if at < 0 || st.Nodes[at].Verdict != awa.Mismatch || st.Nodes[at].Stage != awa.StageTLS || !strings.Contains(st.Nodes[at].Error, want) {
+	if at < 0 || st.Nodes[at].Verdict != awa.Mismatch || st.Nodes[at].Stage != awa.StageTLS ||
+		!strings.Contains(st.Nodes[at].Error, want) {
 		t.Errorf("the status is %+v, want %s", st.Nodes, want)
 	}
 	if st.Insecure {
@@ -114,7 +117,8 @@ func TestSweep_otherCluster(t *testing.T) {
 func TestOpen_keys(t *testing.T) {
 	key := trust.NewKey()
 	open := func(change func(*daemon.Config)) (*daemon.Daemon, error) {
-		cfg := daemon.Config{Name: "n1", Host: "127.0.0.1", Listen: "127.0.0.1:0", DataDir: t.TempDir(), First: true, Log: discard()}
+		cfg := daemon.Config{Name: "n1", Host: "127.0.0.1", Listen: "127.0.0.1:0", DataDir: t.TempDir(), First: true,
+			Log: discard()}
 		change(&cfg)
 		d, err := daemon.Open(cfg)
 		if err == nil {
@@ -128,8 +132,10 @@ func TestOpen_keys(t *testing.T) {
 		change func(*daemon.Config)
 		want   string // the error
 	}{
-		"a check key":              {func(c *daemon.Config) { c.KeyFile = check }, fmt.Sprintf("key file %s: check key %s can only read: this needs the cluster key", check, key.ID())},
-		"others read it":           {func(c *daemon.Config) { c.KeyFile = readable }, "other users may read it (its mode is 0644): run chmod 600 on it"},
+		"a check key": {func(c *daemon.Config) { c.KeyFile = check }, fmt.Sprintf("key file %s: check key %s can only "+
+			"read: this needs the cluster key", check, key.ID())},
+		"others read it": {func(c *daemon.Config) { c.KeyFile = readable }, "other users may read it (its mode is 0644): " +
+			"run chmod 600 on it"},
 		"there is none":            {func(c *daemon.Config) { c.KeyFile = missing }, "make a cluster key with awa-agent key new"},
 		"others read it, insecure": {func(c *daemon.Config) { c.KeyFile, c.Insecure = readable, true }, ""},
 	} {

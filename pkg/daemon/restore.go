@@ -134,7 +134,8 @@ func rulerOf(path string) (uid, gid int, err error) {
 		}
 	}
 	if loose != "" {
-		return 0, 0, fmt.Errorf("other users may replace what lies in %s, and could lead root elsewhere: run it as the user of the agent, or use a folder that only its owner can change", loose)
+		return 0, 0, fmt.Errorf("other users may replace what lies in %s, and could lead root elsewhere: run it as the "+
+			"user of the agent, or use a folder that only its owner can change", loose)
 	}
 	return 0, 0, nil
 }

@@ -93,7 +93,8 @@ func TestRestore(t *testing.T) {
 				strings.Contains(string(b), "kept") {
 				t.Errorf("%s (%v):\n%s", file, err, b)
 			}
-			if _, err := store.ReadBackup(file); !errors.Is(err, awa.ErrBadInput) || !strings.Contains(err.Error(), "set aside") {
+			if _, err := store.ReadBackup(file); !errors.Is(err, awa.ErrBadInput) || !strings.Contains(err.Error(),
+				"set aside") {
 				t.Errorf("as a backup it is read with %v", err)
 			}
 		}
@@ -105,10 +106,11 @@ func TestRestore(t *testing.T) {
 // from there later begins with nothing.
 func TestRestore_fails(t *testing.T) {
 	dir := t.TempDir()
-	set := awa.ChangeSet{Cluster: "c", History: awa.History{Epoch: 1, ID: "5f3a0c21b7e94d10"}, State: 2, Changes: []awa.Change{
-		{ID: 1, Action: awa.Create, Data: `{"id":1,"name":"n1","host":"h","port":"1"}`},
-		{ID: 3, Action: awa.Delete, Data: `{"id":1}`}, // found only after the first snapshot was written
-	}}
+	set := awa.ChangeSet{Cluster: "c", History: awa.History{Epoch: 1, ID: "5f3a0c21b7e94d10"}, State: 2,
+		Changes: []awa.Change{
+			{ID: 1, Action: awa.Create, Data: `{"id":1,"name":"n1","host":"h","port":"1"}`},
+			{ID: 3, Action: awa.Delete, Data: `{"id":1}`}, // found only after the first snapshot was written
+		}}
 	if _, err := daemon.Restore(dir, set); !errors.Is(err, awa.ErrGap) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("it ends with %v", err)
 	}

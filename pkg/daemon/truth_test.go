@@ -51,16 +51,17 @@ func TestTruth_unreachable(t *testing.T) {
 func testUnreachable(t *testing.T, timeout time.Duration) {
 	var c *awatest.Cluster
 	var open atomic.Bool // the way from agent 0 to agent 3
-	c = awatest.New(t, 4, awatest.WithKey(trust.NewKey()), awatest.Idle(), awatest.Configure(func(i int, cfg *daemon.Config) {
-		cfg.PingTimeout = timeout
-		dial := cfg.Dial
-		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if i == 0 && addr == c.Addr(3) && !open.Load() {
-				return nil, &net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}
+	c = awatest.New(t, 4, awatest.WithKey(trust.NewKey()), awatest.Idle(),
+		awatest.Configure(func(i int, cfg *daemon.Config) {
+			cfg.PingTimeout = timeout
+			dial := cfg.Dial
+			cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if i == 0 && addr == c.Addr(3) && !open.Load() {
+					return nil, &net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}
+				}
+				return dial(ctx, network, addr)
 			}
-			return dial(ctx, network, addr)
-		}
-	}))
+		}))
 	for i := range 4 {
 		c.Start(i)
 		c.Wait("it has a list", func() error {
@@ -73,7 +74,8 @@ func testUnreachable(t *testing.T, timeout time.Duration) {
 	c.WaitAll(4)
 	st := see(t, c, 0)
 	n := nodeOf(t, c, st, 3)
-	if n.Verdict != awa.Unreachable || n.Asked != 2 || !slices.Equal(n.SeenBy, []string{"n1", "n2"}) || n.Stage != awa.StageConnect || n.Error != "no route to host" {
+	if n.Verdict != awa.Unreachable || n.Asked != 2 || !slices.Equal(n.SeenBy, []string{"n1", "n2"}) ||
+		n.Stage != awa.StageConnect || n.Error != "no route to host" {
 		t.Errorf("%+v", n)
 	}
 	if n := nodeOf(t, c, st, 1); n.Verdict != awa.Online || st.Isolated {
@@ -84,7 +86,8 @@ func testUnreachable(t *testing.T, timeout time.Duration) {
 	}
 	c.Wait("the background sweeps of agent 0 have seen it too", func() error {
 		view, err := c.Client().View(t.Context(), c.Addr(0))
-		if err != nil || len(view.Nodes) != 1 || view.Nodes[0].Node.Name != c.Name(3) || view.Nodes[0].Verdict != awa.Unreachable {
+		if err != nil || len(view.Nodes) != 1 || view.Nodes[0].Node.Name != c.Name(3) ||
+			view.Nodes[0].Verdict != awa.Unreachable {
 			return fmt.Errorf("view: %v, %+v", err, view)
 		}
 		return nil
@@ -117,7 +120,8 @@ func TestTruth_isolated(t *testing.T) {
 	c := awatest.New(t, 3)
 	c.Cut(0)
 	st := see(t, c, 0)
-	if !st.Isolated || nodeOf(t, c, st, 1).Verdict != awa.Offline || nodeOf(t, c, st, 1).Asked != 0 || nodeOf(t, c, st, 0).Verdict != awa.Online {
+	if !st.Isolated || nodeOf(t, c, st, 1).Verdict != awa.Offline || nodeOf(t, c, st, 1).Asked != 0 ||
+		nodeOf(t, c, st, 0).Verdict != awa.Online {
 		t.Errorf("%+v", st)
 	}
 	if st := see(t, c, 1); st.Isolated || nodeOf(t, c, st, 0).Verdict != awa.Offline {
@@ -146,8 +150,10 @@ func TestTruth_clock(t *testing.T) {
 			} else if j != 1 {
 				want = 0
 			}
-			if n := nodeOf(t, c, st, j); n.Verdict != awa.Online || n.Behind != 0 || n.SkewError == 0 || (n.Skew-want).Abs() > n.SkewError+time.Millisecond {
-				t.Errorf("agent %d of agent %d: %s, behind %d, skew %s ± %s, want %s", i, j, n.Verdict, n.Behind, n.Skew, n.SkewError, want)
+			if n := nodeOf(t, c, st, j); n.Verdict != awa.Online || n.Behind != 0 || n.SkewError == 0 ||
+				(n.Skew-want).Abs() > n.SkewError+time.Millisecond {
+				t.Errorf("agent %d of agent %d: %s, behind %d, skew %s ± %s, want %s", i, j, n.Verdict, n.Behind, n.Skew,
+					n.SkewError, want)
 			}
 		}
 		for _, cached := range []bool{true, false} {
@@ -175,8 +181,10 @@ func TestTruth_since(t *testing.T) {
 	c.Start(0)
 	c.Wait("it serves", func() error { _, err := c.Ping(0); return err })
 	after := nodeOf(t, c, see(t, c, 0), 2)
-	if before.Verdict != awa.Offline || after.Verdict != awa.Offline || !after.Since.Equal(before.Since) || before.Since.IsZero() {
-		t.Errorf("before the restart: %s since %s\nafter it: %s since %s", before.Verdict, before.Since, after.Verdict, after.Since)
+	if before.Verdict != awa.Offline || after.Verdict != awa.Offline || !after.Since.Equal(before.Since) ||
+		before.Since.IsZero() {
+		t.Errorf("before the restart: %s since %s\nafter it: %s since %s", before.Verdict, before.Since, after.Verdict,
+			after.Since)
 	}
 	c.Start(2)
 	c.Wait("it is online", func() error {

@@ -17,7 +17,8 @@ func (c Config) webAddr() (string, error) {
 		return "", nil
 	}
 	if strings.Trim(c.Web, "0123456789") == "" {
-		return "", fmt.Errorf("%s is a port without an address: write 127.0.0.1:%[1]s for this machine only, or :%[1]s for every address", c.Web)
+		return "", fmt.Errorf("%s is a port without an address: write 127.0.0.1:%[1]s for this machine only, or :%[1]s "+
+			"for every address", c.Web)
 	}
 	host, port, err := net.SplitHostPort(c.Web)
 	if err != nil {
@@ -50,7 +51,8 @@ func (d *Daemon) openWeb() error {
 		return fmt.Errorf("open the port for Prometheus: %w", err)
 	}
 	if at := ln.Addr().(*net.TCPAddr); !at.IP.IsLoopback() {
-		d.log.Warn("everybody who reaches the port for Prometheus can read what this agent knows of the cluster: --web 127.0.0.1 keeps it to this machine", "addr", at.String())
+		d.log.Warn("everybody who reaches the port for Prometheus can read what this agent knows of the cluster: --web "+
+			"127.0.0.1 keeps it to this machine", "addr", at.String())
 	}
 	d.web = &web{ln: ln}
 	return nil
@@ -105,7 +107,8 @@ func (p *pages) Targets() ([]byte, error) {
 		return nil, err
 	}
 	if p.agent.watch.Last().At.IsZero() {
-		return nil, awa.Faultf(awa.ErrStarting, "agent %s was just started and compares its list with the other agents first: ask again in a few seconds", p.agent.name)
+		return nil, awa.Faultf(awa.ErrStarting, "agent %s was just started and compares its list with the other agents "+
+			"first: ask again in a few seconds", p.agent.name)
 	}
 	return metrics.Targets(p.agent.store.Meta().Cluster, p.agent.store.Nodes(), p.agent.clock())
 }

@@ -82,7 +82,8 @@ func TestWeb_life(t *testing.T) {
 	c := awatest.New(t, 3, awatest.WithKey(trust.NewKey()), withWeb(nil))
 	c.Wait("all are online", func() error {
 		return shows(t, c, 0, `awa_node_online{node="n0"} 1`, `awa_node_online{node="n1"} 1`, `awa_node_online{node="n2"} 1`,
-			`awa_nodes{verdict="online"} 3`, "awa_problem_nodes 0", "awa_voters 3", "awa_voters_alive 3", "awa_majority 1", "awa_isolated 0")
+			`awa_nodes{verdict="online"} 3`, "awa_problem_nodes 0", "awa_voters 3", "awa_voters_alive 3", "awa_majority 1",
+			"awa_isolated 0")
 	})
 	if all := targets(t, c, 0); len(all) != 3 || all["n2"] != c.Addr(2) {
 		t.Errorf("targets %v", all)
@@ -162,7 +163,8 @@ func TestWeb_noSweep(t *testing.T) {
 		}
 	}))
 	c.Wait("the first sweep is over", func() error { return shows(t, c, 0, "awa_isolated 0") })
-	c.MustEdit(0, awa.Edit{Action: awa.Create, Data: fmt.Appendf(nil, `{"name":"x","host":"127.0.0.1","port":%q}`, at.Port())})
+	c.MustEdit(0, awa.Edit{Action: awa.Create, Data: fmt.Appendf(nil, `{"name":"x","host":"127.0.0.1","port":%q}`,
+		at.Port())})
 	sweptAt := func() string {
 		_, text := page(t, c, 0, "/metrics")
 		_, after, _ := strings.Cut(text, "\nawa_last_sweep_timestamp_seconds ")
@@ -212,7 +214,8 @@ func TestWeb_start(t *testing.T) {
 			t.Errorf("/sd: %d %s\nwant %s", status, text, want)
 		}
 		status, text := page(t, c, i, "/metrics")
-		for _, early := range []string{"awa_node_", "awa_nodes", "awa_problem", "awa_last_sweep", "awa_isolated", "awa_majority"} {
+		for _, early := range []string{"awa_node_", "awa_nodes", "awa_problem", "awa_last_sweep", "awa_isolated",
+			"awa_majority"} {
 			if status != http.StatusOK || strings.Contains(text, early) {
 				t.Errorf("before the first sweep: %d, %s in\n%s", status, early, text)
 			}

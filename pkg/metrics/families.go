@@ -40,49 +40,58 @@ func agentFamilies() []family {
 		{"awa_build_info", "The agent's version; the value is always 1.", []string{"version"}, func(_ view, add add) {
 			add(1, awa.Version)
 		}},
-		{"awa_agent_info", "The name of this agent's node and the id of its cluster; the value is always 1.", []string{"cluster", "node"}, func(v view, add add) {
-			if v.Cluster != "" {
-				add(1, v.Cluster, label(v.Agent))
-			}
-		}},
-		{"awa_list_state", "Number of the newest change in this agent's node list; 0 while it holds no list.", nil, func(v view, add add) {
-			add(float64(v.State))
-		}},
-		{"awa_has_leader", "1 when this agent knows of a leader, which decides the order of edits, else 0.", nil, func(v view, add add) {
-			add(number(v.Leader != ""))
-		}},
+		{"awa_agent_info", "The name of this agent's node and the id of its cluster; the value is always 1.",
+			[]string{"cluster", "node"}, func(v view, add add) {
+				if v.Cluster != "" {
+					add(1, v.Cluster, label(v.Agent))
+				}
+			}},
+		{"awa_list_state", "Number of the newest change in this agent's node list; 0 while it holds no list.", nil,
+			func(v view, add add) {
+				add(float64(v.State))
+			}},
+		{"awa_has_leader", "1 when this agent knows of a leader, which decides the order of edits, else 0.", nil,
+			func(v view, add add) {
+				add(number(v.Leader != ""))
+			}},
 		{"awa_is_leader", "1 when this agent is the leader, else 0.", nil, func(v view, add add) {
 			add(number(v.Leader != "" && v.Leader == v.Agent))
 		}},
-		{"awa_voters", "Voters of the cluster, as far as this agent knows: an edit needs a majority of them.", nil, func(v view, add add) {
-			add(float64(len(v.Voters)))
-		}},
+		{"awa_voters", "Voters of the cluster, as far as this agent knows: an edit needs a majority of them.", nil,
+			func(v view, add add) {
+				add(float64(len(v.Voters)))
+			}},
 	}
 }
 
 // clusterFamilies tell what the last sweep saw of the whole cluster.
 func clusterFamilies() []family {
 	return []family{
-		{"awa_last_sweep_timestamp_seconds", "Unix time at which the last background sweep began, from which all that is said of nodes comes.", nil, fromSweep(func(v view) float64 {
+		{"awa_last_sweep_timestamp_seconds", "Unix time at which the last background sweep began, from which all that is " +
+			"said of nodes comes.", nil, fromSweep(func(v view) float64 {
 			return seconds(v.SweptAt)
 		})},
 		{"awa_last_sweep_duration_seconds", "How long the last background sweep took.", nil, fromSweep(func(v view) float64 {
 			return v.Took.Seconds()
 		})},
-		{"awa_isolated", "1 when this agent reaches no other one, though there are some: the fault is likelier its own; else 0.", nil, fromSweep(func(v view) float64 {
+		{"awa_isolated", "1 when this agent reaches no other one, though there are some: the fault is likelier its " +
+			"own; else 0.", nil, fromSweep(func(v view) float64 {
 			return number(v.Isolated)
 		})},
-		{"awa_voters_alive", "Voters that answer this agent, or another one; absent while one of them is too new for the last sweep.", nil, func(v view, add add) {
+		{"awa_voters_alive", "Voters that answer this agent, or another one; absent while one of them is too new for " +
+			"the last sweep.", nil, func(v view, add add) {
 			if alive, known := v.votersAlive(); known {
 				add(float64(alive))
 			}
 		}},
-		{"awa_majority", "1 when a majority of the voters is alive, so that the node list can be edited, else 0; absent while awa_voters_alive is.", nil, func(v view, add add) {
+		{"awa_majority", "1 when a majority of the voters is alive, so that the node list can be edited, else 0; absent " +
+			"while awa_voters_alive is.", nil, func(v view, add add) {
 			if alive, known := v.votersAlive(); known {
 				add(number(alive > len(v.Voters)/2))
 			}
 		}},
-		{"awa_nodes", "Nodes by verdict, those under maintenance too: online, unreachable (it answers other agents only), mismatch (somebody else answers at its address), offline.", []string{"verdict"}, func(v view, add add) {
+		{"awa_nodes", "Nodes by verdict, those under maintenance too: online, unreachable (it answers other agents " +
+			"only), mismatch (somebody else answers at its address), offline.", []string{"verdict"}, func(v view, add add) {
 			if !v.swept() {
 				return
 			}
@@ -97,7 +106,10 @@ func clusterFamilies() []family {
 			}
 		}},
 		{"awa_problem_nodes", "Nodes that are not online and not under maintenance.", nil, fromSweep(func(v view) float64 {
-			return float64(v.count(func(n awa.NodeStatus) bool { return n.Verdict != awa.Online && !n.Node.InMaintenance(v.now) }))
+			return float64(v.count(func(n awa.NodeStatus) bool {
+				return n.Verdict != awa.Online &&
+					!n.Node.InMaintenance(v.now)
+			}))
 		})},
 	}
 }
@@ -109,29 +121,38 @@ func nodeFamilies() []family {
 		return perNode(func(n awa.NodeStatus, _ view) (float64, bool) { return value(n), n.Verdict == awa.Online })
 	}
 	return []family{
-		{"awa_node_online", "1 when the node answered this agent's last ping, as itself, else 0: awa_node_verdict tells what it is then.", node, perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
+		{"awa_node_online", "1 when the node answered this agent's last ping, as itself, else 0: awa_node_verdict tells " +
+			"what it is then.", node, perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
 			return number(n.Verdict == awa.Online), true
 		})},
-		{"awa_node_verdict", "1 for the node's verdict, 0 for the others: online, unreachable (it answers other agents only), mismatch (somebody else answers at its address), offline.", []string{"node", "verdict"}, func(v view, add add) {
+		{"awa_node_verdict", "1 for the node's verdict, 0 for the others: online, unreachable (it answers other agents " +
+			"only), mismatch (somebody else answers at its address), offline.", []string{"node", "verdict"}, func(v view,
+			add add) {
 			for _, n := range v.Nodes {
 				for _, verdict := range verdicts {
 					add(number(n.Verdict == verdict), label(n.Node.Name), string(verdict))
 				}
 			}
 		}},
-		{"awa_node_since_timestamp_seconds", "Unix time since when the node has its verdict.", node, perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
-			return seconds(n.Since), !n.Since.IsZero()
-		})},
-		{"awa_node_maintenance", "1 while the node is under maintenance, and no problem whatever its verdict is, else 0.", node, perNode(func(n awa.NodeStatus, v view) (float64, bool) {
-			return number(n.Node.InMaintenance(v.now)), true
-		})},
-		{"awa_node_rtt_seconds", "How long the node took to answer the last ping; of online nodes only.", node, online(func(n awa.NodeStatus) float64 {
-			return n.RTT.Seconds()
-		})},
-		{"awa_node_behind_changes", "Changes that the node's list lacks, compared with this agent's; of online nodes only.", node, online(func(n awa.NodeStatus) float64 {
-			return float64(n.Behind)
-		})},
-		{"awa_node_clock_skew_seconds", "How far the node's clock is ahead of this agent's (behind it when negative), give or take half of awa_node_rtt_seconds; of online nodes only.", node, perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
+		{"awa_node_since_timestamp_seconds", "Unix time since when the node has its verdict.", node,
+			perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
+				return seconds(n.Since), !n.Since.IsZero()
+			})},
+		{"awa_node_maintenance", "1 while the node is under maintenance, and no problem whatever its verdict is, else 0.",
+			node, perNode(func(n awa.NodeStatus, v view) (float64, bool) {
+				return number(n.Node.InMaintenance(v.now)), true
+			})},
+		{"awa_node_rtt_seconds", "How long the node took to answer the last ping; of online nodes only.", node,
+			online(func(n awa.NodeStatus) float64 {
+				return n.RTT.Seconds()
+			})},
+		{"awa_node_behind_changes", "Changes that the node's list lacks, compared with this agent's; of online nodes only.",
+			node, online(func(n awa.NodeStatus) float64 {
+				return float64(n.Behind)
+			})},
+		{"awa_node_clock_skew_seconds", "How far the node's clock is ahead of this agent's (behind it when negative), " +
+			"give or take half of awa_node_rtt_seconds; of online nodes only.", node, perNode(func(n awa.NodeStatus,
+			_ view) (float64, bool) {
 			return n.Skew.Seconds(), n.Verdict == awa.Online && n.SkewError > 0
 		})},
 	}

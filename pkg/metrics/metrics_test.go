@@ -30,7 +30,8 @@ func cluster(n int) awa.ClusterStatus {
 	}
 	for i := range n {
 		st.Nodes = append(st.Nodes, awa.NodeStatus{
-			Node:    awa.Node{ID: uint64(i + 1), Name: fmt.Sprintf("n%d", i+1), Host: fmt.Sprintf("10.0.0.%d", i+1), Port: awa.DefaultPort},
+			Node: awa.Node{ID: uint64(i + 1), Name: fmt.Sprintf("n%d", i+1), Host: fmt.Sprintf("10.0.0.%d", i+1),
+				Port: awa.DefaultPort},
 			Verdict: awa.Online, RTT: time.Duration(200+i) * time.Microsecond, Since: now.Add(-time.Hour),
 			Skew: time.Duration(i) * time.Millisecond, SkewError: time.Duration(100+i) * time.Microsecond,
 		})
@@ -41,7 +42,8 @@ func cluster(n int) awa.ClusterStatus {
 // fail returns a node another verdict than online.
 func fail(st awa.ClusterStatus, i int, verdict awa.Verdict) {
 	n := &st.Nodes[i]
-	*n = awa.NodeStatus{Node: n.Node, Verdict: verdict, Stage: awa.StageConnect, Error: "connection refused", Since: now.Add(-time.Minute)}
+	*n = awa.NodeStatus{Node: n.Node, Verdict: verdict, Stage: awa.StageConnect, Error: "connection refused",
+		Since: now.Add(-time.Minute)}
 }
 
 // maintain puts a node under maintenance until a time.
@@ -52,9 +54,10 @@ func maintain(st awa.ClusterStatus, i int, until time.Time) {
 // views are the situations of which golden files are kept.
 func views() map[string]awa.ClusterStatus {
 	all := map[string]awa.ClusterStatus{
-		"no_list":    {Agent: "n1"},
-		"all_well":   cluster(3),
-		"no_nodes":   {Cluster: "7d0c1fe2a95b4c6d8e3f00112233aabb", Agent: "n1", Leader: "n1", Voters: []string{"n1"}, State: 1, SweptAt: now, Took: time.Millisecond},
+		"no_list":  {Agent: "n1"},
+		"all_well": cluster(3),
+		"no_nodes": {Cluster: "7d0c1fe2a95b4c6d8e3f00112233aabb", Agent: "n1", Leader: "n1", Voters: []string{"n1"},
+			State: 1, SweptAt: now, Took: time.Millisecond},
 		"no_sweep":   cluster(3),
 		"isolated":   cluster(3),
 		"new_voter":  cluster(2),
@@ -141,7 +144,8 @@ func TestExporter_lint(t *testing.T) {
 			if err != nil || len(problems) > 0 {
 				t.Errorf("%v: %v", err, problems)
 			}
-			for _, usual := range []string{"\ngo_goroutines ", "\ngo_memstats_heap_alloc_bytes ", "\nprocess_resident_memory_bytes ", "\nprocess_open_fds "} {
+			for _, usual := range []string{"\ngo_goroutines ", "\ngo_memstats_heap_alloc_bytes ",
+				"\nprocess_resident_memory_bytes ", "\nprocess_open_fds "} {
 				if !strings.Contains(string(text), usual) {
 					t.Errorf("%q is missing", strings.TrimSpace(usual))
 				}
@@ -167,7 +171,8 @@ func TestExporter_scrape(t *testing.T) {
 	}
 	st = cluster(2)
 	second, err := e.Text()
-	if err != nil || strings.Contains(string(second), `"n3"`) || !strings.Contains(string(second), `awa_node_online{node="n2"} 1`) {
+	if err != nil || strings.Contains(string(second), `"n3"`) || !strings.Contains(string(second),
+		`awa_node_online{node="n2"} 1`) {
 		t.Errorf("%v; a node that left the list:\n%s", err, second)
 	}
 	var all sync.WaitGroup

@@ -41,7 +41,8 @@ type group struct {
 // awa.ErrNoNodes, since Prometheus would drop all targets for an empty array.
 func Targets(cluster string, nodes []awa.Node, now time.Time) ([]byte, error) {
 	if len(nodes) == 0 {
-		return nil, awa.Faultf(awa.ErrNoNodes, "the node list is empty, so there is nothing to discover: add nodes with awa-agent node add")
+		return nil, awa.Faultf(awa.ErrNoNodes, "the node list is empty, so there is nothing to discover: add nodes with "+
+			"awa-agent node add")
 	}
 	groups := make([]group, len(nodes))
 	for i, n := range nodes {

@@ -46,7 +46,8 @@ func (r *Replica) Edit(ctx context.Context, e awa.ParsedEdit, hops int) (uint64,
 		}
 		reason := r.noMajority()
 		if unknown != nil {
-			reason = awa.Faultf(awa.ErrUnknownOutcome, "%v (since then: %s)", unknown, strings.TrimPrefix(reason.Error(), refusedPrefix))
+			reason = awa.Faultf(awa.ErrUnknownOutcome, "%v (since then: %s)", unknown, strings.TrimPrefix(reason.Error(),
+				refusedPrefix))
 		}
 		err = reason
 		return 0, awa.Node{}, err
@@ -119,7 +120,8 @@ const refusedPrefix = "the edit was refused: "
 func (r *Replica) noMajority() error {
 	voters := r.Voters()
 	if len(voters) == 0 {
-		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"no agent that was asked knows the leader, and this one knows no voter yet")
+		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"no agent that was asked knows the leader, and this one knows "+
+			"no voter yet")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -146,10 +148,12 @@ func (r *Replica) noMajority() error {
 	names := strings.Join(missing, ", ")
 	switch {
 	case len(voters)-len(missing) < need:
-		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"%d of %d voters are needed, and these do not answer: %s; bring one "+
+		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"%d of %d voters are needed, and these do not answer: "+
+			"%s; bring one "+
 			"back and try again, or if they are lost for good run awa-agent recover on one agent", need, len(voters), names)
 	case len(missing) > 0:
-		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet, and these do not answer: %s; try again in a few seconds", names)
+		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet, and these do not answer: %s; "+
+			"try again in a few seconds", names)
 	}
 	return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet; try again in a few seconds")
 }

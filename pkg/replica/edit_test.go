@@ -82,17 +82,26 @@ func TestEdit_PassedOn(t *testing.T) {
 		err     awa.Code
 		text    string
 	}{
-		"the leader takes it":           {replies: map[string][]reply{leader: {{id: 7}}}, id: 7},
-		"another one knows the leader":  {replies: map[string][]reply{leader: {{err: refused}}, voter: {{id: 7}}}, id: 7},
-		"a leader is chosen meanwhile":  {replies: map[string][]reply{leader: {{err: noMajority}, {err: noMajority}, {id: 7}}, voter: {{err: noMajority}}}, id: 7},
-		"an answer is lost":             {replies: map[string][]reply{leader: {{err: lost}, {id: 7}}, voter: {{err: noMajority}}}, id: 7},
-		"the edit is refused":           {replies: map[string][]reply{leader: {{err: taken}}}, err: awa.ErrNameTaken, text: "the name x is taken"},
-		"nobody is there":               {err: awa.ErrNoMajority, text: "2 of 2 voters are needed, and these do not answer: n0 (10.0.0.1:1: connect: connection refused), n1 (10.0.0.1:2"},
-		"nobody decides":                {replies: map[string][]reply{leader: {{err: noMajority}}, voter: {{err: noMajority}}}, err: awa.ErrNoMajority},
-		"it may have been made":         {replies: map[string][]reply{leader: {{err: lost}, {err: refused}}}, err: awa.ErrUnknownOutcome},
-		"another one says it may be":    {replies: map[string][]reply{leader: {{err: refused}}, voter: {{err: awa.Faultf(awa.ErrUnknownOutcome, "?")}, {err: noMajority}}}, err: awa.ErrUnknownOutcome},
-		"passed on already: tried once": {replies: map[string][]reply{leader: {{err: noMajority}, {id: 7}}}, hops: 1, err: awa.ErrNoMajority},
-		"passed on already: lost":       {replies: map[string][]reply{leader: {{err: lost}, {id: 7}}}, hops: 1, err: awa.ErrUnknownOutcome},
+		"the leader takes it":          {replies: map[string][]reply{leader: {{id: 7}}}, id: 7},
+		"another one knows the leader": {replies: map[string][]reply{leader: {{err: refused}}, voter: {{id: 7}}}, id: 7},
+		"a leader is chosen meanwhile": {replies: map[string][]reply{leader: {{err: noMajority}, {err: noMajority},
+			{id: 7}}, voter: {{err: noMajority}}}, id: 7},
+		"an answer is lost": {replies: map[string][]reply{leader: {{err: lost}, {id: 7}}, voter: {{err: noMajority}}},
+			id: 7},
+		"the edit is refused": {replies: map[string][]reply{leader: {{err: taken}}}, err: awa.ErrNameTaken,
+			text: "the name x is taken"},
+		"nobody is there": {err: awa.ErrNoMajority, text: "2 of 2 voters are needed, and these do not answer: n0 " +
+			"(10.0.0.1:1: connect: connection refused), n1 (10.0.0.1:2"},
+		"nobody decides": {replies: map[string][]reply{leader: {{err: noMajority}}, voter: {{err: noMajority}}},
+			err: awa.ErrNoMajority},
+		"it may have been made": {replies: map[string][]reply{leader: {{err: lost}, {err: refused}}},
+			err: awa.ErrUnknownOutcome},
+		"another one says it may be": {replies: map[string][]reply{leader: {{err: refused}},
+			voter: {{err: awa.Faultf(awa.ErrUnknownOutcome, "?")}, {err: noMajority}}}, err: awa.ErrUnknownOutcome},
+		"passed on already: tried once": {replies: map[string][]reply{leader: {{err: noMajority}, {id: 7}}}, hops: 1,
+			err: awa.ErrNoMajority},
+		"passed on already: lost": {replies: map[string][]reply{leader: {{err: lost}, {id: 7}}}, hops: 1,
+			err: awa.ErrUnknownOutcome},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -136,8 +145,9 @@ func TestEdit_HungLeader(t *testing.T) {
 		err     awa.Code
 	}{
 		"it hangs": {replies: hangs, to: []string{leader, voter}, takes: hedgeAfter},
-		"another is chosen": {replies: map[string][]reply{leader: {{hang: true}}, voter: {{err: awa.Faultf(awa.ErrNoMajority, "no")},
-			{id: 7}}}, to: []string{leader, voter, voter}, takes: 2 * hedgeAfter},
+		"another is chosen": {replies: map[string][]reply{leader: {{hang: true}},
+			voter: {{err: awa.Faultf(awa.ErrNoMajority, "no")},
+				{id: 7}}}, to: []string{leader, voter, voter}, takes: 2 * hedgeAfter},
 		"it is offline": {replies: hangs, offline: true, to: []string{voter}},
 		"it is back":    {replies: takes, to: []string{leader}},
 		"passed on, it hangs": {replies: hangs, hops: 1, to: []string{leader}, takes: 8 * time.Second / 3,
@@ -216,10 +226,14 @@ func TestEdit_AfterALostAnswer(t *testing.T) {
 	leader, voter := "10.0.0.1:1", "10.0.0.1:2"
 	lost := &awa.PingError{Stage: awa.StageReply, Err: context.DeadlineExceeded}
 	refusals := map[awa.Code]bool{ // → whether it is an answer for the key
-		awa.ErrBadInput: false, awa.ErrNameTaken: true, awa.ErrUIDTaken: true, awa.ErrUnknownNode: true, awa.ErrConflict: true,
-		awa.ErrKeyReused: true, awa.ErrGap: true, awa.ErrNoMajority: false, awa.ErrUnknownOutcome: false, awa.ErrNotJoined: false,
-		awa.ErrOtherCluster: false, awa.ErrOtherHistory: false, awa.ErrOtherAgent: false, awa.ErrNoAgent: false, awa.ErrForbidden: false,
-		awa.ErrNoNodes: false, awa.ErrStarting: false, awa.ErrStopping: false, "internal": false, "too_large": false, "of_the_future": false,
+		awa.ErrBadInput: false, awa.ErrNameTaken: true, awa.ErrUIDTaken: true, awa.ErrUnknownNode: true,
+		awa.ErrConflict:  true,
+		awa.ErrKeyReused: true, awa.ErrGap: true, awa.ErrNoMajority: false, awa.ErrUnknownOutcome: false,
+		awa.ErrNotJoined:    false,
+		awa.ErrOtherCluster: false, awa.ErrOtherHistory: false, awa.ErrOtherAgent: false, awa.ErrNoAgent: false,
+		awa.ErrForbidden: false,
+		awa.ErrNoNodes:   false, awa.ErrStarting: false, awa.ErrStopping: false, "internal": false, "too_large": false,
+		"of_the_future": false,
 	}
 	then := map[string]error{
 		"nobody is reached":       &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")},
@@ -252,7 +266,10 @@ func TestEdit_AfterALostAnswer(t *testing.T) {
 					if !errors.Is(got, want) {
 						t.Errorf("the answer is %v, not %s", got, want)
 					}
-					if want == awa.ErrUnknownOutcome && name != string(awa.ErrUnknownOutcome) && where != "told by the leader" && (!strings.Contains(got.Error(), "not known whether the edit was made") || !strings.Contains(got.Error(), "Idempotency-Key")) {
+					if want == awa.ErrUnknownOutcome && name != string(awa.ErrUnknownOutcome) &&
+						where != "told by the leader" &&
+						(!strings.Contains(got.Error(), "not known whether the edit was made") || !strings.Contains(got.Error(),
+							"Idempotency-Key")) {
 						t.Errorf("the answer does not say what to do: %v", got)
 					}
 				})

@@ -33,7 +33,8 @@ func (r *Replica) learn(self awa.Self) {
 	}
 	v := view{leader: self.Leader, at: time.Now()}
 	if told := self.Voters; told != nil && self.Leader == self.UID {
-		if len(told.UIDs) == 0 || len(told.UIDs) > maxVotersTold || slices.ContainsFunc(told.UIDs, func(uid string) bool { return len(uid) > maxUID }) {
+		if len(told.UIDs) == 0 || len(told.UIDs) > maxVotersTold || slices.ContainsFunc(told.UIDs,
+			func(uid string) bool { return len(uid) > maxUID }) {
 			return
 		}
 		v.voters = slices.Clone(told.UIDs)

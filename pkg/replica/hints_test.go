@@ -13,7 +13,8 @@ import (
 
 // says is an answer to a ping of agent i.
 func says(i, leader int, voters ...int) awa.Self {
-	s := awa.Self{UID: fmt.Sprintf("%032x", i), Leader: fmt.Sprintf("%032x", leader), Cluster: "c", History: testlist.History}
+	s := awa.Self{UID: fmt.Sprintf("%032x", i), Leader: fmt.Sprintf("%032x", leader), Cluster: "c",
+		History: testlist.History}
 	if len(voters) > 0 {
 		s.Voters = &awa.VoterSet{Index: 1, Term: 1}
 	}
@@ -34,26 +35,29 @@ func TestLeader_AsOthersSay(t *testing.T) {
 		answers []awa.Self
 		want    int
 	}{
-		"the leader alone":                     {[]awa.Self{says(1, 1, 1, 2, 3)}, 1},
-		"with its voters":                      {[]awa.Self{says(1, 1, 1, 2, 3), says(2, 1, 1, 2, 3), says(3, 1)}, 1},
-		"a follower names one":                 {[]awa.Self{says(4, 1)}, 0},
-		"a liar alone":                         {[]awa.Self{lies(4, 4)}, 4},
-		"a liar first":                         {[]awa.Self{lies(4, 4), says(1, 1, 1, 2, 3), says(2, 1)}, 1},
-		"a liar last":                          {[]awa.Self{says(1, 1, 1, 2, 3), says(2, 1), lies(4, 4)}, 1},
-		"a liar with the voters of others":     {[]awa.Self{says(1, 1, 1, 2, 3), says(2, 1), says(3, 1), lies(4, 1, 2, 3, 4)}, 1},
-		"a liar that is honest again":          {[]awa.Self{lies(4, 4), says(4, 1), says(1, 1, 1, 2)}, 1},
-		"the next leader":                      {[]awa.Self{says(1, 1, 1, 2, 3), says(2, 1), says(3, 1), says(2, 2, 1, 2, 3), says(3, 2)}, 2},
-		"of two the one that said so last":     {[]awa.Self{lies(4, 4), says(1, 1, 1)}, 1},
-		"as many voters as can be":             {[]awa.Self{says(1, 1, many[1:]...)}, 1},
-		"more voters than there can be":        {[]awa.Self{says(1, 1, many...)}, 0},
-		"an agent that is not on the list":     {[]awa.Self{says(99, 99, 99)}, 0},
-		"a leader without voters":              {[]awa.Self{{UID: fmt.Sprintf("%032x", 1), Leader: fmt.Sprintf("%032x", 1), Voters: &awa.VoterSet{Index: 9}}}, 0},
+		"the leader alone":     {[]awa.Self{says(1, 1, 1, 2, 3)}, 1},
+		"with its voters":      {[]awa.Self{says(1, 1, 1, 2, 3), says(2, 1, 1, 2, 3), says(3, 1)}, 1},
+		"a follower names one": {[]awa.Self{says(4, 1)}, 0},
+		"a liar alone":         {[]awa.Self{lies(4, 4)}, 4},
+		"a liar first":         {[]awa.Self{lies(4, 4), says(1, 1, 1, 2, 3), says(2, 1)}, 1},
+		"a liar last":          {[]awa.Self{says(1, 1, 1, 2, 3), says(2, 1), lies(4, 4)}, 1},
+		"a liar with the voters of others": {[]awa.Self{says(1, 1, 1, 2, 3), says(2, 1), says(3, 1), lies(4, 1, 2, 3, 4)},
+			1},
+		"a liar that is honest again":      {[]awa.Self{lies(4, 4), says(4, 1), says(1, 1, 1, 2)}, 1},
+		"the next leader":                  {[]awa.Self{says(1, 1, 1, 2, 3), says(2, 1), says(3, 1), says(2, 2, 1, 2, 3), says(3, 2)}, 2},
+		"of two the one that said so last": {[]awa.Self{lies(4, 4), says(1, 1, 1)}, 1},
+		"as many voters as can be":         {[]awa.Self{says(1, 1, many[1:]...)}, 1},
+		"more voters than there can be":    {[]awa.Self{says(1, 1, many...)}, 0},
+		"an agent that is not on the list": {[]awa.Self{says(99, 99, 99)}, 0},
+		"a leader without voters": {[]awa.Self{{UID: fmt.Sprintf("%032x", 1), Leader: fmt.Sprintf("%032x", 1),
+			Voters: &awa.VoterSet{Index: 9}}}, 0},
 		"a uid that is not a uid":              {[]awa.Self{{UID: fmt.Sprintf("%032x", 1), Leader: strings.Repeat("x", maxUID+1)}}, 0},
 		"what a voter that is not a leader is": {[]awa.Self{says(2, 1, 1, 2, 3)}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := testlist.New(t, testlist.Changes(t, 5))
-			r := New(Config{List: st, Peers: &others{}, Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler)})
+			r := New(Config{List: st, Peers: &others{}, Seen: func() map[string]Seen { return nil },
+				Log: slog.New(slog.DiscardHandler)})
 			for _, self := range test.answers {
 				r.learn(self)
 			}

@@ -62,7 +62,8 @@ func (r *Replica) claimBlocked(ctx context.Context, entry, want awa.Node) awa.Co
 			"registers the new address once most other agents have found the old one silent for %v",
 			entry.Addr(), want.Addr(), need)}
 	}
-	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("this agent, %s, has the name of node %s, whose agent at %s "+
+	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("this agent, %s, has the name of node %s, whose "+
+		"agent at %s "+
 		"does not answer: it replaces that one when it has been offline for %v, or now with --take-over or after awa-agent "+
 		"node remove %s", want.Addr(), entry.Name, entry.Addr(), need, entry.Name)}
 }

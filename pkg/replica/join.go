@@ -105,7 +105,9 @@ func (r *Replica) Meet(ctx context.Context) error {
 				met++
 				r.Answered(addr, self) // reconcile looks which of the two stays
 			case self.Cluster != "" && self.Cluster != m.Cluster:
-				return awa.Faultf(awa.ErrOtherCluster, "agent %s at %s belongs to cluster %s, this agent's list to cluster %s, and two clusters never mix: to move this server there, start it with an empty data folder", self.Name, addr, self.Cluster, m.Cluster)
+				return awa.Faultf(awa.ErrOtherCluster, "agent %s at %s belongs to cluster %s, this agent's list to cluster "+
+					"%s, and two clusters never mix: to move this server there, start it with an "+
+					"empty data folder", self.Name, addr, self.Cluster, m.Cluster)
 			default:
 				met++
 				r.Answered(addr, self)

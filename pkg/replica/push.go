@@ -34,7 +34,8 @@ func (r *Replica) Push(from awa.Caller, c awa.Change) (applied bool, err error) 
 			return err == nil, err
 		}
 	}
-	return false, awa.Faultf(awa.ErrGap, "change %d does not follow state %d here, or the leader was not asked for it yet: this "+
+	return false, awa.Faultf(awa.ErrGap, "change %d does not follow state %d here, or the leader was not asked for "+
+		"it yet: this "+
 		"agent fetches what it lacks", c.ID, next-1)
 }
 

@@ -147,7 +147,8 @@ func (r *Replica) entryElsewhere(ctx context.Context, entry, want awa.Node) awa.
 	case err == nil && self.UID == r.uid:
 		return r.copyOf(entry, want.Addr())
 	}
-	return awa.Condition{Code: awa.NotReached, Text: fmt.Sprintf("the list has this agent at %s, where it does not answer, "+
+	return awa.Condition{Code: awa.NotReached, Text: fmt.Sprintf("the list has this agent at %s, where it does "+
+		"not answer, "+
 		"but it is at %s: run awa-agent node set %s --host %s --port %s, or restart this agent",
 		entry.Addr(), want.Addr(), entry.Name, want.Host, want.Port)}
 }
@@ -190,7 +191,8 @@ func (r *Replica) upToDate(ctx context.Context) bool {
 		}
 		asked++
 		self, err := r.ping(ctx, nodes[i].Addr())
-		if m := r.list.Meta(); err == nil && self.UID == nodes[i].UID && self.Cluster == m.Cluster && self.History == m.History {
+		if m := r.list.Meta(); err == nil && self.UID == nodes[i].UID && self.Cluster == m.Cluster &&
+			self.History == m.History {
 			r.Answered(nodes[i].Addr(), self)
 			newest = max(newest, self.State)
 		}
@@ -274,7 +276,8 @@ func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 	if err != nil {
 		return awa.Condition{}, nil
 	}
-	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("this agent was removed from the list by %s at %s: stop it, "+
+	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("this agent was removed from the list by %s at "+
+		"%s: stop it, "+
 		"or register it again with awa-agent run --join or awa-agent node add %s %s %s",
 		orWord(by, "somebody"), orWord(at, "a time that is not known"), want.Name, want.Host, want.Port)}, nil
 }
@@ -282,7 +285,8 @@ func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 // registrationEdit returns the edit that makes want, with this agent's uid, the entry old;
 // the zero old is none yet.
 func (r *Replica) registrationEdit(a awa.Action, old, want awa.Node) (*awa.ParsedEdit, error) {
-	fields := map[string]any{"name": want.Name, "host": want.Host, "port": want.Port, "uid": r.uid, "by": "agent " + want.Name}
+	fields := map[string]any{"name": want.Name, "host": want.Host, "port": want.Port, "uid": r.uid, "by": "agent " +
+		want.Name}
 	if a == awa.Update {
 		fields["id"] = old.ID
 	}

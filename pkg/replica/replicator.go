@@ -56,7 +56,8 @@ const pushesInFlight = 64
 
 func newReplicator(cfg Config, uid string, isLeader func() bool) *replicator {
 	return &replicator{
-		list: cfg.List, peers: cfg.Peers, log: cfg.Log, uid: uid, isLeader: isLeader, seen: cfg.Seen, timeout: cfg.Timing.Push,
+		list: cfg.List, peers: cfg.Peers, log: cfg.Log, uid: uid, isLeader: isLeader, seen: cfg.Seen,
+		timeout:  cfg.Timing.Push,
 		inFlight: semaphore.NewWeighted(pushesInFlight),
 		wake:     make(chan struct{}, 1), busy: map[string]bool{}, hints: map[string]uint64{}, idle: map[string]time.Time{},
 		leader:    func() string { return "" },
@@ -226,7 +227,8 @@ func (s *replicator) syncPage(ctx context.Context, addr string) (n int, more boo
 	}
 	m := s.list.Meta()
 	if got.Cluster != m.Cluster || got.History != m.History {
-		return 0, false, awa.Faultf(awa.ErrOtherHistory, "the agent holds the list of cluster %s, history %s; this one that of cluster %s, history %s", got.Cluster, got.History, m.Cluster, m.History)
+		return 0, false, awa.Faultf(awa.ErrOtherHistory, "the agent holds the list of cluster %s, history %s; this one "+
+			"that of cluster %s, history %s", got.Cluster, got.History, m.Cluster, m.History)
 	}
 	if len(got.Changes) == 0 {
 		return 0, false, nil

@@ -88,10 +88,12 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 		// An agent that joined first of many holds a list with nobody else on
 		// it. Nobody whom it pings could tell it of the others.
 		"one that the list does not know yet": {
-			from: awa.Caller{UID: uid(7), Cluster: "c", History: testlist.History, State: 9}, contacts: []string{"contact:1"}, holder: "contact:1", synced: true,
+			from: awa.Caller{UID: uid(7), Cluster: "c", History: testlist.History,
+				State: 9}, contacts: []string{"contact:1"}, holder: "contact:1", synced: true,
 		},
 		"one that says where it is": {
-			from: awa.Caller{UID: uid(7), Cluster: "c", History: testlist.History, State: 9, Addr: "there:1"}, holder: "there:1", synced: true,
+			from: awa.Caller{UID: uid(7), Cluster: "c", History: testlist.History, State: 9,
+				Addr: "there:1"}, holder: "there:1", synced: true,
 		},
 		"another cluster": {
 			from: awa.Caller{UID: uid(1), Cluster: "d", History: testlist.History, State: 9}, holder: "10.0.0.1:1",
@@ -106,7 +108,8 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := testlist.New(t, all[:2])
-			net := &holder{addr: test.holder, set: awa.ChangeSet{Cluster: "c", History: testlist.History, State: 9, Changes: all}}
+			net := &holder{addr: test.holder, set: awa.ChangeSet{Cluster: "c", History: testlist.History, State: 9,
+				Changes: all}}
 			r := newTestReplica(t, st, net, test.contacts...)
 			r.Heard(test.from)
 			if test.synced {
@@ -127,7 +130,8 @@ func TestHeard_SyncsFromWhoIsAhead(t *testing.T) {
 func TestSync_OtherHistory(t *testing.T) {
 	all := testlist.Changes(t, 9)
 	st := testlist.New(t, all[:2])
-	net := &holder{addr: "a:1", set: awa.ChangeSet{Cluster: "c", History: awa.History{Epoch: 2, ID: "x"}, State: 9, Changes: all}}
+	net := &holder{addr: "a:1", set: awa.ChangeSet{Cluster: "c", History: awa.History{Epoch: 2, ID: "x"}, State: 9,
+		Changes: all}}
 	r := newTestReplica(t, st, net)
 	if _, err := r.replicator.sync(t.Context(), "a:1"); !errors.Is(err, awa.ErrOtherHistory) || st.State() != 2 {
 		t.Errorf("the sync ended with %v, in state %d", err, st.State())
@@ -150,7 +154,8 @@ func TestPush_ToAFollower(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := testlist.Open(t)
-			net := &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testlist.History, State: 9, Changes: all}}
+			net := &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testlist.History, State: 9,
+				Changes: all}}
 			r := newTestReplica(t, st, net)
 			if _, err := r.Push(awa.Caller{}, all[0]); !errors.Is(err, awa.ErrNotJoined) {
 				t.Errorf("a push to an agent without a list gave %v", err)
@@ -162,7 +167,8 @@ func TestPush_ToAFollower(t *testing.T) {
 			r.learn(awa.Self{UID: n0, Leader: n0, Voters: &awa.VoterSet{Index: 1, UIDs: []string{n0}}})
 			c := all[2]
 			test.change(&c)
-			if applied, err := r.Push(awa.Caller{UID: "stranger", Addr: "elsewhere:1"}, c); applied != test.same || !test.same && !errors.Is(err, awa.ErrDamaged) {
+			if applied, err := r.Push(awa.Caller{UID: "stranger", Addr: "elsewhere:1"}, c); applied != test.same ||
+				!test.same && !errors.Is(err, awa.ErrDamaged) {
 				t.Errorf("the push gave %v, %v", applied, err)
 			}
 			testaid.Eventually(t, "it has what the leader has", func() bool { return st.State() == 9 })
@@ -197,7 +203,8 @@ func TestSync_LiarsAreAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := testlist.Changes(t, 9)
 		st := testlist.New(t, all[:2])
-		net := &liars{holder: &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testlist.History, State: 9, Changes: all}}}
+		net := &liars{holder: &holder{addr: "10.0.0.1:1", set: awa.ChangeSet{Cluster: "c", History: testlist.History,
+			State: 9, Changes: all}}}
 		r := newTestReplica(t, st, net)
 		for i := range maxHints - 1 {
 			r.replicator.behind(fmt.Sprintf("liar%d:1", i), 1<<64-1)
@@ -250,7 +257,8 @@ func TestPush_ToEveryNode(t *testing.T) {
 		}
 	}
 	for i := 0; i < 20 || len(net.pushes("10.0.0.1:3")) == 0; i++ {
-		c, _, err := d.Decide(awa.Edit{Action: awa.Update, Data: fmt.Appendf(nil, `{"id":1,"name":"n0","host":"10.0.0.1","port":"1","round":%d}`, i)}, uint64(i)+9, 1)
+		c, _, err := d.Decide(awa.Edit{Action: awa.Update,
+			Data: fmt.Appendf(nil, `{"id":1,"name":"n0","host":"10.0.0.1","port":"1","round":%d}`, i)}, uint64(i)+9, 1)
 		if err == nil {
 			err = st.Apply([]awa.Change{c})
 		}

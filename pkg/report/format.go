@@ -32,7 +32,8 @@ type Options struct {
 var formats = [...]Format{
 	{Name: "nagios", write: writeNagios},
 	{Name: "table", write: writeTable},
-	{Name: "influx", write: func(w io.Writer, r Result, _ Options) error { return Influx(w, r) }, alwaysOK: true, noMesh: true},
+	{Name: "influx", write: func(w io.Writer, r Result, _ Options) error { return Influx(w, r) }, alwaysOK: true,
+		noMesh: true},
 	{Name: "json", write: func(w io.Writer, r Result, _ Options) error { return JSON(w, r) }, strict: true},
 }
 

@@ -79,13 +79,15 @@ func generate(rnd *rand.Rand, texts []string) report.Result {
 		}
 		return s
 	}
-	ranges := []string{"", "0", "10%", "~:", "1:", "@0:5", "0.000001", "@~:999999999.999999", "999999999.999999:999999999.9999999", "3%:999999999.999999%"}
+	ranges := []string{"", "0", "10%", "~:", "1:", "@0:5", "0.000001", "@~:999999999.999999",
+		"999999999.999999:999999999.9999999", "3%:999999999.999999%"}
 	limits := func() (l report.Limits) { // errors are none here
 		l.Warning, _ = report.ParseThreshold(ranges[rnd.IntN(len(ranges))])
 		l.Critical, _ = report.ParseThreshold(ranges[rnd.IntN(len(ranges))])
 		return l
 	}
-	failures := []report.Failure{{Agent: text(), Err: errors.New(text())}, {Agent: text(), Err: report.ErrIsolated}}[rnd.IntN(3)%2:]
+	failures := []report.Failure{{Agent: text(), Err: errors.New(text())},
+		{Agent: text(), Err: report.ErrIsolated}}[rnd.IntN(3)%2:]
 	if rnd.IntN(8) == 0 {
 		return report.NoAnswer(failures, report.State(rnd.IntN(4)), now)
 	}
@@ -116,7 +118,8 @@ func generate(rnd *rand.Rand, texts []string) report.Result {
 	if rnd.IntN(4) == 0 {
 		sel.Labels = []report.Label{{Key: "role", Value: text()}}
 	}
-	rules := report.Rules{Dead: limits(), Unreachable: limits(), Behind: limits(), Skew: limits(), RTT: limits(), NoMajority: report.State(rnd.IntN(4))}
+	rules := report.Rules{Dead: limits(), Unreachable: limits(), Behind: limits(), Skew: limits(), RTT: limits(),
+		NoMajority: report.State(rnd.IntN(4))}
 	r := report.Evaluate(st, sel, rules, now)
 	r.Failures, r.Took = failures, time.Duration(rnd.Uint64()>>1)
 	return r
@@ -149,7 +152,8 @@ func FuzzLabelTag(f *testing.F) {
 		if a != b && report.LabelTag(a) == report.LabelTag(b) {
 			t.Errorf("%q and %q both become %q", a, b, report.LabelTag(a))
 		}
-		for _, taken := range strings.Fields("agent cluster host node online verdict maintenance port rtt behind skew skew_error error time") {
+		for _, taken := range strings.Fields("agent cluster host node online verdict maintenance port rtt behind skew " +
+			"skew_error error time") {
 			if report.LabelTag(a) == taken {
 				t.Errorf("%q becomes %q, which is taken", a, taken)
 			}

@@ -157,7 +157,8 @@ func results(t *testing.T) map[string]report.Result {
 	judge("unusual_range", cluster(3), "", "1:")
 
 	r := report.Evaluate(cluster(3), all, rules(t, "", "0"), now)
-	r.Failures = []report.Failure{{Agent: "10.0.0.9:25483", Err: &awa.PingError{Stage: awa.StageConnect, Err: errors.New("connection refused")}}}
+	r.Failures = []report.Failure{{Agent: "10.0.0.9:25483", Err: &awa.PingError{Stage: awa.StageConnect,
+		Err: errors.New("connection refused")}}}
 	found["second_agent"] = r
 
 	for name, r := range selected(t) {
@@ -170,7 +171,8 @@ func results(t *testing.T) map[string]report.Result {
 		{Agent: "[2001:db8::7]:25483", Err: &awa.Fault{Code: awa.ErrNotJoined, Text: "this agent holds no list yet"}},
 	}, report.Critical, now)
 	found["key_refused"] = report.KeyRefused([]report.Failure{
-		{Agent: "127.0.0.1:25483", Err: &awa.PingError{Stage: awa.StageTLS, Err: errors.New("the agent there has another key (0123abcd, ours: 4567cdef)")}},
+		{Agent: "127.0.0.1:25483", Err: &awa.PingError{Stage: awa.StageTLS,
+			Err: errors.New("the agent there has another key (0123abcd, ours: 4567cdef)")}},
 	}, now)
 	found["not_made"] = report.NoResult("-c: \"ten\" is not a range", now)
 	return found
@@ -233,7 +235,8 @@ func selected(t *testing.T) map[string]report.Result {
 	judge("all_kinds_but_dead", report.Selection{Exclude: []report.Glob{glob("n[234]")}})
 	judge("label", report.Selection{Labels: role("web")})
 	judge("label_and_exclude", report.Selection{Labels: role("web"), Exclude: []report.Glob{glob("N?")}})
-	judge("nothing_selected", report.Selection{Names: []string{"n1"}, Labels: role("cache"), Exclude: []report.Glob{glob("x|*")}})
+	judge("nothing_selected", report.Selection{Names: []string{"n1"}, Labels: role("cache"),
+		Exclude: []report.Glob{glob("x|*")}})
 	judge("unknown_node", named("n1", "n99", "N98|"))
 	judge("two_nodes", named("n1", "N5"))
 	judge("host_online", named("N1"))

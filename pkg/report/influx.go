@@ -127,7 +127,8 @@ func (r Result) encodeHealth(e *lineprotocol.Encoder, c condition) {
 
 func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
 	e.StartLine("awa_node")
-	tags := map[string]string{"agent": r.Status.Agent, "cluster": r.Status.Cluster, "host": n.Node.Host, "node": n.Node.Name}
+	tags := map[string]string{"agent": r.Status.Agent, "cluster": r.Status.Cluster, "host": n.Node.Host,
+		"node": n.Node.Name}
 	for key, value := range n.Node.Labels {
 		if awa.CheckName(key) == nil { // else no agent of ours gave it
 			tags[labelTag(key)] = value

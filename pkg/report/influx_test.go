@@ -63,7 +63,8 @@ func decode(t *testing.T, b []byte) (points []point) {
 func pointsOf(r report.Result) []point {
 	st, c := r.Status, r.Counts
 	if st == nil {
-		return []point{{"awa_cluster", nil, map[string]any{"state": int64(r.State), "error": report.Printable(r.Text())}, now}}
+		return []point{{"awa_cluster", nil, map[string]any{"state": int64(r.State), "error": report.Printable(r.Text())},
+			now}}
 	}
 	tags := func(more ...string) map[string]string {
 		found := map[string]string{}
@@ -86,7 +87,8 @@ func pointsOf(r report.Result) []point {
 		return 0
 	}
 	fields := map[string]any{
-		"state": int64(r.State), "nodes": int64(c.Nodes), "online": int64(c.Online), "offline": int64(c.Offline), "mismatch": int64(c.Mismatch),
+		"state": int64(r.State), "nodes": int64(c.Nodes), "online": int64(c.Online), "offline": int64(c.Offline),
+		"mismatch":    int64(c.Mismatch),
 		"unreachable": int64(c.Unreachable), "maintenance": int64(c.Maintenance),
 		"isolated": flag(st.Isolated), "no_majority": flag(len(r.DeadVoters) > 0 ||
 			slices.ContainsFunc(st.Health, func(c awa.Condition) bool { return c.Code == awa.NoMajority })),
@@ -106,7 +108,8 @@ func pointsOf(r report.Result) []point {
 		fields["error"] = r.Text()
 	}
 	points := []point{{"awa_cluster", tags(), fields, now}}
-	taken := strings.Fields("agent cluster host node online verdict maintenance port rtt behind skew skew_error error time")
+	taken := strings.Fields("agent cluster host node online verdict maintenance port rtt behind skew " +
+		"skew_error error time")
 	for _, n := range st.Nodes {
 		more := []string{"host", n.Node.Host, "node", n.Node.Name}
 		for key, value := range n.Node.Labels {
@@ -119,7 +122,8 @@ func pointsOf(r report.Result) []point {
 		}
 		online := n.Verdict == awa.Online
 		fields := map[string]any{
-			"online": flag(online), "verdict": report.Printable(string(n.Verdict)), "maintenance": flag(n.Node.InMaintenance(now)), "port": int64(n.Node.Port),
+			"online": flag(online), "verdict": report.Printable(string(n.Verdict)),
+			"maintenance": flag(n.Node.InMaintenance(now)), "port": int64(n.Node.Port),
 		}
 		if online {
 			fields["rtt"], fields["behind"] = n.RTT.Seconds(), int64(n.Behind)
@@ -159,7 +163,8 @@ func TestInflux_decoded(t *testing.T) {
 }
 
 func TestInflux_noAnswer(t *testing.T) {
-	r := report.NoAnswer([]report.Failure{{Agent: "h:1", Err: errors.New("connect: connection refused")}}, report.Critical, now)
+	r := report.NoAnswer([]report.Failure{{Agent: "h:1", Err: errors.New("connect: connection refused")}},
+		report.Critical, now)
 	var b bytes.Buffer
 	if err := report.Influx(&b, r); err != nil {
 		t.Fatal(err)
@@ -175,7 +180,8 @@ func TestInflux_noAnswer(t *testing.T) {
 
 func comparePoints(t *testing.T, got, want point) {
 	t.Helper()
-	if got.measurement != want.measurement || !got.at.Equal(want.at) || len(got.tags) != len(want.tags) || len(got.fields) != len(want.fields) {
+	if got.measurement != want.measurement || !got.at.Equal(want.at) || len(got.tags) != len(want.tags) ||
+		len(got.fields) != len(want.fields) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	for k, v := range want.tags {
@@ -203,7 +209,8 @@ func TestInflux_clock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			st := awa.ClusterStatus{
 				Agent: "n1", State: math.MaxUint64, SweptAt: at,
-				Nodes: []awa.NodeStatus{{Node: awa.Node{ID: 1, Name: "n1", Host: "h", Port: 1}, Verdict: awa.Online, Behind: math.MaxUint64}},
+				Nodes: []awa.NodeStatus{{Node: awa.Node{ID: 1, Name: "n1", Host: "h", Port: 1}, Verdict: awa.Online,
+					Behind: math.MaxUint64}},
 			}
 			var b bytes.Buffer
 			if err := report.Influx(&b, report.Evaluate(st, report.Selection{}, report.Rules{}, now)); err != nil {

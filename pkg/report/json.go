@@ -127,7 +127,8 @@ func (r Result) objectNodes() []objectNode {
 		fields := awa.NodeFields(n.Node)
 		fields.UID, fields.Changed = "", 0
 		o := objectNode{
-			NodeFields: fields, Verdict: n.Verdict, Problem: r.problem(n), Stage: n.Stage, Error: n.Error, Since: timeText(n.Since),
+			NodeFields: fields, Verdict: n.Verdict, Problem: r.problem(n), Stage: n.Stage, Error: n.Error,
+			Since: timeText(n.Since),
 			Asked: n.Asked, SeenBy: n.SeenBy,
 		}
 		if n.Verdict == awa.Online {

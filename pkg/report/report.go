@@ -308,7 +308,8 @@ func reason(n awa.NodeStatus) string {
 	case n.Verdict == awa.Offline, n.Verdict == awa.Mismatch:
 		why = orWord(why, "no reason given")
 	case n.Verdict == awa.Unreachable:
-		return "seen by " + orWord(strings.Join(n.SeenBy, " and "), "another agent") + ", not from here: " + orWord(why, "no reason given")
+		return "seen by " + orWord(strings.Join(n.SeenBy, " and "), "another agent") + ", not from here: " +
+			orWord(why, "no reason given")
 	case why == "":
 		why = orWord(string(n.Verdict), "no verdict given")
 	default:

@@ -44,21 +44,26 @@ func TestEvaluate(t *testing.T) {
 		want              report.State
 		counts            report.Counts
 	}{
-		"all well":                       {dead(0, 3), "", "0", report.OK, report.Counts{Nodes: 3, Online: 3}},
-		"one dead":                       {dead(1, 3), "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
-		"no rules":                       {dead(3, 3), "", "", report.OK, report.Counts{Nodes: 3, Offline: 3}},
-		"critical goes before warning":   {dead(3, 3), "0", "2", report.Critical, report.Counts{Nodes: 3, Offline: 3}},
-		"warning below critical":         {dead(2, 3), "0", "2", report.Warning, report.Counts{Nodes: 3, Online: 1, Offline: 2}},
-		"percent of all nodes":           {st: dead(3, 10), warning: "20%", critical: "30%", want: report.Warning, counts: report.Counts{Nodes: 10, Online: 7, Offline: 3}},
-		"maintenance excuses":            {st: excused, critical: "1", want: report.OK, counts: report.Counts{Nodes: 10, Online: 8, Offline: 1, Maintenance: 1}},
-		"percent counts excused ones in": {st: excused, warning: "10%", critical: "9%", want: report.Critical, counts: report.Counts{Nodes: 10, Online: 8, Offline: 1, Maintenance: 1}},
-		"maintenance that is over":       {over, "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
-		"unreachable is a warning":       {apart, "", "0", report.Warning, report.Counts{Nodes: 3, Online: 2, Unreachable: 1}},
-		"unreachable, with no rules":     {apart, "", "", report.Warning, report.Counts{Nodes: 3, Online: 2, Unreachable: 1}},
-		"mismatch is not alive":          {st: mixed, critical: "1", want: report.Critical, counts: report.Counts{Nodes: 10, Online: 6, Offline: 1, Mismatch: 1, Unreachable: 1, Maintenance: 1}},
-		"unreachable doesn't add up":     {st: mixed, critical: "2", want: report.Warning, counts: report.Counts{Nodes: 10, Online: 6, Offline: 1, Mismatch: 1, Unreachable: 1, Maintenance: 1}},
-		"no verdict is not alive":        {unheard, "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
-		"no nodes":                       {dead(0, 0), "", "0", report.Unknown, report.Counts{}},
+		"all well":                     {dead(0, 3), "", "0", report.OK, report.Counts{Nodes: 3, Online: 3}},
+		"one dead":                     {dead(1, 3), "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
+		"no rules":                     {dead(3, 3), "", "", report.OK, report.Counts{Nodes: 3, Offline: 3}},
+		"critical goes before warning": {dead(3, 3), "0", "2", report.Critical, report.Counts{Nodes: 3, Offline: 3}},
+		"warning below critical":       {dead(2, 3), "0", "2", report.Warning, report.Counts{Nodes: 3, Online: 1, Offline: 2}},
+		"percent of all nodes": {st: dead(3, 10), warning: "20%", critical: "30%", want: report.Warning,
+			counts: report.Counts{Nodes: 10, Online: 7, Offline: 3}},
+		"maintenance excuses": {st: excused, critical: "1", want: report.OK, counts: report.Counts{Nodes: 10, Online: 8,
+			Offline: 1, Maintenance: 1}},
+		"percent counts excused ones in": {st: excused, warning: "10%", critical: "9%", want: report.Critical,
+			counts: report.Counts{Nodes: 10, Online: 8, Offline: 1, Maintenance: 1}},
+		"maintenance that is over":   {over, "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
+		"unreachable is a warning":   {apart, "", "0", report.Warning, report.Counts{Nodes: 3, Online: 2, Unreachable: 1}},
+		"unreachable, with no rules": {apart, "", "", report.Warning, report.Counts{Nodes: 3, Online: 2, Unreachable: 1}},
+		"mismatch is not alive": {st: mixed, critical: "1", want: report.Critical, counts: report.Counts{Nodes: 10,
+			Online: 6, Offline: 1, Mismatch: 1, Unreachable: 1, Maintenance: 1}},
+		"unreachable doesn't add up": {st: mixed, critical: "2", want: report.Warning, counts: report.Counts{Nodes: 10,
+			Online: 6, Offline: 1, Mismatch: 1, Unreachable: 1, Maintenance: 1}},
+		"no verdict is not alive": {unheard, "", "0", report.Critical, report.Counts{Nodes: 3, Online: 2, Offline: 1}},
+		"no nodes":                {dead(0, 0), "", "0", report.Unknown, report.Counts{}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -80,21 +85,28 @@ func TestEvaluate_rules(t *testing.T) {
 		want  report.State
 		text  string
 	}{
-		"none":                    {report.Rules{}, report.OK, "1 of 12 nodes offline (1 more under maintenance): n2 ("},
-		"dead":                    {report.Rules{Dead: limits("", "1")}, report.Critical, "1 of 12 nodes offline"},
-		"as many dead as may be":  {report.Rules{Dead: limits("", "2")}, report.OK, "1 of 12 nodes offline"},
-		"a share of dead":         {report.Rules{Dead: limits("16%", "17%")}, report.Warning, "1 of 12 nodes offline"},
-		"unreachable":             {report.Rules{Unreachable: limits("0", "1")}, report.Warning, "1 of 12 nodes unreachable"},
-		"behind":                  {report.Rules{Behind: limits("7", "")}, report.OK, "1 of 12 nodes offline"},
-		"further behind":          {rules: report.Rules{Behind: limits("6", "7")}, want: report.Warning, text: "n5 lacks 7 changes (the warning range is 6), and 1 of 12"},
-		"skew, ahead or behind":   {rules: report.Rules{Skew: limits("5", "")}, want: report.Warning, text: "2 clocks differ: n8 (3600 s behind n1), n7 (7.2 s ahead of n1) (the warning range is 5), and 1 of 12"},
-		"skew that may be":        {report.Rules{Skew: limits("3600", "")}, report.OK, "1 of 12"},
-		"rtt":                     {rules: report.Rules{RTT: limits("0.1", "0.699999")}, want: report.Critical, text: "n9 answers after 700 ms (the critical range is 0.699999), and 1 of 12"},
-		"rtt that may be":         {report.Rules{RTT: limits("0.7", "")}, report.OK, "1 of 12"},
-		"the critical ones only":  {rules: report.Rules{Behind: limits("0", "5")}, want: report.Critical, text: "n5 lacks 7 changes (the critical range is 5), and"},
-		"no majority":             {rules: report.Rules{NoMajority: report.Unknown}, want: report.Unknown, text: "no majority for edits, 2 of 3 voters not alive (n2, n3), and 1 of 12"},
-		"critical before unknown": {rules: report.Rules{NoMajority: report.Unknown, Dead: limits("", "0")}, want: report.Critical, text: "1 of 12 nodes offline"},
-		"unknown before warning":  {rules: report.Rules{NoMajority: report.Unknown, Dead: limits("0", "")}, want: report.Unknown, text: "no majority"},
+		"none":                   {report.Rules{}, report.OK, "1 of 12 nodes offline (1 more under maintenance): n2 ("},
+		"dead":                   {report.Rules{Dead: limits("", "1")}, report.Critical, "1 of 12 nodes offline"},
+		"as many dead as may be": {report.Rules{Dead: limits("", "2")}, report.OK, "1 of 12 nodes offline"},
+		"a share of dead":        {report.Rules{Dead: limits("16%", "17%")}, report.Warning, "1 of 12 nodes offline"},
+		"unreachable":            {report.Rules{Unreachable: limits("0", "1")}, report.Warning, "1 of 12 nodes unreachable"},
+		"behind":                 {report.Rules{Behind: limits("7", "")}, report.OK, "1 of 12 nodes offline"},
+		"further behind": {rules: report.Rules{Behind: limits("6", "7")}, want: report.Warning,
+			text: "n5 lacks 7 changes (the warning range is 6), and 1 of 12"},
+		"skew, ahead or behind": {rules: report.Rules{Skew: limits("5", "")}, want: report.Warning,
+			text: "2 clocks differ: n8 (3600 s behind n1), n7 (7.2 s ahead of n1) (the warning range is 5), and 1 of 12"},
+		"skew that may be": {report.Rules{Skew: limits("3600", "")}, report.OK, "1 of 12"},
+		"rtt": {rules: report.Rules{RTT: limits("0.1", "0.699999")}, want: report.Critical, text: "n9 answers after 700 " +
+			"ms (the critical range is 0.699999), and 1 of 12"},
+		"rtt that may be": {report.Rules{RTT: limits("0.7", "")}, report.OK, "1 of 12"},
+		"the critical ones only": {rules: report.Rules{Behind: limits("0", "5")}, want: report.Critical,
+			text: "n5 lacks 7 changes (the critical range is 5), and"},
+		"no majority": {rules: report.Rules{NoMajority: report.Unknown}, want: report.Unknown, text: "no majority for " +
+			"edits, 2 of 3 voters not alive (n2, n3), and 1 of 12"},
+		"critical before unknown": {rules: report.Rules{NoMajority: report.Unknown, Dead: limits("", "0")},
+			want: report.Critical, text: "1 of 12 nodes offline"},
+		"unknown before warning": {rules: report.Rules{NoMajority: report.Unknown, Dead: limits("0", "")},
+			want: report.Unknown, text: "no majority"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -175,13 +187,15 @@ func TestEvaluate_maxima(t *testing.T) {
 	if *m.RTT != 2*time.Second || *m.Behind != 2 || *m.Skew != time.Hour-st.Nodes[0].SkewError {
 		t.Errorf("they are %v, %v and %v", *m.RTT, *m.Behind, *m.Skew)
 	}
-	if m := report.Evaluate(st, report.Selection{Names: []string{"n4"}}, report.Rules{}, now).Maxima; m != (report.Maxima{}) {
+	if m := report.Evaluate(st, report.Selection{Names: []string{"n4"}}, report.Rules{},
+		now).Maxima; m != (report.Maxima{}) {
 		t.Errorf("of no node they are %v", m)
 	}
 }
 
 func TestParseState(t *testing.T) {
-	for s, want := range map[string]report.State{"ok": report.OK, "WARNING": report.Warning, "Critical": report.Critical, "unknown": report.Unknown} {
+	for s, want := range map[string]report.State{"ok": report.OK, "WARNING": report.Warning, "Critical": report.Critical,
+		"unknown": report.Unknown} {
 		if got, err := report.ParseState(s); got != want || err != nil {
 			t.Errorf("%s is %v, %v", s, got, err)
 		}

@@ -114,7 +114,8 @@ func (r Result) withHead(f finding, first bool) finding {
 	case !first:
 		f.head = fmt.Sprintf("%d %s%s: ", f.total, f.head, f.common)
 	case r.Counts.Maintenance > 0:
-		f.head = fmt.Sprintf("%d of %s %s%s (%d more under maintenance): ", f.total, of, f.head, f.common, r.Counts.Maintenance)
+		f.head = fmt.Sprintf("%d of %s %s%s (%d more under maintenance): ", f.total, of, f.head, f.common,
+			r.Counts.Maintenance)
 	default:
 		f.head = fmt.Sprintf("%d of %s %s%s: ", f.total, of, f.head, f.common)
 	}

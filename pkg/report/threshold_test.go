@@ -48,26 +48,27 @@ func TestParseThreshold(t *testing.T) {
 		text   string // "" when it is the range itself
 		perf   string // "" when it is text
 	}{
-		"10":        {alerts: []float64{-1, 10.5, 11}, quiet: []float64{0, 5, 10}},
-		"0":         {alerts: []float64{1, -1}, quiet: []float64{0}},
-		"10:":       {alerts: []float64{9.9, -1}, quiet: []float64{10, 1e9}},
-		"~:10":      {alerts: []float64{11}, quiet: []float64{-1e9, 0, 10}, perf: "10"},
-		"10:20":     {alerts: []float64{9, 21}, quiet: []float64{10, 15, 20}},
-		"@10:20":    {alerts: []float64{10, 15, 20}, quiet: []float64{9, 21}},
-		"@10":       {alerts: []float64{0, 10}, quiet: []float64{-1, 11}},
-		"@~:10":     {alerts: []float64{-5, 0, 10}, quiet: []float64{11}},
-		"@10:":      {alerts: []float64{10, 99}, quiet: []float64{9}},
-		"0:10":      {alerts: []float64{-1, 11}, quiet: []float64{0, 10}, text: "10"},
-		":10":       {alerts: []float64{-1, 11}, quiet: []float64{0, 10}, text: "10"},
-		"-10:10":    {alerts: []float64{-11, 11}, quiet: []float64{-10, 0, 10}, perf: "10"},
-		"-10:-5":    {alerts: []float64{0, 5}, quiet: []float64{-7}},
-		"~:":        {quiet: []float64{-1e12, 0, 1e12}, perf: "none"},
-		"0:":        {alerts: []float64{-1}, quiet: []float64{0, 1e12}, perf: "none"},
-		"1.5:2.25":  {alerts: []float64{1.4, 2.3}, quiet: []float64{1.5, 2, 2.25}},
-		"+5":        {alerts: []float64{6}, quiet: []float64{5}, text: "5"},
-		"10%":       {whole: 30, alerts: []float64{4}, quiet: []float64{0, 3}, perf: "3"},
-		"1.1%":      {whole: 1000, alerts: []float64{12}, quiet: []float64{11}, perf: "11"},
-		"18.4%":     {whole: 375, alerts: []float64{70}, quiet: []float64{69}, perf: "69"}, // 68.99999999999999 in floating point
+		"10":       {alerts: []float64{-1, 10.5, 11}, quiet: []float64{0, 5, 10}},
+		"0":        {alerts: []float64{1, -1}, quiet: []float64{0}},
+		"10:":      {alerts: []float64{9.9, -1}, quiet: []float64{10, 1e9}},
+		"~:10":     {alerts: []float64{11}, quiet: []float64{-1e9, 0, 10}, perf: "10"},
+		"10:20":    {alerts: []float64{9, 21}, quiet: []float64{10, 15, 20}},
+		"@10:20":   {alerts: []float64{10, 15, 20}, quiet: []float64{9, 21}},
+		"@10":      {alerts: []float64{0, 10}, quiet: []float64{-1, 11}},
+		"@~:10":    {alerts: []float64{-5, 0, 10}, quiet: []float64{11}},
+		"@10:":     {alerts: []float64{10, 99}, quiet: []float64{9}},
+		"0:10":     {alerts: []float64{-1, 11}, quiet: []float64{0, 10}, text: "10"},
+		":10":      {alerts: []float64{-1, 11}, quiet: []float64{0, 10}, text: "10"},
+		"-10:10":   {alerts: []float64{-11, 11}, quiet: []float64{-10, 0, 10}, perf: "10"},
+		"-10:-5":   {alerts: []float64{0, 5}, quiet: []float64{-7}},
+		"~:":       {quiet: []float64{-1e12, 0, 1e12}, perf: "none"},
+		"0:":       {alerts: []float64{-1}, quiet: []float64{0, 1e12}, perf: "none"},
+		"1.5:2.25": {alerts: []float64{1.4, 2.3}, quiet: []float64{1.5, 2, 2.25}},
+		"+5":       {alerts: []float64{6}, quiet: []float64{5}, text: "5"},
+		"10%":      {whole: 30, alerts: []float64{4}, quiet: []float64{0, 3}, perf: "3"},
+		"1.1%":     {whole: 1000, alerts: []float64{12}, quiet: []float64{11}, perf: "11"},
+		// 68.99999999999999 in floating point
+		"18.4%":     {whole: 375, alerts: []float64{70}, quiet: []float64{69}, perf: "69"},
 		"33.3%":     {whole: 12, alerts: []float64{4}, quiet: []float64{3}, perf: "3.996"},
 		"10%:50%":   {whole: 10, alerts: []float64{0, 6}, quiet: []float64{1, 5}, perf: "1:5"},
 		"2:50%":     {whole: 10, alerts: []float64{1, 6}, quiet: []float64{2, 5}, perf: "2:5"},
@@ -163,7 +164,8 @@ func TestThreshold_zero(t *testing.T) {
 }
 
 func FuzzParseThreshold(f *testing.F) {
-	for _, s := range []string{"10", "10:", "~:10", "10:20", "@10:20", "5%", "@1%:2", ":", "~", "-1:1", "1e9", ".5", "5.", "+1", "-0", ".00000001", "999999999.999999", "9999999999999999999999999999999999999999"} {
+	for _, s := range []string{"10", "10:", "~:10", "10:20", "@10:20", "5%", "@1%:2", ":", "~", "-1:1", "1e9", ".5",
+		"5.", "+1", "-0", ".00000001", "999999999.999999", "9999999999999999999999999999999999999999"} {
 		f.Add(s, 12)
 	}
 	f.Fuzz(func(t *testing.T, s string, whole int) {

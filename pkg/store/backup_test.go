@@ -15,7 +15,8 @@ import (
 
 // backupOf is the text of a backup without changes, with more keys in it.
 func backupOf(more string) string {
-	return fmt.Sprintf(`{%s"format":1,"cluster":%q,"history":"1-abc71fa72cf3fd26","state":0,"changes":[]}`, more, awa.NewUID())
+	return fmt.Sprintf(`{%s"format":1,"cluster":%q,"history":"1-abc71fa72cf3fd26","state":0,"changes":[]}`, more,
+		awa.NewUID())
 }
 
 func TestReadBackup_hostile(t *testing.T) {
@@ -32,10 +33,13 @@ func TestReadBackup_hostile(t *testing.T) {
 		"deep":               {`{"x":` + strings.Repeat("[", 1<<20), damaged},
 		"long":               {`{"x":"` + strings.Repeat("x", 2*maxBackupValue), damaged},
 		"spaces":             {"{" + strings.Repeat(" ", 2*maxBackupValue), damaged},
-		"a change too long":  {`{"format":1,"changes":[{"id":1,"action":"CREATE","data":"` + strings.Repeat("x", 2*maxBackupValue), damaged},
-		"changes of a kind":  {`{"format":1,"changes":{"id":1}}`, damaged},
-		"a later format":     {`{"format":2,"changes":7}`, " is a backup of format 2, and this program knows format 1: use a newer awa-agent"},
-		"a list that lies":   {strings.Replace(backupOf(""), `"state":0`, `"state":7`, 1), " is a damaged backup (it says its state is 7 and holds 0 changes): nothing was changed"},
+		"a change too long": {`{"format":1,"changes":[{"id":1,"action":"CREATE","data":"` + strings.Repeat("x",
+			2*maxBackupValue), damaged},
+		"changes of a kind": {`{"format":1,"changes":{"id":1}}`, damaged},
+		"a later format": {`{"format":2,"changes":7}`, " is a backup of format 2, and this program knows format 1: use a " +
+			"newer awa-agent"},
+		"a list that lies": {strings.Replace(backupOf(""), `"state":0`, `"state":7`, 1), " is a damaged backup (it says " +
+			"its state is 7 and holds 0 changes): nothing was changed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := os.WriteFile(at("f"), []byte(test.text), 0o600); err != nil {

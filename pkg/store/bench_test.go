@@ -22,7 +22,8 @@ func BenchmarkStore_Decide(b *testing.B) {
 			for b.Loop() {
 				for i := range batch {
 					data := fmt.Appendf(nil, `{"id":%d,"name":"n%d","host":"10.0.0.1","port":"25483"}`, i+1, i)
-					batch[i] = awa.Entry{Index: s.Meta().Index + 1 + uint64(i), Term: 1, Edit: awa.Edit{Action: awa.Update, Data: data}}
+					batch[i] = awa.Entry{Index: s.Meta().Index + 1 + uint64(i), Term: 1, Edit: awa.Edit{Action: awa.Update,
+						Data: data}}
 				}
 				_, err := s.Decide(batch)
 				ok(b, err)

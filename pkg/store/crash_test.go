@@ -50,8 +50,10 @@ func writerChild(path, round string) {
 		batch := make([]awa.Entry, 1+r.IntN(6))
 		log := make([][]byte, len(batch))
 		for i := range batch {
-			data := fmt.Sprintf(`{"name":"n%s-%d-%d","host":"h","port":1,"note":%q}`, round, n, i, strings.Repeat("x", r.IntN(3000)))
-			batch[i] = awa.Entry{Index: s.Meta().Index + 1 + uint64(i), Term: seed, Edit: awa.Edit{Action: awa.Create, Data: []byte(data)}}
+			data := fmt.Sprintf(`{"name":"n%s-%d-%d","host":"h","port":1,"note":%q}`, round, n, i,
+				strings.Repeat("x", r.IntN(3000)))
+			batch[i] = awa.Entry{Index: s.Meta().Index + 1 + uint64(i), Term: seed, Edit: awa.Edit{Action: awa.Create,
+				Data: []byte(data)}}
 			if nodes := s.Nodes(); len(nodes) > 20 {
 				batch[i].Edit = awa.Edit{Action: awa.Delete, Data: fmt.Appendf(nil, `{"id":%d}`, nodes[i].ID)}
 			}
@@ -114,7 +116,8 @@ func TestStore_killed_writer_loses_nothing_acknowledged(t *testing.T) {
 		ok(t, err)
 		sound(t, s)
 		if s.State() < id || s.Meta().Index < index {
-			t.Fatalf("round %d: change %d at log index %d was acknowledged, there is %d at %d", round, id, index, s.State(), s.Meta().Index)
+			t.Fatalf("round %d: change %d at log index %d was acknowledged, there is %d at %d", round, id, index, s.State(),
+				s.Meta().Index)
 		}
 		if id > 0 {
 			changes, err := s.Changes(id-1, 1)
@@ -204,7 +207,8 @@ func limitedChild(path, limit string) {
 	if s.AppendLog(1, [][]byte{make([]byte, 1<<20)}) == nil || s.SetStable("k", make([]byte, 1<<20)) == nil {
 		must(fmt.Errorf("a full disk takes a log entry"))
 	}
-	if voters := (awa.VoterSet{Index: 1, UIDs: []string{strings.Repeat("u", 1<<20)}}); s.SetVoters(voters) == nil || s.Meta().Voters.Index != 0 {
+	if voters := (awa.VoterSet{Index: 1, UIDs: []string{strings.Repeat("u", 1<<20)}}); s.SetVoters(voters) == nil ||
+		s.Meta().Voters.Index != 0 {
 		must(fmt.Errorf("a full disk takes voters"))
 	}
 
@@ -249,7 +253,8 @@ func TestStore_doubtful_write_is_the_last(t *testing.T) {
 	}))
 	ok(t, s.undone(id+1, syscall.EIO)) // as if transaction id+1 had left no trace
 	s.failed = s.undone(id, syscall.EIO)
-	if _, err := s.Decide(edits(s, createNode(2))); err == nil || !strings.Contains(err.Error(), "restart the agent") || !strings.Contains(err.Error(), syscall.EIO.Error()) {
+	if _, err := s.Decide(edits(s, createNode(2))); err == nil || !strings.Contains(err.Error(), "restart the agent") ||
+		!strings.Contains(err.Error(), syscall.EIO.Error()) {
 		t.Errorf("a write after a doubtful one gives %v", err)
 	}
 	equal(t, "state", s.State(), 1)

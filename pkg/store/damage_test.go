@@ -34,7 +34,8 @@ func goodFile(t testing.TB) []byte {
 		var all []string
 		for j := range 8 {
 			n := i*8 + j
-			all = append(all, fmt.Sprintf(`CREATE k%d {"name":"n%d","host":"10.0.0.1","port":1,"note":%q}`, n, n, strings.Repeat("x", r.IntN(900))))
+			all = append(all, fmt.Sprintf(`CREATE k%d {"name":"n%d","host":"10.0.0.1","port":1,"note":%q}`, n, n,
+				strings.Repeat("x", r.IntN(900))))
 		}
 		decide(t, s, all...)
 		ok(t, s.AppendLog(uint64(i*8), [][]byte{make([]byte, 9000), []byte("entry")}))
@@ -191,7 +192,8 @@ func TestOpen_damaged_with_care(t *testing.T) {
 		for _, n := range []uint32{uint32(end - id), uint32(end), math.MaxUint32} {
 			try(fmt.Sprintf("page %d with overflow %d", id, n), func(b []byte) { put32(b[at+12:], n) })
 		}
-		for _, flags := range []byte{0, branchPage ^ leafPage ^ good[at+8], branchPage | leafPage, freelistPage, good[at+8] | 0x80} {
+		for _, flags := range []byte{0, branchPage ^ leafPage ^ good[at+8], branchPage | leafPage, freelistPage,
+			good[at+8] | 0x80} {
 			try(fmt.Sprintf("page %d of kind %d", id, flags), func(b []byte) { b[at+8] = flags })
 		}
 		try(fmt.Sprintf("page %d as another one", id), func(b []byte) { b[at+4] = 1 })
@@ -206,7 +208,8 @@ func TestOpen_damaged_with_care(t *testing.T) {
 			e := at + pageHeader + i*elementSize
 			for field := range 4 {
 				if p.flags == leafPage || field < 2 {
-					try(fmt.Sprintf("page %d, element %d, field %d", id, i, field), func(b []byte) { put32(b[e+4*field:], math.MaxUint32) })
+					try(fmt.Sprintf("page %d, element %d, field %d", id, i, field),
+						func(b []byte) { put32(b[e+4*field:], math.MaxUint32) })
 				}
 			}
 			pos, size := e+4, e+8

@@ -151,7 +151,8 @@ func (s *Store) apply(d *awa.Draft, changes []awa.Change) error {
 				return err
 			}
 			if !sameChange(held, c) {
-				return awa.Faultf(awa.ErrDamaged, "the lists differ: change %d is %s %s here and %s %s there; one of the two agents must be emptied and join again", c.ID, held.Action, held.Data, c.Action, c.Data)
+				return awa.Faultf(awa.ErrDamaged, "the lists differ: change %d is %s %s here and %s %s there; one of the two "+
+					"agents must be emptied and join again", c.ID, held.Action, held.Data, c.Action, c.Data)
 			}
 			continue
 		}
@@ -176,7 +177,8 @@ func (s *Store) Init(set awa.ChangeSet) error {
 	m, d := s.meta, s.list.Draft()
 	switch {
 	case m.Cluster != "":
-		return awa.Faultf(awa.ErrOtherCluster, "%s holds the list of cluster %s already: move it away first", s.path, m.Cluster)
+		return awa.Faultf(awa.ErrOtherCluster, "%s holds the list of cluster %s already: move it away first", s.path,
+			m.Cluster)
 	case set.Cluster == "" || set.History == awa.History{}:
 		return awa.Faultf(awa.ErrBadInput, "a node list needs the id of its cluster and a history")
 	}

@@ -13,7 +13,8 @@ func TestStore_Decide(t *testing.T) {
 	t.Run("a batch is one transaction", func(t *testing.T) {
 		s := founded(t)
 		n := transactions(t, s, func() {
-			outcomes := decide(t, s, createNode(1), createNode(2), `UPDATE u {"id":1,"name":"n9","host":"h","port":"7"}`, `DELETE - {"id":2}`)
+			outcomes := decide(t, s, createNode(1), createNode(2), `UPDATE u {"id":1,"name":"n9","host":"h","port":"7"}`,
+				`DELETE - {"id":2}`)
 			for i, o := range outcomes {
 				equal(t, "id", o.Change.ID, uint64(i+1))
 				equal(t, "index", o.Change.Index, uint64(i+1))
@@ -57,7 +58,8 @@ func TestStore_Decide(t *testing.T) {
 	})
 	t.Run("replay of edits with keys", func(t *testing.T) {
 		s := founded(t)
-		batch := edits(s, `CREATE a {"name":"n1","host":"h","port":1}`, `CREATE a {"name":"n1","host":"h","port":1}`, `DELETE b {"id":1}`)
+		batch := edits(s, `CREATE a {"name":"n1","host":"h","port":1}`, `CREATE a {"name":"n1","host":"h","port":1}`,
+			`DELETE b {"id":1}`)
 		first, err := s.Decide(batch)
 		ok(t, err)
 		equal(t, "change of the repetition", first[1].Change.ID, 1)
@@ -102,7 +104,8 @@ func TestStore_Decide(t *testing.T) {
 	t.Run("an edit that saw an older node is refused", func(t *testing.T) {
 		s := founded(t)
 		decide(t, s, createNode(1), createNode(2))
-		batch := edits(s, `UPDATE - {"id":1,"name":"a","host":"h","port":1}`, `UPDATE - {"id":1,"name":"b","host":"h","port":1}`, `DELETE - {"id":1}`)
+		batch := edits(s, `UPDATE - {"id":1,"name":"a","host":"h","port":1}`,
+			`UPDATE - {"id":1,"name":"b","host":"h","port":1}`, `DELETE - {"id":1}`)
 		for i := range batch {
 			batch[i].Edit.IfChanged = 1
 		}
@@ -120,9 +123,11 @@ func TestStore_Decide_update_keeps_what_it_does_not_name(t *testing.T) {
 	decide(t, s, `CREATE - {"name":"n1","host":"h1","port":"1","uid":"`+uid+`","labels":{"a":"1"},"maintenance":"2026-11-23T18:00:00Z","rack":7,"row":{"x": [1, 2]},"by":"me"}`)
 	for _, c := range []struct{ edit, want string }{
 		{`{"id":1,"name":"n2","host":"h2","port":2}`,
-			`{"id":1,"name":"n2","host":"h2","port":"2","uid":"` + uid + `","labels":{"a":"1"},"maintenance":"2026-11-23T18:00:00Z","changed":2,"rack":7,"row":{"x":[1,2]}}`},
+			`{"id":1,"name":"n2","host":"h2","port":"2","uid":"` + uid +
+				`","labels":{"a":"1"},"maintenance":"2026-11-23T18:00:00Z","changed":2,"rack":7,"row":{"x":[1,2]}}`},
 		{`{"id":1,"name":"n2","host":"h2","port":2,"labels":{"b":"2"},"rack":null,"Name":"other"}`,
-			`{"id":1,"name":"n2","host":"h2","port":"2","uid":"` + uid + `","labels":{"b":"2"},"maintenance":"2026-11-23T18:00:00Z","changed":3,"Name":"other","row":{"x":[1,2]}}`},
+			`{"id":1,"name":"n2","host":"h2","port":"2","uid":"` + uid +
+				`","labels":{"b":"2"},"maintenance":"2026-11-23T18:00:00Z","changed":3,"Name":"other","row":{"x":[1,2]}}`},
 		{`{"id":1,"name":"n2","host":"h2","port":2,"uid":null,"labels":null,"maintenance":"","row":null,"Name":null}`,
 			`{"id":1,"name":"n2","host":"h2","port":"2","changed":4}`},
 	} {
@@ -145,7 +150,8 @@ func TestStore_Decide_repeated_key(t *testing.T) {
 	check := func(what string) {
 		t.Helper()
 		n := transactions(t, s, func() {
-			again, err := s.Decide(edits(s, `CREATE k {"name":"n1","host":"h","port":1}`, `DELETE d {"id":2}`, `DELETE k {"id":1}`))
+			again, err := s.Decide(edits(s, `CREATE k {"name":"n1","host":"h","port":1}`, `DELETE d {"id":2}`,
+				`DELETE k {"id":1}`))
 			ok(t, err)
 			equal(t, what, inJSON(t, again[:2]), inJSON(t, []awa.Outcome{first, gone}))
 			refuses(t, again[2].Err, awa.ErrKeyReused, "Idempotency-Key k", "change 1")
@@ -157,7 +163,8 @@ func TestStore_Decide_repeated_key(t *testing.T) {
 	check("outcomes after a restart")
 
 	// Within one batch, a refused edit doesn't use its key up.
-	outcomes, err := s.Decide(edits(s, `CREATE x {"name":"n1","host":"h","port":1}`, `CREATE x {"name":"n3","host":"h","port":1}`, `CREATE x {"name":"n3","host":"h","port":1}`))
+	outcomes, err := s.Decide(edits(s, `CREATE x {"name":"n1","host":"h","port":1}`,
+		`CREATE x {"name":"n3","host":"h","port":1}`, `CREATE x {"name":"n3","host":"h","port":1}`))
 	ok(t, err)
 	refuses(t, outcomes[0].Err, awa.ErrNameTaken)
 	equal(t, "second and third", inJSON(t, outcomes[1]), inJSON(t, outcomes[2]))
@@ -172,7 +179,8 @@ func TestStore_Decide_forgets_keys_after_the_window(t *testing.T) {
 		t.Helper()
 		changes := make([]awa.Change, n)
 		for i := range changes {
-			changes[i] = awa.Change{ID: s.State() + 1 + uint64(i), Action: awa.Update, Data: `{"id":1,"name":"n1","host":"h","port":"1"}`}
+			changes[i] = awa.Change{ID: s.State() + 1 + uint64(i), Action: awa.Update,
+				Data: `{"id":1,"name":"n1","host":"h","port":"1"}`}
 		}
 		ok(t, s.Prove(changes, 0, 0))
 	}
@@ -239,13 +247,15 @@ func TestStore_Apply(t *testing.T) {
 			changes []awa.Change
 			code    awa.Code
 		}{
-			"a gap":                     {all[3:], awa.ErrGap},
-			"a gap in the middle":       {[]awa.Change{all[2], {ID: 5, Action: awa.Delete, Data: `{"id":1}`}}, awa.ErrGap},
-			"id 0":                      {[]awa.Change{{Action: awa.Delete, Data: `{"id":1}`}}, awa.ErrGap},
-			"other data":                {other(func(c *awa.Change) { c.Data = `{"id":1,"name":"x","host":"h","port":"1"}` }), awa.ErrDamaged},
-			"another action":            {other(func(c *awa.Change) { c.Action = awa.Delete }), awa.ErrDamaged},
-			"another key":               {other(func(c *awa.Change) { c.Key = "other" }), awa.ErrDamaged},
-			"differs from the batch":    {append(all[2:3:3], awa.Change{ID: 3, Action: awa.Delete, Data: `{"id":1}`}), awa.ErrDamaged},
+			"a gap":               {all[3:], awa.ErrGap},
+			"a gap in the middle": {[]awa.Change{all[2], {ID: 5, Action: awa.Delete, Data: `{"id":1}`}}, awa.ErrGap},
+			"id 0":                {[]awa.Change{{Action: awa.Delete, Data: `{"id":1}`}}, awa.ErrGap},
+			"other data": {other(func(c *awa.Change) { c.Data = `{"id":1,"name":"x","host":"h","port":"1"}` }),
+				awa.ErrDamaged},
+			"another action": {other(func(c *awa.Change) { c.Action = awa.Delete }), awa.ErrDamaged},
+			"another key":    {other(func(c *awa.Change) { c.Key = "other" }), awa.ErrDamaged},
+			"differs from the batch": {append(all[2:3:3], awa.Change{ID: 3, Action: awa.Delete, Data: `{"id":1}`}),
+				awa.ErrDamaged},
 			"a node id out of order":    {bad(3, awa.Create, `{"id":9,"name":"x","host":"h","port":"1"}`), awa.ErrBadInput},
 			"a name that is taken":      {bad(3, awa.Create, `{"id":3,"name":"N1","host":"h","port":"1"}`), awa.ErrNameTaken},
 			"a node that is not there":  {bad(3, awa.Delete, `{"id":3}`), awa.ErrUnknownNode},
@@ -317,7 +327,8 @@ func randomEdit(r *rand.Rand) awa.Edit {
 		e.Action = awa.Delete
 		fields = map[string]any{"id": r.IntN(20) + 1}
 	}
-	for key, value := range map[string]any{"uid": fmt.Sprintf("%032x", r.IntN(5)), "labels": map[string]string{"a": "<&>\u2028"}, "x": r.IntN(9), "y": nil, "Port": true} {
+	for key, value := range map[string]any{"uid": fmt.Sprintf("%032x", r.IntN(5)),
+		"labels": map[string]string{"a": "<&>\u2028"}, "x": r.IntN(9), "y": nil, "Port": true} {
 		if r.IntN(3) == 0 && e.Action != awa.Delete {
 			fields[key] = value
 		}

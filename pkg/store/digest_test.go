@@ -153,7 +153,8 @@ func TestStore_altered_while_open(t *testing.T) {
 	_, _, err = s.LogEntry(7)
 	refuses(t, err, awa.ErrDamaged, s.path, bucketLog)
 	ok(t, s.update(func(tx *bolt.Tx) error { // for the checks at the end
-		for bucket, key := range map[string][]byte{bucketChanges: idKey(2), bucketStable: []byte("term"), bucketLog: idKey(7)} {
+		for bucket, key := range map[string][]byte{bucketChanges: idKey(2), bucketStable: []byte("term"),
+			bucketLog: idKey(7)} {
 			ok(t, in(tx, bucket).Put(key, good[bucket]))
 		}
 		return nil

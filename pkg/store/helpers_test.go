@@ -161,7 +161,8 @@ func sound(t testing.TB, s *Store) {
 		equal(t, "digest on disk", held.digest, s.Position().Digest)
 		m := s.Meta()
 		if held.meta.Index > m.Index || held.meta.State > m.State {
-			t.Errorf("the disk is at log index %d and state %d, the memory at %d and %d", held.meta.Index, held.meta.State, m.Index, m.State)
+			t.Errorf("the disk is at log index %d and state %d, the memory at %d and %d", held.meta.Index, held.meta.State,
+				m.Index, m.State)
 		}
 		if s.proven == nil && s.meta.State == s.list.State() {
 			equal(t, "proven state on disk", held.meta.State, m.State)

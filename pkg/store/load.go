@@ -33,7 +33,8 @@ func load(tx *bolt.Tx) (content, error) {
 	case "":
 		return content{}, damage("it holds no format version")
 	default:
-		return content{}, awa.Faultf(awa.ErrFormat, "%s has the format version %q, this program knows version %s: use the program that wrote it", tx.DB().Path(), version, format)
+		return content{}, awa.Faultf(awa.ErrFormat, "%s has the format version %q, this program knows version %s: use "+
+			"the program that wrote it", tx.DB().Path(), version, format)
 	}
 	if version == formatPlain && b.Get([]byte(keySum)) != nil {
 		return content{}, damage("its format version is not what was written")
@@ -63,7 +64,8 @@ func load(tx *bolt.Tx) (content, error) {
 	}
 	switch {
 	case next != seen.created+1 || uint64(len(nodes)) != seen.created-seen.deleted:
-		return content{}, damage("%d nodes and %d as the next id don't fit %d created and %d deleted ones", len(nodes), next, seen.created, seen.deleted)
+		return content{}, damage("%d nodes and %d as the next id don't fit %d created and %d deleted ones", len(nodes),
+			next, seen.created, seen.deleted)
 	case high.index < seen.index:
 		return content{}, damage("it is said to end at log index %d and holds changes up to %d", high.index, seen.index)
 	case m.State != unproven && m.State > seen.state:

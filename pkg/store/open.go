@@ -28,7 +28,8 @@ const (
 
 // Open opens the file at path, or makes one with a fresh uid (mode 0600) when
 // there is none. A file that is there is checked from end to end before
-// anything is written; one of formatPlain is made one of format then. The error is a Fault with awa.ErrInUse when another
+// anything is written; one of formatPlain is made one of format then. The error is a Fault with
+// awa.ErrInUse when another
 // process holds the file, awa.ErrDamaged when it can't be what this program
 // wrote, awa.ErrFormat when it was written in a format that this program
 // doesn't know; or it wraps the system's.
@@ -126,7 +127,8 @@ func examine(path string) (held content, err error) {
 	case err != nil:
 		return content{}, err
 	case !info.Mode().IsRegular():
-		return content{}, awa.Faultf(awa.ErrDamaged, "%s is a folder or a device: the node list needs a file there, or a free name", path)
+		return content{}, awa.Faultf(awa.ErrDamaged, "%s is a folder or a device: the node list needs a file there, "+
+			"or a free name", path)
 	case info.Size() == 0:
 		return content{}, damage("it is empty")
 	}
@@ -212,7 +214,8 @@ func openError(path string, err error) error {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return inUse(path)
 	case errors.Is(err, bolterrors.ErrVersionMismatch):
-		return awa.Faultf(awa.ErrFormat, "%s is a bbolt file of a version that this program doesn't know: use the program that wrote it", path)
+		return awa.Faultf(awa.ErrFormat, "%s is a bbolt file of a version that this program doesn't know: use the "+
+			"program that wrote it", path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("open %s: this user (uid %d) may not read and write it: %w", path, os.Geteuid(), err)
 	case isSystem(err):
@@ -235,7 +238,8 @@ func createError(path string, err error) error {
 }
 
 func inUse(path string) error {
-	return awa.Faultf(awa.ErrInUse, "%s is in use by another process: stop the other agent, or give this one a data folder of its own", path)
+	return awa.Faultf(awa.ErrInUse, "%s is in use by another process: stop the other agent, or give this one a data "+
+		"folder of its own", path)
 }
 
 // isSystem tells the system's errors from what bbolt says of a file.

@@ -100,13 +100,16 @@ func TestOpen_refuses(t *testing.T) {
 		code  awa.Code
 		words string
 	}{
-		"an empty file":         {content(""), awa.ErrDamaged, "empty"},
-		"one byte":              {content("x"), awa.ErrDamaged, "backup"},
-		"a text":                {content(strings.Repeat("not a database\n", 5000)), awa.ErrDamaged, "invalid database"},
-		"zeros":                 {content(strings.Repeat("\x00", 100_000)), awa.ErrDamaged, "joins the cluster with an empty one"},
-		"a folder":              {do: func(path string) error { os.Remove(path); return os.Mkdir(path, 0o700) }, code: awa.ErrDamaged, words: "is a folder"},
-		"a pipe":                {do: func(path string) error { os.Remove(path); return syscall.Mkfifo(path, 0o600) }, code: awa.ErrDamaged, words: "a device"},
-		"another bbolt file":    {do: inBolt(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketMeta)) }), code: awa.ErrDamaged, words: "holds no node list"},
+		"an empty file": {content(""), awa.ErrDamaged, "empty"},
+		"one byte":      {content("x"), awa.ErrDamaged, "backup"},
+		"a text":        {content(strings.Repeat("not a database\n", 5000)), awa.ErrDamaged, "invalid database"},
+		"zeros":         {content(strings.Repeat("\x00", 100_000)), awa.ErrDamaged, "joins the cluster with an empty one"},
+		"a folder": {do: func(path string) error { os.Remove(path); return os.Mkdir(path, 0o700) }, code: awa.ErrDamaged,
+			words: "is a folder"},
+		"a pipe": {do: func(path string) error { os.Remove(path); return syscall.Mkfifo(path, 0o600) },
+			code: awa.ErrDamaged, words: "a device"},
+		"another bbolt file": {do: inBolt(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketMeta)) }),
+			code: awa.ErrDamaged, words: "holds no node list"},
 		"a newer format":        {put(bucketMeta, []byte(keyFormat), "3"), awa.ErrFormat, `"3", this program knows version 2`},
 		"no format":             {remove(bucketMeta, []byte(keyFormat)), awa.ErrDamaged, "no format version"},
 		"no uid":                {remove(bucketMeta, []byte(keyUID)), awa.ErrDamaged, "no uid"},
@@ -117,30 +120,41 @@ func TestOpen_refuses(t *testing.T) {
 			b.Delete([]byte(keyCluster))
 			return b.Delete([]byte(keyHistory))
 		}), awa.ErrDamaged, "no cluster"},
-		"an unreadable index":                {put(bucketMeta, []byte(keyIndex), "-1"), awa.ErrDamaged, "index"},
-		"an index that is low":               {put(bucketMeta, []byte(keyIndex), "3"), awa.ErrDamaged, "log index 3"},
-		"unreadable voters":                  {put(bucketMeta, []byte(keyVoters), "{"), awa.ErrDamaged, "voters"},
-		"a next id that is low":              {put(bucketMeta, []byte(keyNext), "3"), awa.ErrDamaged, "next id"},
-		"a next id that is high":             {put(bucketMeta, []byte(keyNext), "5"), awa.ErrDamaged, "next id"},
-		"no log":                             {do: inBolt(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketLog)) }), code: awa.ErrDamaged, words: "raft_log is missing"},
-		"a log of other keys":                {put(bucketLog, []byte("x"), ""), awa.ErrDamaged, "raft_log"},
-		"a missing change":                   {remove(bucketChanges, idKey(2)), awa.ErrDamaged, "change 2 is missing"},
-		"a missing last change":              {remove(bucketChanges, idKey(5)), awa.ErrDamaged, "don't fit"},
-		"a change of another id":             {put(bucketChanges, []byte("\x00\x06"), "{}"), awa.ErrDamaged, "0006 is not an id"},
-		"an unreadable change":               {put(bucketChanges, idKey(2), "{"), awa.ErrDamaged, "change 2"},
-		"an unknown action":                  {do: put(bucketChanges, idKey(2), `{"action":"MOVE","data":"{}"}`), code: awa.ErrDamaged, words: "MOVE"},
-		"more deleted than made":             {do: put(bucketChanges, idKey(1), `{"action":"DELETE","data":"{}"}`), code: awa.ErrDamaged, words: "change 1"},
-		"unreadable data":                    {do: put(bucketChanges, idKey(2), `{"action":"CREATE","data":"{"}`), code: awa.ErrDamaged, words: "change 2"},
-		"an unreadable node":                 {put(bucketNodes, idKey(1), "1"), awa.ErrDamaged, "node 1"},
-		"a missing node":                     {remove(bucketNodes, idKey(1)), awa.ErrDamaged, "don't fit"},
-		"a node that was gone":               {do: put(bucketNodes, idKey(2), `{"id":2,"name":"n2","host":"10.0.0.1","port":"3","changed":2}`), code: awa.ErrDamaged, words: "don't fit"},
-		"a node of no change":                {do: put(bucketNodes, idKey(1), `{"id":1,"name":"a","host":"h","port":"1"}`), code: awa.ErrDamaged, words: "node 1"},
-		"a node of a change that is missing": {do: put(bucketNodes, idKey(1), `{"id":1,"name":"a","host":"h","port":"1","changed":9}`), code: awa.ErrDamaged, words: "node 1"},
-		"a node of another change":           {do: put(bucketNodes, idKey(1), `{"id":1,"name":"a","host":"h","port":"1","changed":3}`), code: awa.ErrDamaged, words: "node 1 is not what change 3"},
-		"another node":                       {do: put(bucketNodes, idKey(1), `{"id":1,"name":"b","host":"h","port":"1","changed":4}`), code: awa.ErrDamaged, words: "node 1 is not what change 4"},
+		"an unreadable index":    {put(bucketMeta, []byte(keyIndex), "-1"), awa.ErrDamaged, "index"},
+		"an index that is low":   {put(bucketMeta, []byte(keyIndex), "3"), awa.ErrDamaged, "log index 3"},
+		"unreadable voters":      {put(bucketMeta, []byte(keyVoters), "{"), awa.ErrDamaged, "voters"},
+		"a next id that is low":  {put(bucketMeta, []byte(keyNext), "3"), awa.ErrDamaged, "next id"},
+		"a next id that is high": {put(bucketMeta, []byte(keyNext), "5"), awa.ErrDamaged, "next id"},
+		"no log": {do: inBolt(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketLog)) }), code: awa.ErrDamaged,
+			words: "raft_log is missing"},
+		"a log of other keys":    {put(bucketLog, []byte("x"), ""), awa.ErrDamaged, "raft_log"},
+		"a missing change":       {remove(bucketChanges, idKey(2)), awa.ErrDamaged, "change 2 is missing"},
+		"a missing last change":  {remove(bucketChanges, idKey(5)), awa.ErrDamaged, "don't fit"},
+		"a change of another id": {put(bucketChanges, []byte("\x00\x06"), "{}"), awa.ErrDamaged, "0006 is not an id"},
+		"an unreadable change":   {put(bucketChanges, idKey(2), "{"), awa.ErrDamaged, "change 2"},
+		"an unknown action": {do: put(bucketChanges, idKey(2), `{"action":"MOVE","data":"{}"}`), code: awa.ErrDamaged,
+			words: "MOVE"},
+		"more deleted than made": {do: put(bucketChanges, idKey(1), `{"action":"DELETE","data":"{}"}`),
+			code: awa.ErrDamaged, words: "change 1"},
+		"unreadable data": {do: put(bucketChanges, idKey(2), `{"action":"CREATE","data":"{"}`), code: awa.ErrDamaged,
+			words: "change 2"},
+		"an unreadable node": {put(bucketNodes, idKey(1), "1"), awa.ErrDamaged, "node 1"},
+		"a missing node":     {remove(bucketNodes, idKey(1)), awa.ErrDamaged, "don't fit"},
+		"a node that was gone": {do: put(bucketNodes, idKey(2),
+			`{"id":2,"name":"n2","host":"10.0.0.1","port":"3","changed":2}`), code: awa.ErrDamaged, words: "don't fit"},
+		"a node of no change": {do: put(bucketNodes, idKey(1), `{"id":1,"name":"a","host":"h","port":"1"}`),
+			code: awa.ErrDamaged, words: "node 1"},
+		"a node of a change that is missing": {do: put(bucketNodes, idKey(1),
+			`{"id":1,"name":"a","host":"h","port":"1","changed":9}`), code: awa.ErrDamaged, words: "node 1"},
+		"a node of another change": {do: put(bucketNodes, idKey(1),
+			`{"id":1,"name":"a","host":"h","port":"1","changed":3}`), code: awa.ErrDamaged, words: "node 1 is not " +
+			"what change 3"},
+		"another node": {do: put(bucketNodes, idKey(1), `{"id":1,"name":"b","host":"h","port":"1","changed":4}`),
+			code: awa.ErrDamaged, words: "node 1 is not what change 4"},
 		"two nodes of one name": {do: inBolt(func(tx *bolt.Tx) error {
 			in(tx, bucketNodes).Put(idKey(3), []byte(`{"id":3,"name":"A","host":"h","port":"1","changed":3}`))
-			return in(tx, bucketChanges).Put(idKey(3), []byte(`{"action":"CREATE","data":"{\"id\":3,\"name\":\"A\",\"host\":\"h\",\"port\":\"1\"}"}`))
+			return in(tx, bucketChanges).Put(idKey(3),
+				[]byte(`{"action":"CREATE","data":"{\"id\":3,\"name\":\"A\",\"host\":\"h\",\"port\":\"1\"}"}`))
 		}), code: awa.ErrDamaged, words: "two nodes"},
 		"a bucket in a bucket": {inBolt(func(tx *bolt.Tx) error {
 			_, err := in(tx, bucketStable).CreateBucket([]byte("x"))
@@ -149,7 +163,8 @@ func TestOpen_refuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := founded(t)
-			decide(t, s, createNode(1), createNode(2), createNode(3), `UPDATE - {"id":1,"name":"a","host":"h","port":"1"}`, `DELETE - {"id":2}`)
+			decide(t, s, createNode(1), createNode(2), createNode(3), `UPDATE - {"id":1,"name":"a","host":"h","port":"1"}`,
+				`DELETE - {"id":2}`)
 			ok(t, s.Close())
 			makePlain(t, s.path)
 			ok(t, c.do(s.path))

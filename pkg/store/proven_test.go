@@ -16,7 +16,8 @@ const farIndex = 1 << 62
 // way.
 func TestStore_Decide_overLearnedChanges(t *testing.T) {
 	from := founded(t)
-	log := edits(from, createNode(1), createNode(2), `UPDATE u {"id":1,"name":"a","host":"h","port":1}`, `CREATE t {"name":"n2","host":"h","port":1}`, `DELETE d {"id":2}`, createNode(3))
+	log := edits(from, createNode(1), createNode(2), `UPDATE u {"id":1,"name":"a","host":"h","port":1}`,
+		`CREATE t {"name":"n2","host":"h","port":1}`, `DELETE d {"id":2}`, createNode(3))
 	_, err := from.Decide(log) // the fourth is refused
 	ok(t, err)
 	right, err := from.Changes(0, 0)
@@ -32,19 +33,23 @@ func TestStore_Decide_overLearnedChanges(t *testing.T) {
 		learned []awa.Change
 		dropped uint64
 	}{
-		"nothing":            {nil, 0},
-		"some":               {right[:3], 0},
-		"all":                {right, 0},
-		"a future index":     {forge(1, func(_ int, c *awa.Change) { c.Index, c.Term = farIndex, 1<<60 }), 0},
-		"no index":           {forge(0, func(_ int, c *awa.Change) { c.Index, c.Term = 0, 0 }), 0},
-		"the highest index":  {forge(4, func(_ int, c *awa.Change) { c.Index, c.Term = 1<<64-1, 1<<64-1 }), 0},
-		"falling indexes":    {forge(0, func(i int, c *awa.Change) { c.Index = uint64(9 - i) }), 0},
-		"other data at last": {forge(4, func(_ int, c *awa.Change) { c.Data = `{"id":3,"name":"other","host":"h","port":"1"}` }), 1},
+		"nothing":           {nil, 0},
+		"some":              {right[:3], 0},
+		"all":               {right, 0},
+		"a future index":    {forge(1, func(_ int, c *awa.Change) { c.Index, c.Term = farIndex, 1<<60 }), 0},
+		"no index":          {forge(0, func(_ int, c *awa.Change) { c.Index, c.Term = 0, 0 }), 0},
+		"the highest index": {forge(4, func(_ int, c *awa.Change) { c.Index, c.Term = 1<<64-1, 1<<64-1 }), 0},
+		"falling indexes":   {forge(0, func(i int, c *awa.Change) { c.Index = uint64(9 - i) }), 0},
+		"other data at last": {forge(4, func(_ int,
+			c *awa.Change) {
+			c.Data = `{"id":3,"name":"other","host":"h","port":"1"}`
+		}), 1},
 		"other data in middle": {forge(2, func(i int, c *awa.Change) {
 			c.Action, c.Data = awa.Update, fmt.Sprintf(`{"id":2,"name":"o%d","host":"h","port":"1"}`, i)
 		}), 3},
 		"another key": {forge(0, func(i int, c *awa.Change) { c.Key = fmt.Sprint("other", i) }), 5},
-		"changes of its own": {append(right[:5:5], awa.Change{ID: 6, Action: awa.Delete, Data: `{"id":1}`, Index: 7, Term: 3, Key: "x"},
+		"changes of its own": {append(right[:5:5], awa.Change{ID: 6, Action: awa.Delete, Data: `{"id":1}`, Index: 7,
+			Term: 3, Key: "x"},
 			awa.Change{ID: 7, Action: awa.Delete, Data: `{"id":3}`, Index: farIndex}), 2},
 	} {
 		for step := range len(log) {

@@ -8,7 +8,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// PageBytes is about the most that Page copies into memory, in bytes. A page may exceed it by its last change, which is at
+// PageBytes is about the most that Page copies into memory, in bytes. A page may exceed it by its
+// last change, which is at
 // most some 2 * awa.MaxData.
 const PageBytes = 4 << 10
 

@@ -19,7 +19,8 @@ func TestStore_Page(t *testing.T) {
 		if id > 290 {
 			label = large
 		}
-		all = append(all, awa.Change{ID: id, Action: awa.Create, Data: fmt.Sprintf(`{"id":%d,"name":"n%d","host":"h","port":"1","x":%q}`, id, id, label)})
+		all = append(all, awa.Change{ID: id, Action: awa.Create,
+			Data: fmt.Sprintf(`{"id":%d,"name":"n%d","host":"h","port":"1","x":%q}`, id, id, label)})
 	}
 	ok(t, s.Apply(all))
 	for _, limit := range []int{1, 7, 1000} {

@@ -29,13 +29,15 @@ func ReadBackup(path string) (awa.ChangeSet, error) {
 	r := newBackupReader(io.LimitReader(f, maxBackup))
 	file, err := r.read()
 	if file.Format != 0 && file.Format != backupFormat {
-		return awa.ChangeSet{}, awa.Faultf(awa.ErrFormat, "%s is a backup of format %d, and this program knows format %d: use a newer awa-agent", path, file.Format, backupFormat)
+		return awa.ChangeSet{}, awa.Faultf(awa.ErrFormat, "%s is a backup of format %d, and this program knows format "+
+			"%d: use a newer awa-agent", path, file.Format, backupFormat)
 	}
 	if isSystem(err) {
 		return awa.ChangeSet{}, fmt.Errorf("read backup: %w", err)
 	}
 	if err != nil || file.Format == 0 {
-		return awa.ChangeSet{}, awa.Faultf(awa.ErrDamaged, "%s is not a backup of a node list, or is damaged: nothing was changed", path)
+		return awa.ChangeSet{}, awa.Faultf(awa.ErrDamaged, "%s is not a backup of a node list, or is damaged: "+
+			"nothing was changed", path)
 	}
 	if file.After != nil {
 		return awa.ChangeSet{}, awa.Faultf(awa.ErrBadInput, "%s is not a backup: it holds the "+
@@ -128,7 +130,8 @@ func (r *backupReader) readChanges() error {
 		if err := r.value(&c); err != nil {
 			return err
 		}
-		r.changes = append(r.changes, awa.Change{ID: c.ID, Action: c.Action, Data: c.Data, Index: c.Index, Term: c.Term, Key: c.Key})
+		r.changes = append(r.changes, awa.Change{ID: c.ID, Action: c.Action, Data: c.Data, Index: c.Index, Term: c.Term,
+			Key: c.Key})
 	}
 	return r.delim(']')
 }

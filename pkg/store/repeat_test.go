@@ -25,7 +25,8 @@ type repetition struct {
 // change from a program that keeps no fingerprints.
 func TestStore_Decide_keyUsedAgain(t *testing.T) {
 	const label = `"labels":{"rack":"7","row":"b"}`
-	create := `{"name":"x","host":"h","port":1,` + label + `,"maintenance":"2026-11-23T18:00:00Z","reason":"disk","by":"me"}`
+	create := `{"name":"x","host":"h","port":1,` + label +
+		`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk","by":"me"}`
 	update := `{"id":1,"name":"n1","host":"h","port":"7",` + label + `,"rack":null}`
 	for name, test := range map[string]struct {
 		action awa.Action
@@ -33,31 +34,40 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 		again  map[string]repetition
 	}{
 		"create": {action: awa.Create, data: create, again: map[string]repetition{
-			"the same":             {data: create, same: true},
-			"by another, later":    {data: `{"at":"2027-01-01T00:00:00Z","by":"you","name":"x","host":"h","port":1,` + label + `,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`, same: true},
-			"in another order":     {data: `{"reason":"disk","maintenance":"2026-11-23T18:00:00Z","labels":{"row":"b", "rack":"7"},"port":1,"host":"h","name":"x"}`, same: true},
-			"the port as a string": {data: `{"name":"x","host":"h","port":"1",` + label + `,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`, same: true},
-			"another name":         {data: `{"name":"y","host":"h","port":1,` + label + `,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
-			"the name in capitals": {data: `{"name":"X","host":"h","port":1,` + label + `,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
-			"another port":         {data: `{"name":"x","host":"h","port":2,` + label + `,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
-			"another label":        {data: `{"name":"x","host":"h","port":1,"labels":{"rack":"8","row":"b"},"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
-			"another maintenance":  {data: `{"name":"x","host":"h","port":1,` + label + `,"maintenance":"2026-11-23T19:00:00Z","reason":"disk"}`},
-			"another reason":       {data: `{"name":"x","host":"h","port":1,` + label + `,"maintenance":"2026-11-23T18:00:00Z","reason":"fan"}`},
-			"one label less":       {data: `{"name":"x","host":"h","port":1,"labels":{"rack":"7"},"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
-			"no label":             {data: `{"name":"x","host":"h","port":1,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`, unseen: true},
-			"an update":            {action: awa.Update, data: `{"id":2,"name":"x","host":"h","port":1}`},
-			"a removal":            {action: awa.Delete, data: `{"id":1}`},
-			"a wish for its id":    {data: create, id: 2, unseen: true},
+			"the same": {data: create, same: true},
+			"by another, later": {data: `{"at":"2027-01-01T00:00:00Z","by":"you","name":"x","host":"h","port":1,` + label +
+				`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`, same: true},
+			"in another order": {data: `{"reason":"disk","maintenance":"2026-11-23T18:00:00Z","labels":{"row":"b", "rack":"7"},"port":1,"host":"h","name":"x"}`, same: true},
+			"the port as a string": {data: `{"name":"x","host":"h","port":"1",` + label +
+				`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`, same: true},
+			"another name": {data: `{"name":"y","host":"h","port":1,` + label +
+				`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
+			"the name in capitals": {data: `{"name":"X","host":"h","port":1,` + label +
+				`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
+			"another port": {data: `{"name":"x","host":"h","port":2,` + label +
+				`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
+			"another label": {data: `{"name":"x","host":"h","port":1,"labels":{"rack":"8","row":"b"},"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
+			"another maintenance": {data: `{"name":"x","host":"h","port":1,` + label +
+				`,"maintenance":"2026-11-23T19:00:00Z","reason":"disk"}`},
+			"another reason": {data: `{"name":"x","host":"h","port":1,` + label +
+				`,"maintenance":"2026-11-23T18:00:00Z","reason":"fan"}`},
+			"one label less": {data: `{"name":"x","host":"h","port":1,"labels":{"rack":"7"},"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
+			"no label": {data: `{"name":"x","host":"h","port":1,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`,
+				unseen: true},
+			"an update":         {action: awa.Update, data: `{"id":2,"name":"x","host":"h","port":1}`},
+			"a removal":         {action: awa.Delete, data: `{"id":1}`},
+			"a wish for its id": {data: create, id: 2, unseen: true},
 		}},
 		"update": {action: awa.Update, data: update, again: map[string]repetition{
 			"the same":           {data: update, same: true},
 			"the port as number": {data: `{"id":1,"name":"n1","host":"h","port":7,` + label + `,"rack":null}`, same: true},
-			"with changed":       {data: `{"id":1,"name":"n1","host":"h","port":7,` + label + `,"rack":null,"changed":1}`, same: true},
-			"another node":       {data: `{"id":2,"name":"n1","host":"h","port":"7",` + label + `,"rack":null}`},
-			"another host":       {data: `{"id":1,"name":"n1","host":"g","port":"7",` + label + `,"rack":null}`},
-			"only one field":     {data: `{"id":1,"name":"n1","host":"h","port":"7"}`, unseen: true},
-			"if it was changed":  {data: update, ifChanged: 1, unseen: true},
-			"a removal":          {action: awa.Delete, data: `{"id":1}`},
+			"with changed": {data: `{"id":1,"name":"n1","host":"h","port":7,` + label + `,"rack":null,"changed":1}`,
+				same: true},
+			"another node":      {data: `{"id":2,"name":"n1","host":"h","port":"7",` + label + `,"rack":null}`},
+			"another host":      {data: `{"id":1,"name":"n1","host":"g","port":"7",` + label + `,"rack":null}`},
+			"only one field":    {data: `{"id":1,"name":"n1","host":"h","port":"7"}`, unseen: true},
+			"if it was changed": {data: update, ifChanged: 1, unseen: true},
+			"a removal":         {action: awa.Delete, data: `{"id":1}`},
 		}},
 		"delete": {awa.Delete, `{"id":1}`, map[string]repetition{
 			"the same":     {data: ` { "id" : 1 } `, same: true},
@@ -77,7 +87,8 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 			check := func(s *Store, where string, blind bool) {
 				t.Helper()
 				for name, again := range test.again {
-					e := awa.Edit{Action: test.action, Data: json.RawMessage(again.data), Key: "k", ID: again.id, IfChanged: again.ifChanged}
+					e := awa.Edit{Action: test.action, Data: json.RawMessage(again.data), Key: "k", ID: again.id,
+						IfChanged: again.ifChanged}
 					if again.action != "" {
 						e.Action = again.action
 					}

@@ -41,7 +41,8 @@ func (s *Store) Remember(seen []awa.Sighting, gone []uint64) error {
 		return nil
 	}
 	seen = slices.Clone(seen)
-	slices.SortFunc(seen, func(a, b awa.Sighting) int { return cmp.Compare(a.ID, b.ID) }) // keys in their order are written faster
+	// keys in their order are written faster
+	slices.SortFunc(seen, func(a, b awa.Sighting) int { return cmp.Compare(a.ID, b.ID) })
 	return s.update(func(tx *bolt.Tx) error {
 		b := in(tx, bucketSightings)
 		for _, g := range seen {

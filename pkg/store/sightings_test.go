@@ -56,7 +56,8 @@ func TestStore_Remember_large(t *testing.T) {
 	s := founded(t)
 	var all []awa.Sighting
 	for i := range 1000 {
-		all = append(all, awa.Sighting{ID: uint64(i + 1), UID: fmt.Sprintf("%032x", i), Verdict: awa.Offline, Since: time.Unix(int64(i), 0).UTC()})
+		all = append(all, awa.Sighting{ID: uint64(i + 1), UID: fmt.Sprintf("%032x", i), Verdict: awa.Offline,
+			Since: time.Unix(int64(i), 0).UTC()})
 	}
 	ok(t, s.Remember(all, nil))
 	got, err := s.Sightings()

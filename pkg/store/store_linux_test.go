@@ -39,7 +39,8 @@ func TestOpen_without_permission(t *testing.T) {
 				}
 				return err
 			})
-			if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), c.path) || !strings.Contains(err.Error(), "this user (uid ") {
+			if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), c.path) || !strings.Contains(err.Error(),
+				"this user (uid ") {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -26,7 +26,9 @@ func TestStore_Found(t *testing.T) {
 		decide(t, a, createNode(1), createNode(2), `DELETE - {"id":1}`)
 		changes, err := a.Changes(0, 0)
 		ok(t, err)
-		n := transactions(t, b, func() { ok(t, b.Init(awa.ChangeSet{Cluster: "c1", History: testHistory, Changes: changes})) })
+		n := transactions(t, b, func() {
+			ok(t, b.Init(awa.ChangeSet{Cluster: "c1", History: testHistory, Changes: changes}))
+		})
 		equal(t, "transactions", n, 1)
 		b = reopen(t, b)
 		equal(t, "nodes", b.Nodes(), a.Nodes())

@@ -128,7 +128,8 @@ func likeOurs(s tls.ConnectionState, issuer *authority) error {
 		}
 	}
 	if leaf := certs[0]; leaf.PublicKeyAlgorithm != x509.Ed25519 || leaf.SignatureAlgorithm != x509.PureEd25519 {
-		return odd(fmt.Sprintf("its key is of %s and its signature of %s, and both must be of Ed25519", leaf.PublicKeyAlgorithm, leaf.SignatureAlgorithm))
+		return odd(fmt.Sprintf("its key is of %s and its signature of %s, and both must be of Ed25519",
+			leaf.PublicKeyAlgorithm, leaf.SignatureAlgorithm))
 	}
 	// The signature is left out: under a check key our own copy of the member
 	// CA has another one, and nobody looks at it.

@@ -61,16 +61,20 @@ func (s stage) all(t testing.TB) map[string]shown {
 
 	// Those who belong here.
 	add("member role", s.leafOf(t, s.ours.member, agent), shown{role: awa.RoleMember})
-	add("member role, asks only", s.leafOf(t, s.ours.member, clientLeaf(awa.RoleMember)), shown{role: awa.RoleMember, byClient: awa.ErrNoAgent, asServer: ErrRefused})
+	add("member role, asks only", s.leafOf(t, s.ours.member, clientLeaf(awa.RoleMember)),
+		shown{role: awa.RoleMember, byClient: awa.ErrNoAgent, asServer: ErrRefused})
 	check := shown{role: awa.RoleCheck, byClient: awa.ErrNoAgent, asServer: ErrRefused}
 	add("check role", s.leafOf(t, s.ours.check, clientLeaf(awa.RoleCheck)), check)
 	add("check role, out of a check key", s.leafOf(t, s.stolen.check, clientLeaf(awa.RoleCheck)), check)
-	add("another agent", s.leafOf(t, s.ours.member, agentLeaf(uidB, "n2", []authorities{s.ours})), shown{role: awa.RoleMember, byClient: awa.ErrOtherAgent, asServer: ErrRefused})
+	add("another agent", s.leafOf(t, s.ours.member, agentLeaf(uidB, "n2", []authorities{s.ours})),
+		shown{role: awa.RoleMember, byClient: awa.ErrOtherAgent, asServer: ErrRefused})
 
 	// Those who don't.
 	add("other cluster's", s.leafOf(t, s.theirs.member, agentLeaf(uidA, "n1", []authorities{s.theirs})), otherKey)
-	add("other cluster's, another agent", s.leafOf(t, s.theirs.member, agentLeaf(uidB, "n1", []authorities{s.theirs})), otherKey)
-	add("other cluster's check role", s.leafOf(t, s.theirs.check, clientLeaf(awa.RoleCheck)), shown{asClient: ErrOtherKey, byServer: ErrOtherKey, byClient: awa.ErrNoAgent, asServer: ErrRefused})
+	add("other cluster's, another agent", s.leafOf(t, s.theirs.member, agentLeaf(uidB, "n1", []authorities{s.theirs})),
+		otherKey)
+	add("other cluster's check role", s.leafOf(t, s.theirs.check, clientLeaf(awa.RoleCheck)),
+		shown{asClient: ErrOtherKey, byServer: ErrOtherKey, byClient: awa.ErrNoAgent, asServer: ErrRefused})
 	add("expired", forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: s.ours.member.cert, signer: s.ours.member.key,
 		from: time.Unix(0, 0), to: time.Now().Add(-time.Hour),
@@ -90,18 +94,23 @@ func (s stage) all(t testing.TB) map[string]shown {
 
 	// What can be made of a check key.
 	add("check CA signs an agent's", s.leafOf(t, s.stolen.check, agent), check)
-	add("the check CA's own", tls.Certificate{Certificate: [][]byte{s.stolen.check.cert.Raw}, PrivateKey: s.stolen.check.key}, check)
-	below := forge{subject: memberName, ca: true, id: s.ours.member.cert.SubjectKeyId, parent: s.stolen.check.cert, signer: s.stolen.check.key}.make(t)
+	add("the check CA's own", tls.Certificate{Certificate: [][]byte{s.stolen.check.cert.Raw},
+		PrivateKey: s.stolen.check.key}, check)
+	below := forge{subject: memberName, ca: true, id: s.ours.member.cert.SubjectKeyId, parent: s.stolen.check.cert,
+		signer: s.stolen.check.key}.make(t)
 	add("check CA signs a member CA", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: below.Leaf, signer: keyOf(below),
-	}.make(t), below.Leaf, s.stolen.check.cert), shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused})
+	}.make(t), below.Leaf, s.stolen.check.cert), shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent,
+		byClient: awa.ErrNoAgent, asServer: ErrRefused})
 	beneath := forge{subject: "any", ca: true, parent: s.stolen.check.cert, signer: s.stolen.check.key}.make(t)
 	add("check CA signs a CA", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: beneath.Leaf, signer: keyOf(beneath),
-	}.make(t), beneath.Leaf), shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused})
+	}.make(t), beneath.Leaf), shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent,
+		asServer: ErrRefused})
 	add("a check certificate signs", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: beneath.Leaf, signer: keyOf(beneath),
-	}.make(t), s.leafOf(t, s.stolen.check, clientLeaf(awa.RoleCheck)).Leaf), shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused})
+	}.make(t), s.leafOf(t, s.stolen.check, clientLeaf(awa.RoleCheck)).Leaf),
+		shown{asClient: ErrOtherKey, byServer: awa.ErrNoAgent, byClient: awa.ErrNoAgent, asServer: ErrRefused})
 	forged := forge{subject: memberName, ca: true, id: s.ours.member.cert.SubjectKeyId}.make(t)
 	add("forged member CA", under(forge{
 		subject: agent.subject, names: s.names, uses: bothUses, parent: forged.Leaf, signer: keyOf(forged),
@@ -110,11 +119,14 @@ func (s stage) all(t testing.TB) map[string]shown {
 		subject: agent.subject, names: s.names, uses: bothUses, parent: anyKey(s.stolen.member.cert), signer: anchorSigner(),
 	}.make(t), s.stolen.member.cert), madeUp)
 	add("check CA's key signs as the member CA", under(forge{
-		subject: agent.subject, names: s.names, uses: bothUses, parent: anyKey(s.stolen.member.cert), signer: s.stolen.check.key,
+		subject: agent.subject, names: s.names, uses: bothUses, parent: anyKey(s.stolen.member.cert),
+		signer: s.stolen.check.key,
 	}.make(t), s.stolen.member.cert), madeUp)
 	noProof := shown{asClient: ErrRefused, byServer: "?", byClient: awa.ErrNoAgent, asServer: ErrRefused}
-	add("the anchor itself", tls.Certificate{Certificate: [][]byte{s.stolen.member.cert.Raw}, PrivateKey: anchorSigner()}, madeUp)
-	add("the member CA itself", tls.Certificate{Certificate: [][]byte{s.ours.member.cert.Raw}, PrivateKey: s.stolen.check.key}, noProof)
+	add("the anchor itself", tls.Certificate{Certificate: [][]byte{s.stolen.member.cert.Raw},
+		PrivateKey: anchorSigner()}, madeUp)
+	add("the member CA itself", tls.Certificate{Certificate: [][]byte{s.ours.member.cert.Raw},
+		PrivateKey: s.stolen.check.key}, noProof)
 	swapped := derived(t, newKey(awa.RoleCheck, append(append([]byte(nil), s.key.memberKey()...), s.key.checkSeed()...)))
 	add("swapped halves", s.leafOf(t, swapped.check, agent), otherKeyCheck)
 	for name, b := range map[string][]byte{
@@ -124,14 +136,16 @@ func (s stage) all(t testing.TB) map[string]shown {
 		a := derived(t, newKey(awa.RoleMember, b))
 		add("the "+name+" as a cluster key", s.leafOf(t, a.member, agent), otherKey)
 		a.member.key = ed25519.NewKeyFromSeed(b)
-		a.member.cert = must[*x509.Certificate](t)(authorityCert(awa.RoleMember, s.key.memberKey(), public(a.member.key), a.member.key))
+		a.member.cert = must[*x509.Certificate](t)(authorityCert(awa.RoleMember, s.key.memberKey(), public(a.member.key),
+			a.member.key))
 		add("the "+name+" as the member CA's seed", s.leafOf(t, a.member, agent), madeUp)
 	}
 
 	// What every stranger can see and not use: an agent's certificate.
 	seen := s.leafOf(t, s.ours.member, agent)
 	seen.PrivateKey = keyOf(forged)
-	add("an agent's without its key", seen, shown{asClient: ErrRefused, byServer: "?", byClient: "?", asServer: ErrRefused})
+	add("an agent's without its key", seen, shown{asClient: ErrRefused, byServer: "?", byClient: "?",
+		asServer: ErrRefused})
 	return all
 }
 
@@ -228,7 +242,8 @@ func sentences(t *testing.T, errs ...error) {
 			continue
 		}
 		s := err.Error()
-		if strings.ContainsAny(s, "\n.\x00") && !strings.Contains(s, "1.3") && !strings.Contains(s, "www.example.org") || !strings.ContainsAny(s, ":;") || len(s) > 250 || strings.Contains(s, "n1") {
+		if strings.ContainsAny(s, "\n.\x00") && !strings.Contains(s, "1.3") && !strings.Contains(s, "www.example.org") ||
+			!strings.ContainsAny(s, ":;") || len(s) > 250 || strings.Contains(s, "n1") {
 			t.Errorf("%q is not a good sentence", s)
 		}
 		if errors.Unwrap(err) != nil || !errors.Is(err, code(err)) {
@@ -246,8 +261,11 @@ func TestCheckKey_cantBecomeMember(t *testing.T) {
 		"NewClient":          func() error { _, err := NewClient([]Key{check}, awa.RoleMember); return err },
 		"Export":             func() error { return Export(t.TempDir(), []Key{check}, awa.RoleMember) },
 		"behind another key": func() error { _, err := NewAgent([]Key{NewKey(), check}, uidA, "n1"); return err },
-		"the anchor mints":   func() error { _, err := derived(t, check).member.mint(clientLeaf(awa.RoleMember)); return err },
-		"SetKeys":            func() error { return newAgent(t, uidA, "n1", NewKey()).SetKeys([]Key{check}) },
+		"the anchor mints": func() error {
+			_, err := derived(t, check).member.mint(clientLeaf(awa.RoleMember))
+			return err
+		},
+		"SetKeys": func() error { return newAgent(t, uidA, "n1", NewKey()).SetKeys([]Key{check}) },
 	} {
 		if err := try(); !errors.Is(err, awa.ErrBadInput) || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: %v, want …%s", name, err, want)
@@ -278,7 +296,8 @@ func TestKeyring_Server_hidesNames(t *testing.T) {
 		if len(seen) != 1 {
 			t.Fatalf("%d certificates", len(seen))
 		}
-		if all := strings.ToLower(string(seen[0])); strings.Contains(all, name) || strings.Contains(all, "6462") || strings.Contains(all, "127.0.0.1") {
+		if all := strings.ToLower(string(seen[0])); strings.Contains(all, name) || strings.Contains(all, "6462") ||
+			strings.Contains(all, "127.0.0.1") {
 			t.Errorf("a stranger learns the name: %q", all)
 		}
 	}

@@ -140,7 +140,8 @@ func TestKeyring_bytes(t *testing.T) {
 		if err := padded(t, maxHandshake+1, asClient); err == nil {
 			t.Error("a byte more is read")
 		}
-		if err := said.next(t); code(err) != awa.ErrNoAgent || !strings.Contains(err.Error(), "a client sends more than 8 KiB") {
+		if err := said.next(t); code(err) != awa.ErrNoAgent || !strings.Contains(err.Error(), "a client sends "+
+			"more than 8 KiB") {
 			t.Error(err)
 		}
 	})
@@ -148,7 +149,8 @@ func TestKeyring_bytes(t *testing.T) {
 		if err := padded(t, maxHandshake, asServer); err != nil {
 			t.Error(err)
 		}
-		if err := padded(t, maxHandshake+1, asServer); code(err) != awa.ErrNoAgent || !strings.Contains(err.Error(), "sends more than 8 KiB") {
+		if err := padded(t, maxHandshake+1, asServer); code(err) != awa.ErrNoAgent || !strings.Contains(err.Error(),
+			"sends more than 8 KiB") {
 			t.Error(err)
 		}
 	})
@@ -297,7 +299,8 @@ func TestKeyring_accept_resumed(t *testing.T) {
 	leaf := s.leafOf(t, s.ours.member, agentLeaf(uidA, "n1", []authorities{s.ours})).Leaf
 	checks := s.leafOf(t, s.ours.check, clientLeaf(awa.RoleCheck)).Leaf
 	foreign := s.leafOf(t, s.theirs.member, agentLeaf(uidA, "n1", []authorities{s.theirs})).Leaf
-	short := forge{subject: "x", names: s.names, uses: bothUses, parent: s.ours.member.cert, signer: s.ours.member.key, from: time.Now().Add(-time.Hour), to: time.Now().Add(time.Hour)}.make(t).Leaf
+	short := forge{subject: "x", names: s.names, uses: bothUses, parent: s.ours.member.cert, signer: s.ours.member.key,
+		from: time.Now().Add(-time.Hour), to: time.Now().Add(time.Hour)}.make(t).Leaf
 	now := func(after time.Duration) clock { return func() time.Time { return time.Now().Add(after) } }
 	for name, c := range map[string]struct {
 		certs          []*x509.Certificate
@@ -332,7 +335,8 @@ func TestKeyring_accept_resumed(t *testing.T) {
 // A certificate that ends, or a clock that was set, ends the sessions.
 func TestKeyring_resumption_time(t *testing.T) {
 	s := newStage(t)
-	mine := forge{subject: "x", names: s.names, uses: bothUses, parent: s.ours.member.cert, signer: s.ours.member.key, from: time.Now().Add(-time.Hour), to: time.Now().Add(time.Hour)}.make(t)
+	mine := forge{subject: "x", names: s.names, uses: bothUses, parent: s.ours.member.cert, signer: s.ours.member.key,
+		from: time.Now().Add(-time.Hour), to: time.Now().Add(time.Hour)}.make(t)
 	later := func() time.Time { return time.Now().Add(2 * time.Hour) }
 	set := func(k *Keyring, c clock) {
 		h := *k.now.Load()

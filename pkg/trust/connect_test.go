@@ -57,7 +57,8 @@ func TestKeyring_Connect(t *testing.T) {
 	})
 	t.Run("the agent's refusal comes with the first answer", func(t *testing.T) {
 		// It accepts both keys and shows one that the agent does not know.
-		if answer, err := ask(newClient(t, awa.RoleCheck, NewKey(), k), Target{UID: uidA}); answer != "" || code(err) != ErrOtherKey {
+		if answer, err := ask(newClient(t, awa.RoleCheck, NewKey(), k), Target{UID: uidA}); answer != "" ||
+			code(err) != ErrOtherKey {
 			t.Errorf("%q, %v", answer, err)
 		}
 		if err := said.next(t); code(err) != ErrOtherKey {

@@ -90,16 +90,19 @@ func exported(t *testing.T, k Key, role awa.Role, keys ...Key) string {
 func TestExport_opensslVerify(t *testing.T) {
 	openssl := testaid.Tool(t, "openssl")
 	k, next := NewKey(), NewKey()
-	for name, keys := range map[string][]Key{"cluster key": {k}, "check key": {k.Check()}, "two keys": {next, k}, "two check keys": {next.Check(), k.Check()}} {
+	for name, keys := range map[string][]Key{"cluster key": {k}, "check key": {k.Check()}, "two keys": {next, k},
+		"two check keys": {next.Check(), k.Check()}} {
 		t.Run(name, func(t *testing.T) {
 			dir := exported(t, k, awa.RoleCheck, keys...)
 			for what, c := range map[string]struct {
 				args string
 				bad  bool
 			}{
-				"an agent answers":              {args: "-purpose sslserver -verify_hostname agent.awa.internal -CAfile ca.pem agent.pem"},
-				"an agent by its uid":           {args: "-purpose sslserver -verify_hostname " + uidA + ".uid.awa.internal -CAfile ca.pem agent.pem"},
-				"another agent's uid":           {bad: true, args: "-purpose sslserver -verify_hostname " + uidB + ".uid.awa.internal -CAfile ca.pem agent.pem"},
+				"an agent answers": {args: "-purpose sslserver -verify_hostname agent.awa.internal -CAfile ca.pem agent.pem"},
+				"an agent by its uid": {args: "-purpose sslserver -verify_hostname " + uidA + ".uid.awa.internal -CAfile " +
+					"ca.pem agent.pem"},
+				"another agent's uid": {bad: true, args: "-purpose sslserver -verify_hostname " + uidB + ".uid.awa.internal " +
+					"-CAfile ca.pem agent.pem"},
 				"an agent asks":                 {args: "-purpose sslclient -CAfile member.pem agent.pem"},
 				"the check role asks":           {args: "-purpose sslclient -CAfile check.pem cert.pem"},
 				"the check role can't answer":   {bad: true, args: "-purpose sslserver -CAfile check.pem cert.pem"},
@@ -125,16 +128,19 @@ func TestExport_tools(t *testing.T) {
 	startHTTP(t, agent.Listener(ln, said.tell))
 	addr := ln.Addr().String()
 	_, port, _ := net.SplitHostPort(addr)
-	sClient := []string{openssl, "s_client", "-connect", addr, "-servername", AnyAgent, "-verify_hostname", AnyAgent, "-verify_return_error", "-CAfile", "ca.pem", "-no-CApath", "-quiet"}
+	sClient := []string{openssl, "s_client", "-connect", addr, "-servername", AnyAgent, "-verify_hostname", AnyAgent,
+		"-verify_return_error", "-CAfile", "ca.pem", "-no-CApath", "-quiet"}
 	request := "GET / HTTP/1.0\r\n\r\n"
 	for name, c := range map[string]struct {
 		role awa.Role
 		keys []Key
-	}{"check": {awa.RoleCheck, []Key{k}}, "check with a check key": {awa.RoleCheck, []Key{k.Check()}}, "member": {awa.RoleMember, []Key{k}}, "two keys": {awa.RoleCheck, []Key{k, NewKey()}}} {
+	}{"check": {awa.RoleCheck, []Key{k}}, "check with a check key": {awa.RoleCheck,
+		[]Key{k.Check()}}, "member": {awa.RoleMember, []Key{k}}, "two keys": {awa.RoleCheck, []Key{k, NewKey()}}} {
 		t.Run(name, func(t *testing.T) {
 			dir := exported(t, k, c.role, c.keys...)
 			t.Run("curl", func(t *testing.T) {
-				out, err := run(t, dir, "", curl, "-sS", "--cacert", CAFile, "--cert", CertFile, "--key", KeyFile, "--connect-to", "::127.0.0.1:"+port, "https://"+AnyAgent+"/")
+				out, err := run(t, dir, "", curl, "-sS", "--cacert", CAFile, "--cert", CertFile, "--key", KeyFile,
+					"--connect-to", "::127.0.0.1:"+port, "https://"+AnyAgent+"/")
 				if err != nil || out != "hello" {
 					t.Errorf("%v: %s", err, out)
 				}

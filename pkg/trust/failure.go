@@ -69,9 +69,11 @@ func (k *Keyring) ClientError(err error) error {
 	}
 	switch {
 	case errors.Is(err, errTooMuch):
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS sends more than %d KiB before it is known who it is, so it is not an agent: correct the address", maxHandshake>>10)}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS sends more than %d "+
+			"KiB before it is known who it is, so it is not an agent: correct the address", maxHandshake>>10)}
 	case strings.HasPrefix(err.Error(), errServerKey):
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "what answers there in TLS is not an agent, its certificate is of an unknown kind: correct the address"}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "what answers there in TLS is not an agent, its " +
+			"certificate is of an unknown kind: correct the address"}
 	}
 	return err
 }
@@ -79,9 +81,11 @@ func (k *Keyring) ClientError(err error) error {
 // notTLS is a server that did not answer with TLS.
 func (h *holding) notTLS(header tls.RecordHeaderError, err error) error {
 	if string(header.RecordHeader[:]) == "HTTP/" {
-		return &Failure{Code: awa.ErrPlainHTTP, Err: err, Text: "it answers in plain HTTP and not in TLS: if it is an agent, give it the key file of the cluster (--key-file) and start it again; else correct the address"}
+		return &Failure{Code: awa.ErrPlainHTTP, Err: err, Text: "it answers in plain HTTP and not in TLS: if it is an " +
+			"agent, give it the key file of the cluster (--key-file) and start it again; else correct the address"}
 	}
-	return &Failure{Code: ErrNoTLS, Err: err, Text: "what answers there speaks no TLS, so it is not an agent with a key: correct the address, or give that agent the key file of the cluster"}
+	return &Failure{Code: ErrNoTLS, Err: err, Text: "what answers there speaks no TLS, so it is not an agent with a " +
+		"key: correct the address, or give that agent the key file of the cluster"}
 }
 
 // TLS alerts, RFC 8446 section 6.
@@ -124,7 +128,8 @@ func (h *holding) refusal(alert uint8, err error) error {
 	// of ours, and we have verified that it is an agent that says so.
 	case alertUnknownCA, alertBadCertificate:
 		f.Code = ErrOtherKey
-		f.Text = fmt.Sprintf("it does not accept our key (%s): add this key to its key file, or use the same key file on both sides", h.all[0].id)
+		f.Text = fmt.Sprintf("it does not accept our key (%s): add this key to its key file, or use the same key file "+
+			"on both sides", h.all[0].id)
 	case alertCertificateRequired:
 		f.Code = ErrNoCertificate
 		f.Text = "it wants a certificate and got none: name the key file (--key-file, check_awa -k)"
@@ -137,7 +142,8 @@ func (h *holding) refusal(alert uint8, err error) error {
 	case alertCertificateUnknown, alertUnsupported:
 		f.Text = "it does not accept our certificate: use the same key file on both sides, and compare the clocks"
 	default:
-		f.Text = fmt.Sprintf("it ended the TLS connection (alert %d): its log may tell why; if it is not an agent, correct the address", alert)
+		f.Text = fmt.Sprintf("it ended the TLS connection (alert %d): its log may tell why; if it is not an agent, "+
+			"correct the address", alert)
 	}
 	return f
 }
@@ -163,16 +169,22 @@ func (h *holding) badServer(bad *tls.CertificateVerificationError, err error) er
 	switch cert.Issuer.CommonName {
 	case memberName:
 		if what, ok := errors.AsType[odd](bad.Err); ok {
-			return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("its certificate names this cluster and is not that of an agent (%s): what answers there is no agent; correct the address", string(what))}
+			return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("its certificate names this cluster and is "+
+				"not that of an agent (%s): what answers there is no agent; correct the address", string(what))}
 		}
 		if h.knows(cert) {
-			return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "its certificate names this cluster and is not that of an agent: what answers there is no agent; correct the address"}
+			return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "its certificate names this cluster and is not that of an " +
+				"agent: what answers there is no agent; correct the address"}
 		}
-		return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("the agent there has another key (%s, ours: %s): use the same key file on both sides, or correct the address if it belongs to another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
+		return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("the agent there has another key (%s, ours: %s): "+
+			"use the same key file on both sides, or correct the address if it belongs to "+
+			"another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
 	case checkName:
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "it shows a certificate of the check role, which must not answer for an agent: what answers there is no agent; correct the address"}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "it shows a certificate of the check role, which must not " +
+			"answer for an agent: what answers there is no agent; correct the address"}
 	}
-	return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS is not an agent, its certificate is issued by %q: correct the address", awa.Clip(cert.Issuer.CommonName))}
+	return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS is not an agent, its "+
+		"certificate is issued by %q: correct the address", awa.Clip(cert.Issuer.CommonName))}
 }
 
 func (h *holding) otherAgent(cert *x509.Certificate, err error) error {
@@ -201,11 +213,13 @@ func keyOfCert(cert *x509.Certificate) string { return idOf(issuerID(cert)) }
 // expired is a certificate of ours that is not valid at this moment, or nil.
 func expired(cert *x509.Certificate, cause, err error) error {
 	invalid, ok := errors.AsType[x509.CertificateInvalidError](cause)
-	if !ok || invalid.Reason != x509.Expired || cert.Issuer.CommonName != memberName && cert.Issuer.CommonName != checkName {
+	if !ok || invalid.Reason != x509.Expired || cert.Issuer.CommonName != memberName &&
+		cert.Issuer.CommonName != checkName {
 		return nil
 	}
 	const minute = "2006-01-02 15:04"
-	return &Failure{Code: ErrExpired, Err: err, Text: fmt.Sprintf("its certificate is valid from %s to %s, and by the clock here it is %s (UTC): set the clock if it is wrong, else make a new certificate (awa-agent key cert)",
+	return &Failure{Code: ErrExpired, Err: err, Text: fmt.Sprintf("its certificate is valid from %s to %s, and by the "+
+		"clock here it is %s (UTC): set the clock if it is wrong, else make a new certificate (awa-agent key cert)",
 		cert.NotBefore.Format(minute), cert.NotAfter.Format(minute), time.Now().UTC().Format(minute))}
 }
 
@@ -227,9 +241,11 @@ func (k *Keyring) ServerError(err error) error {
 	h := k.now.Load()
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if isHTTP(header.RecordHeader[:]) {
-			return &Failure{Code: awa.ErrPlainHTTP, Err: err, Text: "a client speaks plain HTTP to this TLS port: give it the key file of the cluster (--key-file, check_awa -k), or use https and a certificate (awa-agent key cert)"}
+			return &Failure{Code: awa.ErrPlainHTTP, Err: err, Text: "a client speaks plain HTTP to this TLS port: give it " +
+				"the key file of the cluster (--key-file, check_awa -k), or use https and a certificate (awa-agent key cert)"}
 		}
-		return &Failure{Code: ErrNoTLS, Err: err, Text: "what a client sent is not TLS: it is not a client of an agent; find out what calls this port"}
+		return &Failure{Code: ErrNoTLS, Err: err, Text: "what a client sent is not TLS: it is not a client of an agent; " +
+			"find out what calls this port"}
 	}
 	if alert, ok := alertIn(err); ok {
 		return h.refusedBy(alert, err)
@@ -244,11 +260,14 @@ func (k *Keyring) ServerError(err error) error {
 	}
 	switch {
 	case errors.Is(err, errTooMuch):
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("a client sends more than %d KiB before it is known who it is: it is not a client of an agent; find out what calls this port", maxHandshake>>10)}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("a client sends more than %d KiB before it is "+
+			"known who it is: it is not a client of an agent; find out what calls this port", maxHandshake>>10)}
 	case strings.HasPrefix(err.Error(), errClientKey):
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "the certificate of a client is of an unknown kind and not of this cluster: give it one of ours (awa-agent key cert)"}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "the certificate of a client is of an unknown kind and not " +
+			"of this cluster: give it one of ours (awa-agent key cert)"}
 	case err.Error() == errNobody:
-		return &Failure{Code: ErrNoCertificate, Err: err, Text: "a client showed no certificate: give it the key file of the cluster or a check key (check_awa -k), or a certificate (awa-agent key cert)"}
+		return &Failure{Code: ErrNoCertificate, Err: err, Text: "a client showed no certificate: give it the key file of " +
+			"the cluster or a check key (check_awa -k), or a certificate (awa-agent key cert)"}
 	}
 	return err
 }
@@ -257,11 +276,14 @@ func (k *Keyring) ServerError(err error) error {
 func (h *holding) refusedBy(alert uint8, err error) error {
 	switch alert {
 	case alertUnknownCA, alertBadCertificate, alertCertificateUnknown, alertUnsupported:
-		return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client does not accept the certificate of this agent (key %s): it has another key, or meant another agent; its own message tells which", h.all[0].id)}
+		return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client does not accept the certificate of this "+
+			"agent (key %s): it has another key, or meant another agent; its own message tells which", h.all[0].id)}
 	case alertCertificateExpired:
-		return &Failure{Code: ErrExpired, Err: err, Text: "by the clock of a client the certificate of this agent is over: set the clock there"}
+		return &Failure{Code: ErrExpired, Err: err, Text: "by the clock of a client the certificate of this agent is " +
+			"over: set the clock there"}
 	}
-	return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client ended the TLS handshake (alert %d): its own message may tell why", alert)}
+	return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client ended the TLS handshake (alert %d): its "+
+		"own message may tell why", alert)}
 }
 
 // badClient is a client whose certificate we don't accept.
@@ -271,15 +293,21 @@ func (h *holding) badClient(cert *x509.Certificate, cause, err error) error {
 	}
 	issuer := cert.Issuer.CommonName
 	if issuer != memberName && issuer != checkName {
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client is issued by %q and not by this cluster: give it one of ours (awa-agent key cert)", awa.Clip(issuer))}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client is issued by %q "+
+			"and not by this cluster: give it one of ours (awa-agent key cert)", awa.Clip(issuer))}
 	}
 	if what, ok := errors.AsType[odd](cause); ok {
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client names this cluster and is not one that it makes (%s): give it one of ours (awa-agent key cert), or find out who calls this port", string(what))}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("the certificate of a client names this "+
+			"cluster and is not one that it makes (%s): give it one of ours (awa-agent key cert), or find out who "+
+			"calls this port", string(what))}
 	}
 	if h.knows(cert) {
-		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "the certificate of a client claims to be of this cluster and is not: somebody made it up; find out who calls this port"}
+		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "the certificate of a client claims to be of this cluster " +
+			"and is not: somebody made it up; find out who calls this port"}
 	}
-	return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("a client has another key (%s, ours: %s): use the same key file on both sides, or correct the address it calls if it belongs to another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
+	return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("a client has another key (%s, ours: %s): use the "+
+		"same key file on both sides, or correct the address it calls if it belongs to "+
+		"another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
 }
 
 // isHTTP reports whether the first bytes of a connection are an HTTP request's:

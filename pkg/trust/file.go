@@ -32,7 +32,8 @@ const (
 func ReadFile(path string, insecure bool) ([]Key, error) {
 	text, err := awa.ReadFile(path, maxKeyFile, func(info fs.FileInfo) error {
 		if info.Mode().Perm()&0o077 != 0 && !insecure {
-			return badFile(path, 0, "other users may read it (its mode is %04o): run chmod 600 on it, and make a new key if somebody may have read it", info.Mode().Perm())
+			return badFile(path, 0, "other users may read it (its mode is %04o): run chmod 600 on it, and make a new key if "+
+				"somebody may have read it", info.Mode().Perm())
 		}
 		return nil
 	})
@@ -46,9 +47,11 @@ func ReadFile(path string, insecure bool) ([]Key, error) {
 	case errors.As(err, &kind):
 		return nil, badKind(path, kind)
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("key file: %w: make a cluster key with awa-agent key new, or copy the file from another server of the cluster", err)
+		return nil, fmt.Errorf("key file: %w: make a cluster key with awa-agent key new, or copy the file from another "+
+			"server of the cluster", err)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("key file: %w: this runs as %s, so give the file to that user with chown, or run this as its owner or as root", err, ownUser())
+		return nil, fmt.Errorf("key file: %w: this runs as %s, so give the file to that user with chown, or run this as "+
+			"its owner or as root", err, ownUser())
 	}
 	return nil, fmt.Errorf("key file: %w", err)
 }
@@ -107,13 +110,15 @@ func ParseKeys(path string, text []byte) ([]Key, error) {
 			return nil, badFile(path, n, "%v", err)
 		}
 		if len(keys) > 0 && k.Role() != keys[0].Role() {
-			return nil, badFile(path, n, "this is a %s key, and the first in the file is a %s key: keep cluster keys and check keys in files of their own", k.Role(), keys[0].Role())
+			return nil, badFile(path, n, "this is a %s key, and the first in the file is a %s key: keep cluster keys and "+
+				"check keys in files of their own", k.Role(), keys[0].Role())
 		}
 		if slices.ContainsFunc(keys, k.Equal) {
 			continue
 		}
 		if len(keys) == maxKeys {
-			return nil, badFile(path, n, "this is one key too many, %d are allowed: remove those that no server uses any more", maxKeys)
+			return nil, badFile(path, n, "this is one key too many, %d are allowed: remove those that no server uses any more",
+				maxKeys)
 		}
 		keys = append(keys, k)
 	}
@@ -121,7 +126,8 @@ func ParseKeys(path string, text []byte) ([]Key, error) {
 		return nil, badFile(path, 0, "it is not readable: %v", err)
 	}
 	if len(keys) == 0 {
-		return nil, badFile(path, 0, "it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster")
+		return nil, badFile(path, 0, "it holds no key: make one with awa-agent key new, or copy the file from another "+
+			"server of the cluster")
 	}
 	return keys, nil
 }
@@ -129,10 +135,13 @@ func ParseKeys(path string, text []byte) ([]Key, error) {
 // parseKey reads the words of a key's line. Its errors repeat none of them.
 func parseKey(words []string) (Key, error) {
 	if words[0] != keyVersion {
-		if version, ok := strings.CutPrefix(words[0], "awa"); ok && len(words) == 3 && len(version) == 1 && version[0] >= '2' && version[0] <= '9' {
-			return Key{}, errors.New("this key was made by a newer version of are-we-alive: install that here, or make a key with this one")
+		if version, ok := strings.CutPrefix(words[0], "awa"); ok && len(words) == 3 && len(version) == 1 &&
+			version[0] >= '2' && version[0] <= '9' {
+			return Key{}, errors.New("this key was made by a newer version of are-we-alive: install that here, or make a " +
+				"key with this one")
 		}
-		return Key{}, fmt.Errorf("it does not begin with %s: a key looks like %s member BASE64, and # begins a comment", keyVersion, keyVersion)
+		return Key{}, fmt.Errorf("it does not begin with %s: a key looks like %s member BASE64, and # begins a comment",
+			keyVersion, keyVersion)
 	}
 	if len(words) != 3 {
 		return Key{}, fmt.Errorf("it has %d words instead of 3: a key looks like %s member BASE64", len(words), keyVersion)
@@ -146,7 +155,8 @@ func parseKey(words []string) (Key, error) {
 		return Key{}, errors.New("the third word is not base64: copy the whole line again, nothing more and nothing less")
 	}
 	if len(b) != sizeOf(role) {
-		return Key{}, fmt.Errorf("the key has %d bytes, and a %s key has %d: copy the whole line again, nothing more and nothing less", len(b), role, sizeOf(role))
+		return Key{}, fmt.Errorf("the key has %d bytes, and a %s key has %d: copy the whole line again, nothing more and "+
+			"nothing less", len(b), role, sizeOf(role))
 	}
 	return newKey(role, b), nil
 }
@@ -183,7 +193,8 @@ func writeNew(folder *os.Root, dir, name string, data []byte, mode fs.FileMode) 
 	path := filepath.Join(dir, name)
 	f, err := folder.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
-		return awa.Faultf(awa.ErrBadInput, "%s exists already and is never overwritten: name another file, or move it away first", path)
+		return awa.Faultf(awa.ErrBadInput, "%s exists already and is never overwritten: name another file, or move "+
+			"it away first", path)
 	}
 	if err != nil {
 		return named(err, path)

@@ -21,11 +21,12 @@ func TestParseKeys(t *testing.T) {
 		text string
 		want []Key
 	}{
-		"one":                        {a.Line(), []Key{a}},
-		"as it is written":           {a.FileText(), []Key{a}},
-		"a check key":                {a.Check().FileText(), []Key{a.Check()}},
-		"two, the first to be used":  {b.Line() + "\n" + a.Line() + "\n", []Key{b, a}},
-		"comments, blanks, CR":       {"# one\r\n\r\n  \t" + a.Line() + " # old\r\n#" + b.Line() + "\n\n" + b.Line() + "#x", []Key{a, b}},
+		"one":                       {a.Line(), []Key{a}},
+		"as it is written":          {a.FileText(), []Key{a}},
+		"a check key":               {a.Check().FileText(), []Key{a.Check()}},
+		"two, the first to be used": {b.Line() + "\n" + a.Line() + "\n", []Key{b, a}},
+		"comments, blanks, CR": {"# one\r\n\r\n  \t" + a.Line() + " # old\r\n#" + b.Line() + "\n\n" + b.Line() + "#x",
+			[]Key{a, b}},
 		"more blanks":                {strings.ReplaceAll(a.Line(), " ", " \t "), []Key{a}},
 		"twice the same counts once": {a.Line() + "\n" + b.Line() + "\n" + a.Line(), []Key{a, b}},
 	} {
@@ -47,24 +48,41 @@ func TestParseKeys_errors(t *testing.T) {
 		many.WriteString(NewKey().Line() + "\n")
 	}
 	for name, c := range map[string]struct{ text, want string }{
-		"empty":                {"", "key file k: it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster"},
-		"comments only":        {"# " + line, "key file k: it holds no key: make one with awa-agent key new, or copy the file from another server of the cluster"},
-		"the base64 alone":     {"\n" + secret, "key file k, line 2: it does not begin with awa1: a key looks like awa1 member BASE64, and # begins a comment"},
-		"a PEM file":           {"-----BEGIN PRIVATE KEY-----\n", "key file k, line 1: it does not begin with awa1: a key looks like awa1 member BASE64, and # begins a comment"},
-		"a later version":      {"awa2 member " + secret, "key file k, line 1: this key was made by a newer version of are-we-alive: install that here, or make a key with this one"},
-		"no role":              {"awa1 " + secret, "key file k, line 1: it has 2 words instead of 3: a key looks like awa1 member BASE64"},
-		"two keys in one line": {line + " " + line, "key file k, line 1: it has 6 words instead of 3: a key looks like awa1 member BASE64"},
-		"an unknown role":      {"awa1 " + secret + " " + secret, "key file k, line 1: the second word is not a role: write member or check"},
-		"role in capitals":     {"awa1 MEMBER " + secret, "key file k, line 1: the second word is not a role: write member or check"},
-		"cut":                  {line[:len(line)-3], "key file k, line 1: the third word is not base64: copy the whole line again, nothing more and nothing less"},
-		"cut to whole bytes":   {"awa1 member " + secret[:40], "key file k, line 1: the key has 30 bytes, and a member key has 32: copy the whole line again, nothing more and nothing less"},
-		"a check key's length": {strings.Replace(check, "check", "member", 1), "key file k, line 1: the key has 64 bytes, and a member key has 32: copy the whole line again, nothing more and nothing less"},
-		"a member key's":       {strings.Replace(line, "member", "check", 1), "key file k, line 1: the key has 32 bytes, and a check key has 64: copy the whole line again, nothing more and nothing less"},
-		"two roles":            {line + "\n" + check, "key file k, line 2: this is a check key, and the first in the file is a member key: keep cluster keys and check keys in files of their own"},
-		"too many":             {many.String(), "key file k, line 17: this is one key too many, 16 are allowed: remove those that no server uses any more"},
-		"too large":            {strings.Repeat("#", maxKeyFile+1), "key file k: it is larger than 64 KiB: this is not a key file"},
-		"NULs":                 {strings.Repeat("\x00", 99), "key file k, line 1: it does not begin with awa1: a key looks like awa1 member BASE64, and # begins a comment"},
-		"trailing bits":        {"awa1 member " + strings.Repeat("A", 42) + "B=", "key file k, line 1: the third word is not base64: copy the whole line again, nothing more and nothing less"},
+		"empty": {"", "key file k: it holds no key: make one with awa-agent key new, or copy the file from another " +
+			"server of the cluster"},
+		"comments only": {"# " + line, "key file k: it holds no key: make one with awa-agent key new, or copy the file " +
+			"from another server of the cluster"},
+		"the base64 alone": {"\n" + secret, "key file k, line 2: it does not begin with awa1: a key looks like awa1 " +
+			"member BASE64, and # begins a comment"},
+		"a PEM file": {"-----BEGIN PRIVATE KEY-----\n", "key file k, line 1: it does not begin with awa1: a key looks " +
+			"like awa1 member BASE64, and # begins a comment"},
+		"a later version": {"awa2 member " + secret, "key file k, line 1: this key was made by a newer version of " +
+			"are-we-alive: install that here, or make a key with this one"},
+		"no role": {"awa1 " + secret, "key file k, line 1: it has 2 words instead of 3: a key looks like awa1 " +
+			"member BASE64"},
+		"two keys in one line": {line + " " + line, "key file k, line 1: it has 6 words instead of 3: a key looks like " +
+			"awa1 member BASE64"},
+		"an unknown role": {"awa1 " + secret + " " + secret, "key file k, line 1: the second word is not a role: write " +
+			"member or check"},
+		"role in capitals": {"awa1 MEMBER " + secret, "key file k, line 1: the second word is not a role: write " +
+			"member or check"},
+		"cut": {line[:len(line)-3], "key file k, line 1: the third word is not base64: copy the whole line again, " +
+			"nothing more and nothing less"},
+		"cut to whole bytes": {"awa1 member " + secret[:40], "key file k, line 1: the key has 30 bytes, and a member key " +
+			"has 32: copy the whole line again, nothing more and nothing less"},
+		"a check key's length": {strings.Replace(check, "check", "member", 1), "key file k, line 1: the key has 64 " +
+			"bytes, and a member key has 32: copy the whole line again, nothing more and nothing less"},
+		"a member key's": {strings.Replace(line, "member", "check", 1), "key file k, line 1: the key has 32 bytes, and a " +
+			"check key has 64: copy the whole line again, nothing more and nothing less"},
+		"two roles": {line + "\n" + check, "key file k, line 2: this is a check key, and the first in the file is a " +
+			"member key: keep cluster keys and check keys in files of their own"},
+		"too many": {many.String(), "key file k, line 17: this is one key too many, 16 are allowed: remove those that no " +
+			"server uses any more"},
+		"too large": {strings.Repeat("#", maxKeyFile+1), "key file k: it is larger than 64 KiB: this is not a key file"},
+		"NULs": {strings.Repeat("\x00", 99), "key file k, line 1: it does not begin with awa1: a key looks like awa1 " +
+			"member BASE64, and # begins a comment"},
+		"trailing bits": {"awa1 member " + strings.Repeat("A", 42) + "B=", "key file k, line 1: the third word is not " +
+			"base64: copy the whole line again, nothing more and nothing less"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys, err := ParseKeys("k", []byte(c.text))
@@ -115,20 +133,27 @@ func TestReadFile(t *testing.T) {
 		insecure bool
 		want     string // the error's end
 	}{
-		"good":                     {file: "good"},
-		"read-only":                {file: "read-only"},
-		"the group reads":          {file: "group", want: "group: other users may read it (its mode is 0640): run chmod 600 on it, and make a new key if somebody may have read it"},
-		"insecure":                 {file: "group", insecure: true},
-		"others read":              {file: "others", want: "(its mode is 0604): run chmod 600 on it, and make a new key if somebody may have read it"},
-		"the group writes":         {file: "group writes", want: "(its mode is 0620): run chmod 600 on it, and make a new key if somebody may have read it"},
-		"a link":                   {file: "link"},
-		"a link to a loose file":   {file: "link to group", want: "(its mode is 0640): run chmod 600 on it, and make a new key if somebody may have read it"},
-		"none":                     {file: "none", want: "no such file or directory: make a cluster key with awa-agent key new, or copy the file from another server of the cluster"},
-		"a link to nowhere":        {file: "dangling", want: "no such file or directory: make a cluster key with awa-agent key new, or copy the file from another server of the cluster"},
-		"a folder":                 {file: ".", want: "it is a folder: name the file in it"},
-		"a link to a folder":       {file: "link to folder", insecure: true, want: "it is a folder: name the file in it"},
-		"a pipe":                   {file: "pipe", insecure: true, want: "it is a pipe: a key is read from a regular file only"},
-		"a link to a device":       {file: "link to device", insecure: true, want: "it is a device: a key is read from a regular file only"},
+		"good":      {file: "good"},
+		"read-only": {file: "read-only"},
+		"the group reads": {file: "group", want: "group: other users may read it (its mode is 0640): run chmod 600 on " +
+			"it, and make a new key if somebody may have read it"},
+		"insecure": {file: "group", insecure: true},
+		"others read": {file: "others", want: "(its mode is 0604): run chmod 600 on it, and make a new key if somebody " +
+			"may have read it"},
+		"the group writes": {file: "group writes", want: "(its mode is 0620): run chmod 600 on it, and make a new key if " +
+			"somebody may have read it"},
+		"a link": {file: "link"},
+		"a link to a loose file": {file: "link to group", want: "(its mode is 0640): run chmod 600 on it, and make a new " +
+			"key if somebody may have read it"},
+		"none": {file: "none", want: "no such file or directory: make a cluster key with awa-agent key new, or copy the " +
+			"file from another server of the cluster"},
+		"a link to nowhere": {file: "dangling", want: "no such file or directory: make a cluster key with awa-agent key " +
+			"new, or copy the file from another server of the cluster"},
+		"a folder":           {file: ".", want: "it is a folder: name the file in it"},
+		"a link to a folder": {file: "link to folder", insecure: true, want: "it is a folder: name the file in it"},
+		"a pipe":             {file: "pipe", insecure: true, want: "it is a pipe: a key is read from a regular file only"},
+		"a link to a device": {file: "link to device", insecure: true, want: "it is a device: a key is read from a " +
+			"regular file only"},
 		"huge":                     {file: "huge", want: "it is larger than 64 KiB: this is not a key file"},
 		"huge, even when insecure": {file: "huge", insecure: true, want: "it is larger than 64 KiB: this is not a key file"},
 	} {
@@ -164,7 +189,8 @@ func TestWriteFile(t *testing.T) {
 		t.Fatalf("%v, %v", info.Mode(), err)
 	}
 	text, err := os.ReadFile(path)
-	if err != nil || !strings.HasPrefix(string(text), "# The key of an are-we-alive cluster.") || !strings.Contains(string(text), "# id "+k.ID()+"\n") {
+	if err != nil || !strings.HasPrefix(string(text), "# The key of an are-we-alive cluster.") ||
+		!strings.Contains(string(text), "# id "+k.ID()+"\n") {
 		t.Errorf("%s", text)
 	}
 	if keys, err := ReadFile(path, false); err != nil || len(keys) != 1 || !keys[0].Equal(k) {
@@ -176,7 +202,8 @@ func TestWriteFile(t *testing.T) {
 		}
 		for _, name := range []string{"cluster.key", "link"} {
 			err := WriteFile(filepath.Join(dir, name), NewKey())
-			if !errors.Is(err, awa.ErrBadInput) || !strings.HasSuffix(err.Error(), "exists already and is never overwritten: name another file, or move it away first") {
+			if !errors.Is(err, awa.ErrBadInput) || !strings.HasSuffix(err.Error(), "exists already and is never "+
+				"overwritten: name another file, or move it away first") {
 				t.Error(err)
 			}
 		}
@@ -193,7 +220,8 @@ func TestWriteFile(t *testing.T) {
 		}
 	})
 	t.Run("a check key says what it is", func(t *testing.T) {
-		if text := k.Check().FileText(); !strings.HasPrefix(text, "# The check key of an are-we-alive cluster") || !strings.Contains(text, k.ID()) {
+		if text := k.Check().FileText(); !strings.HasPrefix(text, "# The check key of an are-we-alive cluster") ||
+			!strings.Contains(text, k.ID()) {
 			t.Error(text)
 		}
 	})
@@ -202,8 +230,10 @@ func TestWriteFile(t *testing.T) {
 func FuzzParseKeys(f *testing.F) {
 	k := fixed()
 	for _, s := range []string{
-		k.FileText(), k.Check().FileText(), k.Line() + "\r\n" + k.Line(), k.Line() + "\n" + k.Check().Line(), "", "#", "awa1", "awa1 member", "awa1 check AAAA",
-		"awa9 member AAAA", "awa1 member " + strings.Repeat("A", 43) + "=", "awa1\u00a0member AAAA", "\ufeff" + k.Line(), k.Line()[:30], "\x00\n\xff",
+		k.FileText(), k.Check().FileText(), k.Line() + "\r\n" + k.Line(), k.Line() + "\n" +
+			k.Check().Line(), "", "#", "awa1", "awa1 member", "awa1 check AAAA",
+		"awa9 member AAAA", "awa1 member " + strings.Repeat("A", 43) + "=", "awa1\u00a0member AAAA", "\ufeff" +
+			k.Line(), k.Line()[:30], "\x00\n\xff",
 	} {
 		f.Add([]byte(s))
 	}
@@ -215,7 +245,8 @@ func FuzzParseKeys(f *testing.F) {
 			}
 			// No word of the file comes back that is long enough to be a secret.
 			for _, word := range bytes.Fields(text) {
-				if len(word) >= 12 && strings.Contains(err.Error(), string(word)) && !strings.Contains("key file FILE, line, newer version of are-we-alive: cluster", string(word)) {
+				if len(word) >= 12 && strings.Contains(err.Error(), string(word)) &&
+					!strings.Contains("key file FILE, line, newer version of are-we-alive: cluster", string(word)) {
 					t.Errorf("%q shows %q", err, word)
 				}
 			}

@@ -137,7 +137,8 @@ func FuzzCertificates(f *testing.F) {
 				return false
 			}
 			k, ok := c.PublicKey.(ed25519.PublicKey)
-			return ok && k.Equal(own.Public()) && len(c.Raw) <= maxCertificate && ed25519.Verify(public(by.key), c.RawTBSCertificate, c.Signature) &&
+			return ok && k.Equal(own.Public()) && len(c.Raw) <= maxCertificate && ed25519.Verify(public(by.key),
+				c.RawTBSCertificate, c.Signature) &&
 				time.Now().Before(c.NotAfter) && (c.ExtKeyUsage == nil || slices.Contains(c.ExtKeyUsage, use))
 		}
 
@@ -170,7 +171,8 @@ func FuzzCertificates(f *testing.F) {
 		config = base()
 		config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &shown, nil }
 		m = meetAt(a, b, config, client.Client(Target{UID: uidA}))
-		if m.clientErr == nil && (!signed(ours.member, x509.ExtKeyUsageServerAuth) || uidIn(m.client.PeerCertificates[0]) != uidA) {
+		if m.clientErr == nil && (!signed(ours.member, x509.ExtKeyUsageServerAuth) ||
+			uidIn(m.client.PeerCertificates[0]) != uidA) {
 			t.Error("a client takes it for agent A")
 		}
 		wellPut(t, client.ClientError(m.clientErr))
@@ -189,8 +191,10 @@ func sameButSignature(der []byte, c *x509.Certificate) bool {
 func FuzzBytes(f *testing.F) {
 	agent, client := newAgent(f, uidA, "n1", fixed()), newClient(f, awa.RoleCheck, fixed())
 	for _, s := range []string{
-		"", "G", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "SSH-2.0-x\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-		"\x80\x2e\x01\x03\x01", "\x15\x03\x03\x00\x02\x02\x30", "\x15\x03\x01\x00\x02\x01\x00", "\x16\x03\x01\xff\xff", "\x16\x03\x03\x00\x04\x0e\x00\x00\x00",
+		"", "G", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400 Bad " +
+			"Request\r\n\r\n", "SSH-2.0-x\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+		"\x80\x2e\x01\x03\x01", "\x15\x03\x03\x00\x02\x02\x30", "\x15\x03\x01\x00\x02\x01\x00", "\x16\x03\x01\xff\xff",
+		"\x16\x03\x03\x00\x04\x0e\x00\x00\x00",
 		"\x14\x03\x03\x00\x01\x01", "\x17\x03\x03\x00\x00", "\x00\x00\x00\x00\x00\x00", "\x15\x03\x03\x00\x02\x02\xff",
 	} {
 		f.Add([]byte(s))

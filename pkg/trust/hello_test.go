@@ -92,7 +92,8 @@ func TestKeyring_hello(t *testing.T) {
 				io.Copy(io.Discard, b)
 				b.Close()
 			}()
-			conn := &serverConn{Conn: tls.Server(bound(a), agent.Server()), of: &tlsListener{keys: agent, failed: func(net.Addr, error) {}}}
+			conn := &serverConn{Conn: tls.Server(bound(a), agent.Server()),
+				of: &tlsListener{keys: agent, failed: func(net.Addr, error) {}}}
 			cost := costOf(t, func() {
 				if err := conn.Handshake(); err == nil {
 					t.Error("it was let in")

@@ -32,14 +32,16 @@ func fixed() Key {
 func TestKey_derived(t *testing.T) {
 	member, check := derived(t, fixed()), derived(t, fixed().Check())
 	for what, v := range map[string][2]string{
-		"line":                           {fixed().Line(), "awa1 member AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="},
-		"check key":                      {fixed().Check().Line(), "awa1 check y6BwfTOwIC9+JaVStoHVzejySIZHmj/Sp5gauCFlrRf7VVwdKBYU+igCRbQgCWPdnUL6k3YdrHWS0j0noHuMSQ=="},
-		"id":                             {fixed().ID(), "589c40d9"},
-		"id of the check key":            {fixed().Check().ID(), "589c40d9"},
-		"member CA":                      {sum(member.member.cert), "0daf9af66125f6ba25d323cb6b2524ca345b626cbcd449dc65b57d750e8fc10a"},
-		"check CA":                       {sum(member.check.cert), "6defe513d2aeca70825f364e00dd10a20f410046f9289b842dbd0da4da3ba238"},
-		"anchor made from the check key": {sum(check.member.cert), "6ae73c2f017a105f080f50a5a1fe790089343f9e74aba9ecffc1c7006e25741f"},
-		"a node's name":                  {member.hashedName("Web-01"), "44d47e664efd7151c971d2f6c6d4c178.name.awa.internal"},
+		"line": {fixed().Line(), "awa1 member AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="},
+		"check key": {fixed().Check().Line(),
+			"awa1 check y6BwfTOwIC9+JaVStoHVzejySIZHmj/Sp5gauCFlrRf7VVwdKBYU+igCRbQgCWPdnUL6k3YdrHWS0j0noHuMSQ=="},
+		"id":                  {fixed().ID(), "589c40d9"},
+		"id of the check key": {fixed().Check().ID(), "589c40d9"},
+		"member CA":           {sum(member.member.cert), "0daf9af66125f6ba25d323cb6b2524ca345b626cbcd449dc65b57d750e8fc10a"},
+		"check CA":            {sum(member.check.cert), "6defe513d2aeca70825f364e00dd10a20f410046f9289b842dbd0da4da3ba238"},
+		"anchor made from the check key": {sum(check.member.cert),
+			"6ae73c2f017a105f080f50a5a1fe790089343f9e74aba9ecffc1c7006e25741f"},
+		"a node's name": {member.hashedName("Web-01"), "44d47e664efd7151c971d2f6c6d4c178.name.awa.internal"},
 	} {
 		if v[0] != v[1] {
 			t.Errorf("%s: %s, want %s", what, v[0], v[1])
@@ -82,7 +84,8 @@ func TestKey_Check(t *testing.T) {
 		if check.member.key != nil {
 			t.Error("a check key gives the member CA's private key")
 		}
-		for name, secret := range map[string][]byte{"cluster key": k.open().bytes, "seed of the member CA": member.member.key.Seed()} {
+		for name, secret := range map[string][]byte{"cluster key": k.open().bytes,
+			"seed of the member CA": member.member.key.Seed()} {
 			if bytes.Contains(k.Check().open().bytes, secret) {
 				t.Errorf("the check key holds the %s", name)
 			}
@@ -148,7 +151,8 @@ func TestAuthority_mint_anyClock(t *testing.T) {
 		} {
 			pool := x509.NewCertPool()
 			pool.AddCert(a.member.cert)
-			if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+			if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: at,
+				KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
 				t.Errorf("at %s: %v", at, err)
 			}
 		}
@@ -162,10 +166,12 @@ func TestAuthority_mint(t *testing.T) {
 	if one.SerialNumber.Cmp(two.SerialNumber) == 0 || one.PublicKey.(ed25519.PublicKey).Equal(two.PublicKey) {
 		t.Error("two certificates have the same serial or key")
 	}
-	if uidIn(one) != uidA || !slices.Contains(one.DNSNames, AnyAgent) || !slices.Contains(one.DNSNames, a.hashedName("N1")) {
+	if uidIn(one) != uidA || !slices.Contains(one.DNSNames, AnyAgent) || !slices.Contains(one.DNSNames,
+		a.hashedName("N1")) {
 		t.Errorf("its names are %q", one.DNSNames)
 	}
-	if one.IsCA || one.KeyUsage != x509.KeyUsageDigitalSignature || !slices.Equal(one.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}) {
+	if one.IsCA || one.KeyUsage != x509.KeyUsageDigitalSignature || !slices.Equal(one.ExtKeyUsage,
+		[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}) {
 		t.Error("it is good for something else")
 	}
 	client := must2(t, a.check, clientLeaf(awa.RoleCheck))

@@ -112,7 +112,8 @@ func hold(keys []Key, o owner) (*holding, error) {
 	if o.uid != "" && awa.CheckUID(o.uid) != nil {
 		return nil, errors.New("trust: an agent's uid is 32 hex digits")
 	}
-	h := &holding{keys: append([]Key(nil), keys...), members: x509.NewCertPool(), callers: x509.NewCertPool(), clock: time.Now}
+	h := &holding{keys: append([]Key(nil), keys...), members: x509.NewCertPool(), callers: x509.NewCertPool(),
+		clock: time.Now}
 	for _, key := range keys {
 		if key.open == nil {
 			return nil, errors.New("trust: the zero Key was handed in")

@@ -190,7 +190,8 @@ func TestKeyring_resumption(t *testing.T) {
 	}
 	addrA, stopA := serve(t, "127.0.0.1:0", watched(a))
 	addrB, _ := serve(t, "127.0.0.1:0", watched(b))
-	for role, client := range map[awa.Role]*Keyring{awa.RoleMember: newClient(t, awa.RoleMember, k), awa.RoleCheck: newClient(t, awa.RoleCheck, k.Check())} {
+	for role, client := range map[awa.Role]*Keyring{awa.RoleMember: newClient(t, awa.RoleMember, k),
+		awa.RoleCheck: newClient(t, awa.RoleCheck, k.Check())} {
 		for round := range 4 {
 			for _, c := range []struct {
 				addr, uid string
@@ -309,7 +310,8 @@ func TestKeyring_SetKeys_rotation(t *testing.T) {
 					{UID: uid(to)},
 				} {
 					if m := call(t, addr, k.Client(target)); m.clientErr != nil {
-						t.Fatalf("%d (keys %v) can't reach agent %d (keys %v) by %+v: %v", from, k.IDs(), to, agents[to].IDs(), target, m.clientErr)
+						t.Fatalf("%d (keys %v) can't reach agent %d (keys %v) by %+v: %v", from, k.IDs(), to, agents[to].IDs(),
+							target, m.clientErr)
 					}
 				}
 			}
@@ -345,7 +347,8 @@ func TestKeyring_pairsOfKeys(t *testing.T) {
 			if (m.clientErr == nil && m.serverErr == nil) != want {
 				t.Errorf("agent %s, client %s: %v, %v", a, b, m.clientErr, m.serverErr)
 			}
-			if !want && code(client.ClientError(m.clientErr)) != ErrOtherKey && code(agent.ServerError(m.serverErr)) != ErrOtherKey {
+			if !want && code(client.ClientError(m.clientErr)) != ErrOtherKey &&
+				code(agent.ServerError(m.serverErr)) != ErrOtherKey {
 				t.Errorf("agent %s, client %s: nobody says why: %v, %v", a, b, m.clientErr, m.serverErr)
 			}
 		}
@@ -435,7 +438,8 @@ func TestKeyring_concurrently(t *testing.T) {
 func TestKeyring_anyClock(t *testing.T) {
 	k := NewKey()
 	agent, client := newAgent(t, uidA, "n1", k), newClient(t, awa.RoleCheck, k.Check())
-	for _, at := range []time.Time{time.Unix(60, 0), time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
+	for _, at := range []time.Time{time.Unix(60, 0), time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		for _, k := range []*Keyring{agent, client} {
 			other := *k.now.Load()
 			other.clock = func() time.Time { return at }

@@ -93,14 +93,16 @@ func (c *serverConn) tell(err error) {
 // answerPlain tells a client that it must speak TLS.
 func answerPlain(c net.Conn) {
 	body, err := json.Marshal(map[string]string{
-		"error": "this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k), or use https with a certificate (awa-agent key cert --role check)",
-		"code":  string(awa.ErrPlainHTTP),
+		"error": "this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k), or " +
+			"use https with a certificate (awa-agent key cert --role check)",
+		"code": string(awa.ErrPlainHTTP),
 	})
 	if err != nil {
 		return
 	}
 	c.SetWriteDeadline(time.Now().Add(lingerTime))
-	fmt.Fprintf(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+	fmt.Fprintf(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: "+
+		"close\r\n\r\n%s", len(body), body)
 }
 
 // lingerTime bounds linger.
@@ -159,7 +161,9 @@ func (c *plainConn) Read(p []byte) (int, error) {
 		// A handshake record: type 22, version 3.something. One byte would
 		// do, since no HTTP request begins with a control character.
 		if p[0] == 22 && (n == 1 || p[1] == 3) {
-			c.failed(c.RemoteAddr(), &Failure{Code: awa.ErrPlainHTTP, Err: awa.ErrBadInput, Text: "a client speaks TLS to this agent, which has no key: give this agent the key file of the cluster (--key-file) and start it again, or call it without a key"})
+			c.failed(c.RemoteAddr(), &Failure{Code: awa.ErrPlainHTTP, Err: awa.ErrBadInput, Text: "a client speaks TLS to " +
+				"this agent, which has no key: give this agent the key file of the cluster (--key-file) and start it again, " +
+				"or call it without a key"})
 		}
 		c.failed = nil
 	}

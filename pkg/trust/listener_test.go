@@ -101,7 +101,8 @@ func TestKeyring_Listener(t *testing.T) {
 			var body struct{ Error, Code string }
 			err = json.NewDecoder(r.Body).Decode(&body)
 			r.Body.Close()
-			if err != nil || r.StatusCode != http.StatusBadRequest || body.Code != string(awa.ErrPlainHTTP) || !strings.Contains(body.Error, "speaks TLS only") {
+			if err != nil || r.StatusCode != http.StatusBadRequest || body.Code != string(awa.ErrPlainHTTP) ||
+				!strings.Contains(body.Error, "speaks TLS only") {
 				t.Errorf("%v, %d, %+v", err, r.StatusCode, body)
 			}
 			if err := said.next(t); code(err) != awa.ErrPlainHTTP {
@@ -221,7 +222,8 @@ func TestPlainListener(t *testing.T) {
 // What is none of ours comes back as it was.
 func TestKeyring_errorsOfOthers(t *testing.T) {
 	k := newClient(t, awa.RoleCheck, NewKey())
-	for _, err := range []error{nil, io.EOF, errors.New("x"), &net.OpError{Op: "read", Err: io.EOF}, &net.OpError{Op: "remote error", Err: io.EOF}, &tls.CertificateVerificationError{Err: io.EOF}} {
+	for _, err := range []error{nil, io.EOF, errors.New("x"), &net.OpError{Op: "read", Err: io.EOF},
+		&net.OpError{Op: "remote error", Err: io.EOF}, &tls.CertificateVerificationError{Err: io.EOF}} {
 		if got := k.ClientError(err); got != err {
 			t.Errorf("ClientError(%v) is %v", err, got)
 		}

@@ -88,7 +88,8 @@ func resign(t testing.TB, der []byte) []byte {
 }
 
 // leafWith is a certificate of our member CA with any key.
-func (s stage) leafWith(t testing.TB, key crypto.Signer, names []string, change func(*x509.Certificate)) tls.Certificate {
+func (s stage) leafWith(t testing.TB, key crypto.Signer, names []string,
+	change func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	from, to := validity()
 	c := &x509.Certificate{
@@ -150,7 +151,8 @@ func (s stage) everything(t testing.TB) map[string]presented {
 		return presented{c, "", ErrOtherKey, ErrOtherKey, "the agent there has another key (", "a client has another key ("}
 	}
 	cut := func(c tls.Certificate) presented {
-		return presented{cert: c, client: awa.ErrNoAgent, server: awa.ErrNoAgent, clientSays: "what answers there in TLS sends more than 8 KiB", serverSays: "a client sends more than 8 KiB"}
+		return presented{cert: c, client: awa.ErrNoAgent, server: awa.ErrNoAgent, clientSays: "what answers there in TLS " +
+			"sends more than 8 KiB", serverSays: "a client sends more than 8 KiB"}
 	}
 	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
 	ecdsaKey := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -161,7 +163,8 @@ func (s stage) everything(t testing.TB) map[string]presented {
 	self := func(key crypto.Signer) tls.Certificate {
 		from, to := validity()
 		c := &x509.Certificate{Subject: pkix.Name{CommonName: "www.example.org"}, NotBefore: from, NotAfter: to}
-		return tls.Certificate{Certificate: [][]byte{must[[]byte](t)(x509.CreateCertificate(rand.Reader, c, c, key.Public(), key))}, PrivateKey: key}
+		return tls.Certificate{Certificate: [][]byte{must[[]byte](t)(x509.CreateCertificate(rand.Reader, c, c, key.Public(),
+			key))}, PrivateKey: key}
 	}
 	stapled := s.leafOf(t, s.ours.member, agent)
 	stapled.OCSPStaple = []byte("x")
@@ -179,25 +182,30 @@ func (s stage) everything(t testing.TB) map[string]presented {
 		"its CA as of a check key": {cert: under(ours, s.stolen.member.cert), role: awa.RoleMember},
 		"of the size allowed":      {cert: s.sized(t, maxCertificate), role: awa.RoleMember},
 
-		"two of ours":          refused(under(ours, s.leafOf(t, s.ours.member, agent).Leaf), "it comes with another one"),
-		"the same twice":       refused(under(ours, ours.Leaf), "it comes with another one"),
-		"the other CA":         refused(under(ours, s.ours.check.cert), "it comes with another one"),
-		"three":                refused(under(ours, s.ours.member.cert, s.ours.member.cert), "it comes with 3 certificates"),
-		"a byte too large":     refused(s.sized(t, maxCertificate+1), "it has 2049 bytes"),
-		"ours, of RSA":         refused(s.leafWith(t, rsaKey, s.names, nil), "its key is of RSA"),
-		"ours, of ECDSA":       refused(s.leafWith(t, ecdsaKey, s.names, nil), "its key is of ECDSA"),
-		"ours, of X25519":      {cert: exchange, client: awa.ErrNoAgent, server: awa.ErrNoAgent, clientSays: "its certificate is of an unknown kind", serverSays: "the certificate of a client is of an unknown kind"},
+		"two of ours":      refused(under(ours, s.leafOf(t, s.ours.member, agent).Leaf), "it comes with another one"),
+		"the same twice":   refused(under(ours, ours.Leaf), "it comes with another one"),
+		"the other CA":     refused(under(ours, s.ours.check.cert), "it comes with another one"),
+		"three":            refused(under(ours, s.ours.member.cert, s.ours.member.cert), "it comes with 3 certificates"),
+		"a byte too large": refused(s.sized(t, maxCertificate+1), "it has 2049 bytes"),
+		"ours, of RSA":     refused(s.leafWith(t, rsaKey, s.names, nil), "its key is of RSA"),
+		"ours, of ECDSA":   refused(s.leafWith(t, ecdsaKey, s.names, nil), "its key is of ECDSA"),
+		"ours, of X25519": {cert: exchange, client: awa.ErrNoAgent, server: awa.ErrNoAgent, clientSays: "its certificate " +
+			"is of an unknown kind", serverSays: "the certificate of a client is of an unknown kind"},
 		"with a stapled reply": refused(stapled, "it comes with a stapled"),
 
-		"RSA":                    stranger(self(rsaKey)),
-		"ECDSA":                  stranger(self(ecdsaKey)),
-		"a stranger's":           stranger(self(keyOf(ours))),
-		"our CA first":           {cert: under(tls.Certificate{Certificate: [][]byte{s.ours.member.cert.Raw}, PrivateKey: ours.PrivateKey}, ours.Leaf), client: awa.ErrNoAgent, server: awa.ErrNoAgent, clientSays: "names this cluster", serverSays: "names this cluster"},
-		"another cluster's":      otherKey(foreign),
-		"another's, then ours":   otherKey(under(foreign, s.ours.member.cert)),
-		"without the CA's id":    otherKey(nameless),
-		"expired":                {cert: expired, client: ErrExpired, server: ErrExpired, clientSays: "its certificate is valid from", serverSays: "its certificate is valid from"},
-		"expired and its CA":     {cert: under(expired, s.ours.member.cert), client: ErrExpired, server: ErrExpired, clientSays: "its certificate is valid from", serverSays: "its certificate is valid from"},
+		"RSA":          stranger(self(rsaKey)),
+		"ECDSA":        stranger(self(ecdsaKey)),
+		"a stranger's": stranger(self(keyOf(ours))),
+		"our CA first": {cert: under(tls.Certificate{Certificate: [][]byte{s.ours.member.cert.Raw},
+			PrivateKey: ours.PrivateKey}, ours.Leaf), client: awa.ErrNoAgent, server: awa.ErrNoAgent,
+			clientSays: "names this cluster", serverSays: "names this cluster"},
+		"another cluster's":    otherKey(foreign),
+		"another's, then ours": otherKey(under(foreign, s.ours.member.cert)),
+		"without the CA's id":  otherKey(nameless),
+		"expired": {cert: expired, client: ErrExpired, server: ErrExpired, clientSays: "its certificate is valid from",
+			serverSays: "its certificate is valid from"},
+		"expired and its CA": {cert: under(expired, s.ours.member.cert), client: ErrExpired, server: ErrExpired,
+			clientSays: "its certificate is valid from", serverSays: "its certificate is valid from"},
 		"4 costly intermediates": otherKey(expensive(t, 4, s.names)),
 		"100 costly ones":        cut(expensive(t, 100, s.names)),
 		"12 KiB in one":          cut(s.sized(t, 12<<10)),
@@ -335,7 +343,8 @@ func TestKeyring_presented(t *testing.T) {
 			t.Logf("it costs the server %v, the client %v", costs[0], costs[1])
 			for side, cost := range costs {
 				if cost > times*strangers[side] {
-					t.Errorf("it costs the %s %v, and an ordinary stranger %v", []string{"server", "client"}[side], cost, strangers[side])
+					t.Errorf("it costs the %s %v, and an ordinary stranger %v", []string{"server", "client"}[side], cost,
+						strangers[side])
 				}
 			}
 		})

@@ -98,7 +98,8 @@ func (s sessionsOf) Get(name string) (*tls.ClientSessionState, bool) {
 	if !ok {
 		return nil, false
 	}
-	if _, state, err := session.ResumptionState(); err != nil || state == nil || !s.held.holds(markOf(state), awa.RoleMember) {
+	if _, state, err := session.ResumptionState(); err != nil || state == nil || !s.held.holds(markOf(state),
+		awa.RoleMember) {
 		s.Put(name, nil)
 		return nil, false
 	}

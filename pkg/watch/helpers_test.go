@@ -27,7 +27,8 @@ var (
 func nodes(n int) []awa.Node {
 	all := make([]awa.Node, n)
 	for i := range all {
-		all[i] = awa.Node{ID: uint64(i + 1), Name: fmt.Sprintf("n%d", i+1), Host: fmt.Sprintf("10.0.%d.%d", i/250, i%250+1), Port: awa.DefaultPort, UID: fmt.Sprintf("%032x", i+1)}
+		all[i] = awa.Node{ID: uint64(i + 1), Name: fmt.Sprintf("n%d", i+1), Host: fmt.Sprintf("10.0.%d.%d", i/250, i%250+1),
+			Port: awa.DefaultPort, UID: fmt.Sprintf("%032x", i+1)}
 	}
 	return all
 }

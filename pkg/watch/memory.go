@@ -96,7 +96,8 @@ func (w *Watcher) keep(ctx context.Context) {
 			continue
 		}
 		if err := w.cfg.Memory.Remember(seen, gone); err != nil {
-			w.cfg.Log.Warn("since when nodes are as they are can't be kept, and is lost with the next restart", "nodes", len(seen), "error", err)
+			w.cfg.Log.Warn("since when nodes are as they are can't be kept, and is lost with the next restart", "nodes",
+				len(seen), "error", err)
 		}
 	}
 }

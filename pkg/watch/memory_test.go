@@ -113,7 +113,8 @@ func TestWatcher_Memory(t *testing.T) {
 		if got := second.Seen()[list[1].UID]; got.Online || got.For < 14*time.Second || got.For > 20*time.Second {
 			t.Errorf("seen: %+v; what was before the start must not count", got)
 		}
-		if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), `msg="node is offline" node=n3`) {
+		if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(),
+			`msg="node is offline" node=n3`) {
 			t.Errorf("log: %s\nwant the node that has changed only", &log)
 		}
 
@@ -173,7 +174,8 @@ func TestWatcher_Memory_slow(t *testing.T) {
 			list := nodes(2)
 			var log bytes.Buffer
 			m := &memory{err: errors.New("input/output error")}
-			all := live(t, newWatcher(newNetwork(list), list, logTo(&log), func(c *watch.Config) { c.Memory = m }), 20*time.Second)
+			all := live(t, newWatcher(newNetwork(list), list, logTo(&log), func(c *watch.Config) { c.Memory = m }),
+				20*time.Second)
 			if online(all) != 2 || strings.Count(log.String(), "input/output error") != 2 {
 				t.Errorf("%s\nlog: %s", fmt.Sprint(all), &log)
 			}

@@ -36,7 +36,8 @@ func TestWatcher_Sweep_how_late(t *testing.T) {
 				})
 				w.Sweep(t.Context())
 				if n := len(net.attempts[list[1].Addr()]); n != sweeps {
-					t.Errorf("with %v for a ping and timers that were late by %v there were %d sweeps, want %d", timeout, late, n, sweeps)
+					t.Errorf("with %v for a ping and timers that were late by %v there were %d sweeps, want %d", timeout, late,
+						n, sweeps)
 				}
 			})
 		}

@@ -189,7 +189,8 @@ func (s *sweep) others() []awa.Node {
 	}
 	var all []awa.Node
 	for _, st := range s.everyone() {
-		if st.Verdict == awa.Online && st.Self.UID != s.ours.UID && st.Self.Cluster == s.ours.Cluster && st.Self.History == s.ours.History {
+		if st.Verdict == awa.Online && st.Self.UID != s.ours.UID && st.Self.Cluster == s.ours.Cluster &&
+			st.Self.History == s.ours.History {
 			all = append(all, st.Node)
 		}
 	}

@@ -79,12 +79,14 @@ func TestWatcher_Sweep_second_opinion(t *testing.T) {
 		asked  int
 		seenBy []string
 	}{
-		"nobody sees it":                 {refuses, nil, nil, awa.Offline, 2, nil},
-		"one sees it":                    {refuses, map[string][]uint64{n3: {4}}, nil, awa.Unreachable, 2, []string{"n3"}},
-		"all see it":                     {own: blackHole, sees: map[string][]uint64{n3: {4}, n2: {4}}, want: awa.Unreachable, asked: 2, seenBy: []string{"n2", "n3"}},
-		"they see another one":           {refuses, map[string][]uint64{n3: {2}, n2: {3}}, nil, awa.Offline, 2, nil},
-		"one has no opinion":             {refuses, nil, map[string]bool{n2: true}, awa.Offline, 1, nil},
-		"one sees it, one has none":      {own: refuses, sees: map[string][]uint64{n3: {4}}, mute: map[string]bool{n2: true}, want: awa.Unreachable, asked: 1, seenBy: []string{"n3"}},
+		"nobody sees it": {refuses, nil, nil, awa.Offline, 2, nil},
+		"one sees it":    {refuses, map[string][]uint64{n3: {4}}, nil, awa.Unreachable, 2, []string{"n3"}},
+		"all see it": {own: blackHole, sees: map[string][]uint64{n3: {4}, n2: {4}}, want: awa.Unreachable, asked: 2,
+			seenBy: []string{"n2", "n3"}},
+		"they see another one": {refuses, map[string][]uint64{n3: {2}, n2: {3}}, nil, awa.Offline, 2, nil},
+		"one has no opinion":   {refuses, nil, map[string]bool{n2: true}, awa.Offline, 1, nil},
+		"one sees it, one has none": {own: refuses, sees: map[string][]uint64{n3: {4}}, mute: map[string]bool{n2: true},
+			want: awa.Unreachable, asked: 1, seenBy: []string{"n3"}},
 		"nobody has an opinion":          {refuses, nil, map[string]bool{n2: true, n3: true}, awa.Offline, 0, nil},
 		"a stranger, and nobody sees it": {stranger, nil, nil, awa.Mismatch, 2, nil},
 		"a stranger here, itself there":  {stranger, map[string][]uint64{n2: {4}}, nil, awa.Unreachable, 2, []string{"n2"}},
@@ -191,7 +193,8 @@ func TestWatcher_Run_asks_now_and_then(t *testing.T) {
 		defer cancel()
 		go w.Run(ctx)
 		pass(29 * time.Second)
-		if st := w.Last().Nodes[2]; p.asked() != 1 || st.Verdict != awa.Unreachable || st.Asked != 1 || !slices.Equal(st.SeenBy, []string{"n2"}) {
+		if st := w.Last().Nodes[2]; p.asked() != 1 || st.Verdict != awa.Unreachable || st.Asked != 1 ||
+			!slices.Equal(st.SeenBy, []string{"n2"}) {
 			t.Errorf("after 29 s: asked %d times, %+v", p.asked(), st)
 		}
 		p.mu.Lock()

@@ -47,7 +47,10 @@ func TestWatcher_Run_pauses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				times := sweepTimes(t, c.nodes, 60*c.most, func(cfg *watch.Config, _ *network, _ []awa.Node) { cfg.Watch, cfg.Kept = c.every, c.kept })
+				times := sweepTimes(t, c.nodes, 60*c.most, func(cfg *watch.Config, _ *network, _ []awa.Node) {
+					cfg.Watch,
+						cfg.Kept = c.every, c.kept
+				})
 				if len(times) < 60 || !times[0].Equal(began) {
 					t.Fatalf("%d sweeps, the first after %s; want it at once", len(times), times[0].Sub(began))
 				}
@@ -149,7 +152,8 @@ func TestWatcher_Last(t *testing.T) {
 		l = w.Last()
 		at, statuses = l.At, l.Nodes
 		if at.Sub(began) < 9*time.Second || !statuses[0].Since.Equal(began) || statuses[1].Since.Sub(began) != time.Second {
-			t.Errorf("at %s: n1 since %s, n2 since %s", at.Sub(began), statuses[0].Since.Sub(began), statuses[1].Since.Sub(began))
+			t.Errorf("at %s: n1 since %s, n2 since %s", at.Sub(began), statuses[0].Since.Sub(began),
+				statuses[1].Since.Sub(began))
 		}
 
 		// A live sweep is not the last one in the background.

@@ -45,7 +45,8 @@ func TestWatcher_shortage(t *testing.T) {
 				net.set(list[1], c.replies...)
 				w := newWatcher(net, list)
 				l := w.Shared(1)
-				if (l.Short != nil) != (c.want == "") || l.Short != nil && (!errors.Is(l.Short, awa.ErrShortage) || l.Short.Error() != "out of descriptors") {
+				if (l.Short != nil) != (c.want == "") || l.Short != nil && (!errors.Is(l.Short, awa.ErrShortage) ||
+					l.Short.Error() != "out of descriptors") {
 					t.Errorf("the shortage is %v", l.Short)
 				}
 				if c.want != "" && l.Nodes[1].Verdict != c.want {
@@ -82,7 +83,8 @@ func TestWatcher_Run_shortage(t *testing.T) {
 		if err := w.Shortage(); !errors.Is(err, awa.ErrShortage) {
 			t.Errorf("the shortage is %v", err)
 		}
-		if !after.At.Equal(before.At) || after.Nodes[1].Verdict != awa.Online || after.Nodes[2].Verdict != awa.Offline || !after.Nodes[2].Since.Equal(before.Nodes[2].Since) {
+		if !after.At.Equal(before.At) || after.Nodes[1].Verdict != awa.Online || after.Nodes[2].Verdict != awa.Offline ||
+			!after.Nodes[2].Since.Equal(before.Nodes[2].Since) {
 			t.Errorf("what was known is lost: %+v", after)
 		}
 		if now := w.Seen(); !reflect.DeepEqual(now[list[1].UID], seen[list[1].UID]) ||
@@ -95,7 +97,8 @@ func TestWatcher_Run_shortage(t *testing.T) {
 		net.set(list[1])
 		net.set(list[2], refuses)
 		time.Sleep(6 * time.Second)
-		if last := w.Last(); w.Shortage() != nil || !last.At.After(before.At) || !last.Nodes[2].Since.Equal(before.Nodes[2].Since) {
+		if last := w.Last(); w.Shortage() != nil || !last.At.After(before.At) ||
+			!last.Nodes[2].Since.Equal(before.Nodes[2].Since) {
 			t.Errorf("afterwards: %v, %+v", w.Shortage(), last)
 		}
 		if strings.Count(log.String(), "could look at all nodes again") != 1 {

@@ -27,7 +27,8 @@ func TestWatcher_Sweep_since(t *testing.T) {
 			t.Helper()
 			st := w.Sweep(t.Context())[1]
 			if st.Verdict != verdict || st.Since.Sub(born) != since {
-				t.Errorf("after %s: %s since %s, want %s since %s", time.Since(born), st.Verdict, st.Since.Sub(born), verdict, since)
+				t.Errorf("after %s: %s since %s, want %s since %s", time.Since(born), st.Verdict, st.Since.Sub(born), verdict,
+					since)
 			}
 		}
 		want(0, awa.Online)
@@ -147,7 +148,8 @@ func TestWatcher_Sweep_log(t *testing.T) {
 		net.set(list[2], answers)
 		sweep("level=INFO msg=\"node is back online\" node=n3 addr=10.0.0.3:25483 after=10s\n")
 		net.answerAs(list[1], selfOf(list[0]))
-		sweep("level=WARN msg=\"somebody else answers in place of the node\" node=n2 addr=10.0.0.2:25483 stage=reply error=\"another agent answers there: n1 of this cluster\" after=15s\n")
+		sweep("level=WARN msg=\"somebody else answers in place of the node\" node=n2 addr=10.0.0.2:25483 stage=reply " +
+			"error=\"another agent answers there: n1 of this cluster\" after=15s\n")
 	})
 }
 

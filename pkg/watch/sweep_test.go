@@ -30,32 +30,59 @@ func TestWatcher_Sweep(t *testing.T) {
 		rtt     time.Duration
 		starts  []time.Duration // of the attempts; the second must be fresh
 	}{
-		"an answer":                                  {[]reply{answers}, awa.Online, "", 0, 0, []time.Duration{0}},
-		"a slow answer":                              {replies: []reply{answers.in(299 * ms)}, verdict: awa.Online, took: 299 * ms, rtt: 299 * ms, starts: []time.Duration{0}},
-		"a lost SYN":                                 {replies: []reply{blackHole, answers.in(10 * ms)}, verdict: awa.Online, took: 310 * ms, rtt: 10 * ms, starts: []time.Duration{0, 300 * ms}},
-		"the first answers after all":                {replies: []reply{answers.in(500 * ms), silent}, verdict: awa.Online, took: 500 * ms, rtt: 500 * ms, starts: []time.Duration{0, 300 * ms}},
-		"the second fails, the first answers":        {replies: []reply{answers.in(500 * ms), refuses}, verdict: awa.Online, took: 500 * ms, rtt: 500 * ms, starts: []time.Duration{0, 300 * ms}},
-		"the first fails beside the second":          {replies: []reply{reset.in(400 * ms), answers.in(150 * ms)}, verdict: awa.Online, took: 450 * ms, rtt: 150 * ms, starts: []time.Duration{0, 300 * ms}},
-		"black hole":                                 {replies: []reply{blackHole}, verdict: awa.Offline, failure: "connect: no answer within 1s", took: time.Second, starts: []time.Duration{0, 300 * ms}},
-		"connects but says nothing":                  {replies: []reply{blackHole, silent}, verdict: awa.Offline, failure: "reply: no answer within 1s", took: time.Second, starts: []time.Duration{0, 300 * ms}},
-		"refused":                                    {replies: []reply{refuses.in(ms)}, verdict: awa.Offline, failure: "connect: connection refused", took: ms, starts: []time.Duration{0}},
-		"no such host":                               {replies: []reply{unknown.in(20 * ms)}, verdict: awa.Offline, failure: "resolve: no such host", took: 20 * ms, starts: []time.Duration{0}},
-		"refused late":                               {replies: []reply{refuses.in(400 * ms), blackHole}, verdict: awa.Offline, failure: "connect: connection refused", took: time.Second, starts: []time.Duration{0, 300 * ms}},
-		"silence, then refused":                      {replies: []reply{blackHole, refuses}, verdict: awa.Offline, failure: "connect: connection refused", took: time.Second, starts: []time.Duration{0, 300 * ms}},
-		"a dead kept connection":                     {replies: []reply{reset.in(10 * ms), answers.in(5 * ms)}, verdict: awa.Online, took: 15 * ms, rtt: 5 * ms, starts: []time.Duration{0, 10 * ms}},
-		"a dead kept connection, then silence":       {replies: []reply{reset.in(10 * ms), silent}, verdict: awa.Offline, failure: "reply: connection reset by peer", took: 1000 * ms, starts: []time.Duration{0, 10 * ms}},
-		"a dead kept connection, then refused":       {replies: []reply{reset.in(10 * ms), refuses}, verdict: awa.Offline, failure: "reply: connection reset by peer", took: 10 * ms, starts: []time.Duration{0, 10 * ms}},
-		"a dead kept connection, second slow":        {replies: []reply{reset.in(100 * ms), answers.in(400 * ms)}, verdict: awa.Online, took: 500 * ms, rtt: 400 * ms, starts: []time.Duration{0, 100 * ms}},
-		"two failures of one stage":                  {replies: []reply{reset, {stage: awa.StageReply, err: errors.New("not HTTP")}}, verdict: awa.Offline, failure: "reply: connection reset by peer", starts: []time.Duration{0, 0}},
-		"TLS that says why it failed":                {replies: []reply{{stage: awa.StageTLS, err: &awa.Fault{Code: "other_key", Text: "it has another key"}}}, verdict: awa.Mismatch, failure: "tls: it has another key", starts: []time.Duration{0}},
-		"another program answers":                    {replies: []reply{{stage: awa.StageReply, err: awa.ErrNoAgent}}, verdict: awa.Mismatch, failure: "reply: no_agent", starts: []time.Duration{0, 0}},
-		"it takes our key no more":                   {replies: []reply{{stage: awa.StageReply, err: awa.ErrForbidden}}, verdict: awa.Mismatch, failure: "reply: forbidden"},
-		"an agent that is stopping":                  {replies: []reply{{stage: awa.StageReply, err: awa.ErrStopping}}, verdict: awa.Offline, failure: "reply: stopping"},
-		"TLS that breaks off":                        {replies: []reply{{stage: awa.StageTLS, err: errReset}, answers}, verdict: awa.Online, starts: []time.Duration{0, 0}},
-		"silence, then TLS that says why it failed":  {replies: []reply{blackHole, {stage: awa.StageTLS, err: awa.Code("other_key")}}, verdict: awa.Mismatch, failure: "tls: other_key", took: time.Second, starts: []time.Duration{0, 300 * ms}},
-		"an error without a stage is one of reply":   {replies: []reply{{err: errors.New("odd")}}, verdict: awa.Offline, failure: "reply: odd", starts: []time.Duration{0, 0}},
-		"an answer at the moment of the lane's end":  {replies: []reply{answers.in(50 * ms)}, verdict: awa.Online, took: 50 * ms, rtt: 50 * ms, starts: []time.Duration{0}},
-		"an answer when half the time has long gone": {[]reply{answers.in(999 * ms)}, awa.Online, "", 999 * ms, 999 * ms, nil},
+		"an answer": {[]reply{answers}, awa.Online, "", 0, 0, []time.Duration{0}},
+		"a slow answer": {replies: []reply{answers.in(299 * ms)}, verdict: awa.Online, took: 299 * ms, rtt: 299 * ms,
+			starts: []time.Duration{0}},
+		"a lost SYN": {replies: []reply{blackHole, answers.in(10 * ms)}, verdict: awa.Online, took: 310 * ms, rtt: 10 * ms,
+			starts: []time.Duration{0, 300 * ms}},
+		"the first answers after all": {replies: []reply{answers.in(500 * ms), silent}, verdict: awa.Online, took: 500 * ms,
+			rtt: 500 * ms, starts: []time.Duration{0, 300 * ms}},
+		"the second fails, the first answers": {replies: []reply{answers.in(500 * ms), refuses}, verdict: awa.Online,
+			took: 500 * ms, rtt: 500 * ms, starts: []time.Duration{0, 300 * ms}},
+		"the first fails beside the second": {replies: []reply{reset.in(400 * ms), answers.in(150 * ms)},
+			verdict: awa.Online, took: 450 * ms, rtt: 150 * ms, starts: []time.Duration{0, 300 * ms}},
+		"black hole": {replies: []reply{blackHole}, verdict: awa.Offline, failure: "connect: no answer within 1s",
+			took: time.Second, starts: []time.Duration{0, 300 * ms}},
+		"connects but says nothing": {replies: []reply{blackHole, silent}, verdict: awa.Offline,
+			failure: "reply: no answer within 1s", took: time.Second, starts: []time.Duration{0, 300 * ms}},
+		"refused": {replies: []reply{refuses.in(ms)}, verdict: awa.Offline, failure: "connect: connection refused",
+			took: ms, starts: []time.Duration{0}},
+		"no such host": {replies: []reply{unknown.in(20 * ms)}, verdict: awa.Offline, failure: "resolve: no such host",
+			took: 20 * ms, starts: []time.Duration{0}},
+		"refused late": {replies: []reply{refuses.in(400 * ms), blackHole}, verdict: awa.Offline,
+			failure: "connect: connection refused", took: time.Second, starts: []time.Duration{0, 300 * ms}},
+		"silence, then refused": {replies: []reply{blackHole, refuses}, verdict: awa.Offline,
+			failure: "connect: connection refused", took: time.Second, starts: []time.Duration{0, 300 * ms}},
+		"a dead kept connection": {replies: []reply{reset.in(10 * ms), answers.in(5 * ms)}, verdict: awa.Online,
+			took: 15 * ms, rtt: 5 * ms, starts: []time.Duration{0, 10 * ms}},
+		"a dead kept connection, then silence": {replies: []reply{reset.in(10 * ms), silent}, verdict: awa.Offline,
+			failure: "reply: connection reset by peer", took: 1000 * ms, starts: []time.Duration{0, 10 * ms}},
+		"a dead kept connection, then refused": {replies: []reply{reset.in(10 * ms), refuses}, verdict: awa.Offline,
+			failure: "reply: connection reset by peer", took: 10 * ms, starts: []time.Duration{0, 10 * ms}},
+		"a dead kept connection, second slow": {replies: []reply{reset.in(100 * ms), answers.in(400 * ms)},
+			verdict: awa.Online, took: 500 * ms, rtt: 400 * ms, starts: []time.Duration{0, 100 * ms}},
+		"two failures of one stage": {replies: []reply{reset, {stage: awa.StageReply, err: errors.New("not HTTP")}},
+			verdict: awa.Offline, failure: "reply: connection reset by peer", starts: []time.Duration{0, 0}},
+		"TLS that says why it failed": {replies: []reply{{stage: awa.StageTLS, err: &awa.Fault{Code: "other_key",
+			Text: "it has another key"}}}, verdict: awa.Mismatch, failure: "tls: it has another key",
+			starts: []time.Duration{0}},
+		"another program answers": {replies: []reply{{stage: awa.StageReply, err: awa.ErrNoAgent}}, verdict: awa.Mismatch,
+			failure: "reply: no_agent", starts: []time.Duration{0, 0}},
+		"it takes our key no more": {replies: []reply{{stage: awa.StageReply, err: awa.ErrForbidden}},
+			verdict: awa.Mismatch, failure: "reply: forbidden"},
+		"an agent that is stopping": {replies: []reply{{stage: awa.StageReply, err: awa.ErrStopping}}, verdict: awa.Offline,
+			failure: "reply: stopping"},
+		"TLS that breaks off": {replies: []reply{{stage: awa.StageTLS, err: errReset}, answers}, verdict: awa.Online,
+			starts: []time.Duration{0, 0}},
+		"silence, then TLS that says why it failed": {replies: []reply{blackHole,
+			{stage: awa.StageTLS, err: awa.Code("other_key")}}, verdict: awa.Mismatch, failure: "tls: other_key",
+			took: time.Second, starts: []time.Duration{0, 300 * ms}},
+		"an error without a stage is one of reply": {replies: []reply{{err: errors.New("odd")}}, verdict: awa.Offline,
+			failure: "reply: odd", starts: []time.Duration{0, 0}},
+		"an answer at the moment of the lane's end": {replies: []reply{answers.in(50 * ms)}, verdict: awa.Online,
+			took: 50 * ms, rtt: 50 * ms, starts: []time.Duration{0}},
+		"an answer when half the time has long gone": {[]reply{answers.in(999 * ms)}, awa.Online, "", 999 * ms, 999 * ms,
+			nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -289,7 +316,8 @@ func TestWatcher_Sweep_coincidences(t *testing.T) {
 			for range 3 {
 				wg.Go(func() {
 					for i, st := range w.Sweep(t.Context()) {
-						if st.Node.ID != list[i].ID || st.Verdict == "" || (st.Verdict == awa.Online) != (st.Self != nil) || (st.Verdict == awa.Online) != (st.Error == "") {
+						if st.Node.ID != list[i].ID || st.Verdict == "" || (st.Verdict == awa.Online) != (st.Self != nil) ||
+							(st.Verdict == awa.Online) != (st.Error == "") {
 							t.Errorf("status %d: %+v", i, st)
 						}
 					}
@@ -332,7 +360,8 @@ func TestWatcher_Sweep_cut_short(t *testing.T) {
 					t.Errorf("the node that answered in time: %+v", st)
 				}
 				for i, st := range statuses[1:] {
-					if st.Node.ID != list[i+1].ID || st.Verdict != awa.Offline || st.Error != "not known: the sweep was cut short" || st.Stage != "" || !st.Since.IsZero() {
+					if st.Node.ID != list[i+1].ID || st.Verdict != awa.Offline || st.Error != "not known: the sweep "+
+						"was cut short" || st.Stage != "" || !st.Since.IsZero() {
 						t.Fatalf("a node that nothing was learned of: %+v", st)
 					}
 				}

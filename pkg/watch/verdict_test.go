@@ -21,21 +21,25 @@ func TestWatcher_Sweep_who_answers(t *testing.T) {
 		self awa.Self
 		want string // "" for online
 	}{
-		"itself":                          {uid, "c1", self("n1", uid, "c1"), ""},
-		"itself in capitals":              {uid, "c1", self("N1", uid, "c1"), ""},
-		"itself, not registered yet":      {"", "c1", self("n1", uid, "c1"), ""},
-		"itself, not joined yet":          {"", "c1", self("n1", uid, ""), ""},
-		"we have not joined yet":          {uid, "", self("n1", uid, "c1"), ""},
-		"another name":                    {uid, "c1", self("n7", other, "c1"), "another agent answers there: n7 of this cluster"},
-		"another name, node without uid":  {"", "c1", self("n7", other, "c1"), "another agent answers there: n7 of this cluster"},
-		"a new name with its uid":         {uid, "c1", self("n7", uid, "c1"), ""},
-		"another uid":                     {uid: uid, ours: "c1", self: self("n1", other, "c1"), want: "another agent answers there: n1 with another uid of this cluster"},
-		"no uid":                          {uid: uid, ours: "c1", self: self("n1", "", "c1"), want: "another agent answers there: n1 with another uid of this cluster"},
+		"itself":                     {uid, "c1", self("n1", uid, "c1"), ""},
+		"itself in capitals":         {uid, "c1", self("N1", uid, "c1"), ""},
+		"itself, not registered yet": {"", "c1", self("n1", uid, "c1"), ""},
+		"itself, not joined yet":     {"", "c1", self("n1", uid, ""), ""},
+		"we have not joined yet":     {uid, "", self("n1", uid, "c1"), ""},
+		"another name":               {uid, "c1", self("n7", other, "c1"), "another agent answers there: n7 of this cluster"},
+		"another name, node without uid": {"", "c1", self("n7", other, "c1"), "another agent answers there: n7 of " +
+			"this cluster"},
+		"a new name with its uid": {uid, "c1", self("n7", uid, "c1"), ""},
+		"another uid": {uid: uid, ours: "c1", self: self("n1", other, "c1"), want: "another agent answers there: n1 with " +
+			"another uid of this cluster"},
+		"no uid": {uid: uid, ours: "c1", self: self("n1", "", "c1"), want: "another agent answers there: n1 with another " +
+			"uid of this cluster"},
 		"another that has not joined":     {uid, "c1", self("n7", other, ""), "another agent answers there: n7"},
 		"another, and we have not joined": {uid, "", self("n7", other, "c1"), "another agent answers there: n7"},
 		"another cluster":                 {uid, "c1", self("n7", other, "c2"), "an agent of another cluster answers there (n7)"},
-		"another cluster, all else alike": {uid, "c1", self("n1", uid, "c2"), "an agent of another cluster answers there (n1)"},
-		"the original program":            {"", "c1", awa.Self{MacAddr: "x", Version: awa.VersionOriginal}, ""},
+		"another cluster, all else alike": {uid, "c1", self("n1", uid, "c2"), "an agent of another cluster " +
+			"answers there (n1)"},
+		"the original program": {"", "c1", awa.Self{MacAddr: "x", Version: awa.VersionOriginal}, ""},
 		"the original program, not ours": {uid, "c1", awa.Self{MacAddr: "x", Version: awa.VersionOriginal},
 			"the original program answers there, which knows no uid"},
 		"no name": {"", "c1", self("", "", ""), "another agent answers there: one without a proper name"},

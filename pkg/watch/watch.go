@@ -198,7 +198,8 @@ func (w *Watcher) look(ctx context.Context, of scope) Look {
 	began := time.Now()
 	s, late := w.round(ctx, of)
 	if late > 0 {
-		w.cfg.Log.Info("this agent stood still in the middle of a sweep, and sweeps again before it blames anybody", "late", late.Round(time.Millisecond))
+		w.cfg.Log.Info("this agent stood still in the middle of a sweep, and sweeps again before it blames anybody", "late",
+			late.Round(time.Millisecond))
 		s, _ = w.round(ctx, of)
 	}
 	all := s.everyone()

@@ -22,7 +22,8 @@ func background(ctx context.Context, b *bench) error {
 			return fmt.Errorf("%d agents: %w", n, err)
 		}
 	}
-	b.note("(over %v each; bytes are what TCP carries, both ways; the agent is not a voter, see -only idle for what that costs)", b.watched())
+	b.note("(over %v each; bytes are what TCP carries, both ways; the agent is not a voter, see -only idle for "+
+		"what that costs)", b.watched())
 	return nil
 }
 
@@ -40,7 +41,8 @@ func (b *bench) backgroundOf(ctx context.Context, n int) (err error) {
 		return err
 	}
 	var bytes atomic.Int64
-	c, err := listed{agents: n, keys: k, apart: true, wrap: func(ln net.Listener) net.Listener { return counted{ln, &bytes} }}.start(ctx, dir)
+	c, err := listed{agents: n, keys: k, apart: true,
+		wrap: func(ln net.Listener) net.Listener { return counted{ln, &bytes} }}.start(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -48,7 +50,8 @@ func (b *bench) backgroundOf(ctx context.Context, n int) (err error) {
 		err = errors.Join(err, c.stop())
 		debug.FreeOSMemory()
 	}()
-	a, err := startAgent(ctx, b, fmt.Sprintf("background%d", n), "--listen", c.first(), "--data-dir", folder(dir, 0), "--key-file", k.file())
+	a, err := startAgent(ctx, b, fmt.Sprintf("background%d", n), "--listen", c.first(), "--data-dir", folder(dir, 0),
+		"--key-file", k.file())
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,8 @@ func blackhole(ctx context.Context, b *bench) (err error) {
 	b.atMost("cold sweep, median", ms(median(times[0])), limit, "%.0f ms")
 	b.atMost("warm sweep, median", ms(median(times[1])), limit, "%.0f ms")
 	b.figure("GET /v1/status, as a client sees it, median", fmt.Sprintf("%.0f ms", ms(median(asked))))
-	b.note("(the ping timeout is %v; %s was verified before and after to take SYNs and answer none)", awa.DefaultPingTimeout, hole.addr)
+	b.note("(the ping timeout is %v; %s was verified before and after to take SYNs and answer none)",
+		awa.DefaultPingTimeout, hole.addr)
 	return nil
 }
 

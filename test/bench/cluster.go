@@ -71,8 +71,10 @@ func startVoters(ctx context.Context, dir string, client *api.Client) (c *cluste
 	}()
 	for i := range 3 {
 		cfg := daemon.Config{
-			Name: fmt.Sprintf("n%d", i+1), Host: "127.0.0.1", Listen: "127.0.0.1:0", DataDir: filepath.Join(dir, fmt.Sprint(i+1)),
-			Watch: time.Second, Timing: replica.Timing{Timing: consensus.Timing{Settle: 500 * time.Millisecond, Tick: 100 * time.Millisecond}},
+			Name: fmt.Sprintf("n%d", i+1), Host: "127.0.0.1", Listen: "127.0.0.1:0", DataDir: filepath.Join(dir,
+				fmt.Sprint(i+1)),
+			Watch: time.Second, Timing: replica.Timing{Timing: consensus.Timing{Settle: 500 * time.Millisecond,
+				Tick: 100 * time.Millisecond}},
 		}
 		if cfg.First = i == 0; !cfg.First {
 			cfg.Join = []string{c.daemons[0].Addr()}
@@ -153,7 +155,8 @@ func (l listed) start(ctx context.Context, dir string) (c *cluster, err error) {
 	}
 	start := func(i int, dial api.Dial) error {
 		return c.run(ctx, daemon.Config{
-			Name: c.nodes[i].Name, Host: "127.0.0.1", Port: c.nodes[i].Port, DataDir: folder(dir, i), Listener: listeners[i], Dial: dial, KeyFile: l.keys.file(),
+			Name: c.nodes[i].Name, Host: "127.0.0.1", Port: c.nodes[i].Port,
+			DataDir: folder(dir, i), Listener: listeners[i], Dial: dial, KeyFile: l.keys.file(),
 			Watch: time.Hour, Timing: replica.Timing{Timing: consensus.Timing{Heartbeat: time.Hour, Tick: time.Hour}},
 		})
 	}
@@ -165,7 +168,8 @@ func (l listed) start(ctx context.Context, dir string) (c *cluster, err error) {
 	if err := others.Wait(); err != nil {
 		return c, err
 	}
-	err = until(ctx, time.Minute, "the first sweeps", func() bool { return dials.Load() >= int64(l.agents-1)*int64(len(c.nodes)) })
+	err = until(ctx, time.Minute, "the first sweeps",
+		func() bool { return dials.Load() >= int64(l.agents-1)*int64(len(c.nodes)) })
 	if err != nil || l.apart {
 		return c, err
 	}
@@ -220,7 +224,8 @@ func (c *cluster) seed(dir string, n int, addrs []net.Addr) (err error) {
 		changes[i] = awa.Change{ID: node.ID, Action: awa.Create, Data: string(data), Index: node.ID + 1, Term: 1}
 		c.nodes = append(c.nodes, node)
 	}
-	c.caller = awa.Caller{UID: c.nodes[0].UID, Cluster: awa.NewUID(), History: awa.NewHistory(awa.History{}), State: uint64(len(changes))}
+	c.caller = awa.Caller{UID: c.nodes[0].UID, Cluster: awa.NewUID(), History: awa.NewHistory(awa.History{}),
+		State: uint64(len(changes))}
 	for _, s := range stores {
 		all.Go(func() error {
 			return s.Init(awa.ChangeSet{Cluster: c.caller.Cluster, History: c.caller.History, Changes: changes})

@@ -83,7 +83,8 @@ func edits(ctx context.Context, b *bench) (err error) {
 	if err := digestCost(ctx, b, e.leader, time.Duration(median(cpu)*float64(time.Millisecond))); err != nil {
 		return err
 	}
-	b.note("(%d edits in all; medians of %d runs of %v, syncs and edits in turns of %d)", e.acknowledged.Load(), b.runs, b.each, block)
+	b.note("(%d edits in all; medians of %d runs of %v, syncs and edits in turns of %d)", e.acknowledged.Load(), b.runs,
+		b.each, block)
 	return nil
 }
 
@@ -127,11 +128,14 @@ func (e *editors) edit(ctx context.Context, addr string, action awa.Action, data
 
 // update changes a writer's node; its id is behind those of the agents.
 func (e *editors) update(ctx context.Context, addr string, writer, i int) error {
-	return e.edit(ctx, addr, awa.Update, fmt.Sprintf(`{"id":%d,"name":"writer%d","host":"10.0.0.1","port":"25483","labels":{"round":"%d"}}`, writer+4, writer, i))
+	return e.edit(ctx, addr, awa.Update,
+		fmt.Sprintf(`{"id":%d,"name":"writer%d","host":"10.0.0.1","port":"25483","labels":{"round":"%d"}}`, writer+4,
+			writer, i))
 }
 
 // alone has one writer edit at addr, in turns with the disk's syncs.
-func (e *editors) alone(ctx context.Context, d time.Duration, addr string, disk *yardstick) (took []time.Duration, err error) {
+func (e *editors) alone(ctx context.Context, d time.Duration, addr string,
+	disk *yardstick) (took []time.Duration, err error) {
 	for begin := time.Now(); time.Since(begin) < d; {
 		for i := range block {
 			at := time.Now()

@@ -17,10 +17,12 @@ func roomFor(n int) error {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
 	if has.Cur < need {
-		return fmt.Errorf("%d agents need %d open files and %d are allowed: try again after ulimit -n %d, or with -agents 10,100", n, need, has.Cur, need)
+		return fmt.Errorf("%d agents need %d open files and %d are allowed: try again after ulimit -n %d, or with "+
+			"-agents 10,100", n, need, has.Cur, need)
 	}
 	if need, has := 3*n*n/1000, memAvailable(); has > 0 && has < need {
-		return fmt.Errorf("%d agents in one process need about %d MB of memory and %d are free: try with -agents 10,100", n, need, has)
+		return fmt.Errorf("%d agents in one process need about %d MB of memory and %d are free: try with -agents 10,100", n,
+			need, has)
 	}
 	return nil
 }

@@ -67,9 +67,11 @@ func names() []string {
 
 func main() {
 	cfg := config{agents: []int{10, 100, 1000}, sweeps: 15}
-	only := flag.String("only", "", "parts to measure, separated by commas: "+strings.Join(names(), ", ")+"; all by default")
+	only := flag.String("only", "", "parts to measure, separated by commas: "+strings.Join(names(),
+		", ")+"; all by default")
 	flag.StringVar(&cfg.bin, "bin", "bin", "folder of awa-agent and check_awa, as make build leaves them")
-	flag.StringVar(&cfg.scratch, "scratch", "", "folder for the data; its disk is the one that is measured (the system's folder for temporary files by default)")
+	flag.StringVar(&cfg.scratch, "scratch", "", "folder for the data; its disk is the one that is measured (the "+
+		"system's folder for temporary files by default)")
 	flag.IntVar(&cfg.runs, "runs", 3, "runs of edits whose median counts")
 	flag.DurationVar(&cfg.each, "each", 3*time.Second, "length of a run of edits")
 	flag.IntVar(&cfg.sweeps, "sweeps", cfg.sweeps, "sweeps whose median counts")

@@ -137,7 +137,10 @@ func startWeb(ctx context.Context, dir string, k *keys) (*web, error) {
 	}
 	path, err := nginx()
 	if err != nil {
-		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })}
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.Write([]byte("ok\n"))
+		})}
 		go server.Serve(ln) // Close ends it
 		return &web{ln.Addr().String(), "a server in this process, since there is no nginx", nil, server.Close}, nil
 	}
@@ -184,7 +187,8 @@ func nginxConf(dir, addr string, k *keys) (text string, flags []string, err erro
 		}
 		in := func(name string) string { return filepath.Join(dir, name) }
 		secure = " ssl"
-		setup = fmt.Sprintf("ssl_certificate %s; ssl_certificate_key %s; ssl_client_certificate %s; ssl_verify_client on; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519;",
+		setup = fmt.Sprintf("ssl_certificate %s; ssl_certificate_key %s; ssl_client_certificate %s; ssl_verify_client "+
+			"on; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519;",
 			in(trust.CertFile), in(trust.KeyFile), in(trust.CAFile))
 		flags = []string{"--ssl", "-J", in(trust.CertFile), "-K", in(trust.KeyFile)}
 	}

@@ -23,7 +23,8 @@ func (r *report) facts(scratch string) {
 	if scratch == "" {
 		scratch = os.TempDir()
 	}
-	r.note("machine: %d cores (%s), %s %s/%s, kernel %s", runtime.NumCPU(), cpuModel(), runtime.Version(), runtime.GOOS, runtime.GOARCH, firstLine("/proc/sys/kernel/osrelease"))
+	r.note("machine: %d cores (%s), %s %s/%s, kernel %s", runtime.NumCPU(), cpuModel(), runtime.Version(), runtime.GOOS,
+		runtime.GOARCH, firstLine("/proc/sys/kernel/osrelease"))
 	r.note("data in %s on %s; load average before the start: %s", scratch, disk(scratch), firstLine("/proc/loadavg"))
 }
 
@@ -121,7 +122,8 @@ func disk(path string) string {
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		mount, source, _ := strings.Cut(lines.Text(), " - ") // see proc_pid_mountinfo(5)
-		if m, s := strings.Fields(mount), strings.Fields(source); len(m) > 2 && len(s) > 1 && m[2] == fmt.Sprintf("%d:%d", major, minor) {
+		if m, s := strings.Fields(mount), strings.Fields(source); len(m) > 2 && len(s) > 1 && m[2] == fmt.Sprintf("%d:%d",
+			major, minor) {
 			return fmt.Sprintf("%s (%s)", s[1], s[0])
 		}
 	}

@@ -57,7 +57,8 @@ func (b *bench) sweepsOf(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	b.figure(fmt.Sprintf("%d agents, GET /v1/status as a client sees it, median", n), fmt.Sprintf("%.1f ms", ms(median(asked))))
+	b.figure(fmt.Sprintf("%d agents, GET /v1/status as a client sees it, median", n),
+		fmt.Sprintf("%.1f ms", ms(median(asked))))
 	return nil
 }
 

@@ -84,7 +84,8 @@ func (b *bench) handshakes(ctx context.Context, k *keys) (err error) {
 
 // greetings counts the calls of greet that are made in the time of a run, and
 // the CPU time of this process for all of them.
-func (b *bench) greetings(ctx context.Context, greet func(context.Context) error) (n int, cpu time.Duration, err error) {
+func (b *bench) greetings(ctx context.Context,
+	greet func(context.Context) error) (n int, cpu time.Duration, err error) {
 	end := time.Now().Add(b.each)
 	before, err := ownCPU()
 	if err != nil {

@@ -75,7 +75,8 @@ func run(ctx context.Context, bin string) (err error) {
 		return err
 	}
 	d.say("The node list can be edited at any agent, and every agent has the edit:")
-	if err := d.show(0, "awa-agent", "node", "set", "db1", "--label", "role=database", "--agent", d.agents[1].addr); err != nil {
+	if err := d.show(0, "awa-agent", "node", "set", "db1", "--label", "role=database", "--agent",
+		d.agents[1].addr); err != nil {
 		return err
 	}
 	if err := d.show(0, "awa-agent", "node", "list", "--agent", web1.addr); err != nil {

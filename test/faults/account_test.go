@@ -71,7 +71,8 @@ func (c *chaos) neverOKWhileDifferent() {
 				continue
 			}
 			if c.differ++; got.State == 0 {
-				c.t.Errorf("the lists of %s (%v) and %s (%v) differ, and check_awa says OK: %s", a.name, now[a], b.name, at, got.Text)
+				c.t.Errorf("the lists of %s (%v) and %s (%v) differ, and check_awa says OK: %s", a.name, now[a], b.name, at,
+					got.Text)
 			}
 			return
 		}

@@ -144,7 +144,8 @@ func (a *agent) command(args ...string) *exec.Cmd {
 	data := a.data()
 	if a.ahead == 0 {
 		return a.host.command(program("awa-agent"), append([]string{
-			"run", "--my-name", a.name, "--my-host", a.at, "--data-dir", data, "--key-file", a.key, "--log-format", "json"}, args...)...)
+			"run", "--my-name", a.name, "--my-host", a.at, "--data-dir", data, "--key-file", a.key, "--log-format", "json"},
+			args...)...)
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -112,7 +112,8 @@ func spread(times []time.Duration) string {
 		return "not measured"
 	}
 	times = slices.Sorted(slices.Values(times))
-	return fmt.Sprintf("%.3f / %.3f / %.3f", times[0].Seconds(), times[len(times)/2].Seconds(), times[len(times)-1].Seconds())
+	return fmt.Sprintf("%.3f / %.3f / %.3f", times[0].Seconds(), times[len(times)/2].Seconds(),
+		times[len(times)-1].Seconds())
 }
 
 // serfs is a serf agent beside each of ours, with its defaults; nil when serf

@@ -128,7 +128,8 @@ func (c *chaos) recover(*agent) {
 	for _, i := range order[3:] { // the one with the longer list
 		a := c.agents[i]
 		a.stop()
-		out, err := a.host.command(program("awa-agent"), "recover", "--data-dir", a.data(), "--key-file", a.key).CombinedOutput()
+		out, err := a.host.command(program("awa-agent"), "recover", "--data-dir", a.data(), "--key-file",
+			a.key).CombinedOutput()
 		a.start()
 		if err == nil {
 			fmt.Printf("After recover %s takes an edit in %v.\n", a.name,

@@ -138,7 +138,8 @@ func unreached() []row {
 	}, {
 		name: "a newcomer whose port is blocked",
 		breaks: newcomer("", func(c *cluster) {
-			c.spare.iptables("-A", "INPUT", "!", "-i", "lo", "!", "-s", c.monitor.addr, "-p", "tcp", "--dport", port, "-j", "DROP")
+			c.spare.iptables("-A", "INPUT", "!", "-i", "lo", "!", "-s", c.monitor.addr, "-p", "tcp", "--dport", port, "-j",
+				"DROP")
 		}),
 		expect: says("offline", "connect", subnet+"6:25483", "open that port in the firewall"),
 		within: known, mend: mend,
@@ -281,7 +282,8 @@ func views() []row {
 		breaks: func(c *cluster) {
 			rack(c, func(name, addr string) []string { return []string{"node", "add", name, addr, "--label", "rack=r7"} })
 		},
-		expect: everyone(expect{alarm: 2, count: 9, nodes: dead, says: "4 of 9 nodes offline, all 4 of rack=r7: "}, 1, 2, 3, 4, 5),
+		expect: everyone(expect{alarm: 2, count: 9, nodes: dead, says: "4 of 9 nodes offline, all 4 of rack=r7: "}, 1, 2, 3,
+			4, 5),
 		within: inAll,
 		mend: func(c *cluster) {
 			rack(c, func(name, _ string) []string { return []string{"node", "remove", name} })
@@ -365,7 +367,8 @@ func TestRefusedHosts(t *testing.T) {
 		a := c.newAgent("n6", h, host)
 		out, err := a.command("--join", c.n(1).host.addr).CombinedOutput()
 		exit, ok := errors.AsType[*exec.ExitError](err)
-		if !ok || exit.ExitCode() != 2 || !strings.Contains(string(out), "my_host: ") || !strings.Contains(string(out), host) {
+		if !ok || exit.ExitCode() != 2 || !strings.Contains(string(out), "my_host: ") || !strings.Contains(string(out),
+			host) {
 			t.Errorf("my_host %s: %v: %s", host, err, out)
 		}
 		cmd := c.monitor.command(program("awa-agent"), "node", "add", "x", host, "--agent", c.n(1).host.addr,

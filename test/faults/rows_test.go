@@ -268,7 +268,8 @@ func delays() []row {
 		breaks: func(c *cluster) {
 			c.followers(2, 3) // so that no Raft stream opens the next connection
 			c.n(3).stop()
-			c.n(3).host.iptables("-A", "INPUT", "-p", "tcp", "--syn", "-s", c.n(2).host.addr, "-m", "limit", "--limit", "1/hour", "--limit-burst", "1", "-j", "DROP")
+			c.n(3).host.iptables("-A", "INPUT", "-p", "tcp", "--syn", "-s", c.n(2).host.addr, "-m", "limit", "--limit",
+				"1/hour", "--limit-burst", "1", "-j", "DROP")
 			c.n(3).start()
 		},
 		expect: []expect{asked(2, 0)},
@@ -319,7 +320,8 @@ func edits() []row {
 	return []row{{
 		name:   "node renamed",
 		breaks: func(c *cluster) { c.edit(c.n(2), "node", "set", "n3", "--name", "renamed") },
-		expect: []expect{asked(1, 0, node{name: "renamed", verdict: "online"}), asked(2, 0, node{name: "renamed", verdict: "online"})},
+		expect: []expect{asked(1, 0, node{name: "renamed", verdict: "online"}),
+			asked(2, 0, node{name: "renamed", verdict: "online"})},
 		within: inAll,
 		quiet:  []int{1, 2, 4, 5},
 		mend:   func(c *cluster) { c.edit(c.n(2), "node", "set", "renamed", "--name", "n3") },

@@ -26,7 +26,8 @@ func TestSoak(t *testing.T) {
 		burn(c.monitor)
 	}
 	for _, h := range c.hosts() {
-		h.iptables("-A", "INPUT", "!", "-i", "lo", "-m", "statistic", "--mode", "random", "--probability", "0.02", "-j", "DROP")
+		h.iptables("-A", "INPUT", "!", "-i", "lo", "-m", "statistic", "--mode", "random", "--probability", "0.02", "-j",
+			"DROP")
 	}
 	var from []int
 	for _, a := range c.agents {
@@ -56,8 +57,11 @@ func TestSoak(t *testing.T) {
 		logged += len(a.log.sightings(from[i]))
 	}
 	lost := must(t, "ip", "netns", "exec", c.n(1).host.ns(), "iptables", "-nvxL", "INPUT")
-	fmt.Printf("\nThe soak, %v: %d live checks of 5 healthy nodes, the slowest took %.3f s.\nWrong verdicts: offline %d, unreachable %d, mismatch %d. False alarms of check_awa: %d. Wrong lines in the agents' logs: %d.\nPackets lost at n1: %s\n",
-		lasts, checks, slowest.Seconds(), wrong["offline"], wrong["unreachable"], wrong["mismatch"], alarms, logged, lostAt(lost))
+	fmt.Printf("\nThe soak, %v: %d live checks of 5 healthy nodes, the slowest took %.3f s.\nWrong verdicts: offline "+
+		"%d, unreachable %d, mismatch %d. False alarms of check_awa: %d. Wrong lines in the agents' logs: %d.\nPackets "+
+		"lost at n1: %s\n",
+		lasts, checks, slowest.Seconds(), wrong["offline"], wrong["unreachable"], wrong["mismatch"], alarms, logged,
+		lostAt(lost))
 	if wrong["offline"] > 0 || alarms > 0 {
 		t.Errorf("%d times offline and %d false alarms, of which there may be none", wrong["offline"], alarms)
 	}

@@ -224,7 +224,8 @@ func (want node) check(n nodeAnswer) error {
 	case n.Verdict != want.verdict,
 		want.stage != "" && n.Stage != want.stage,
 		!strings.Contains(n.Error, want.error):
-		return fmt.Errorf("%s is %s (%s: %s), not %s (%s: …%s…)", n.Name, n.Verdict, n.Stage, n.Error, want.verdict, want.stage, want.error)
+		return fmt.Errorf("%s is %s (%s: %s), not %s (%s: …%s…)", n.Name, n.Verdict, n.Stage, n.Error, want.verdict,
+			want.stage, want.error)
 	case want.more != nil:
 		return want.more(n)
 	}

@@ -53,7 +53,8 @@ func newLiar(t *testing.T, keys, name, uid, at string, a *program.Agent) *liar {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &liar{name: name, addr: ln.Addr().String(), answers: map[string]http.HandlerFunc{}, self: map[string]any{"name": name, "uid": uid, "version": "0.1.0"}}
+	l := &liar{name: name, addr: ln.Addr().String(), answers: map[string]http.HandlerFunc{},
+		self: map[string]any{"name": name, "uid": uid, "version": "0.1.0"}}
 	if a != nil {
 		self := pingOf(t, keys, a)
 		l.self["cluster"], l.self["history"], l.self["db_state"] = self.Cluster, self.History.String(), self.State
@@ -170,7 +171,8 @@ func list(t *testing.T, keys string, a *program.Agent, all ...*liar) {
 	for _, l := range all {
 		host, port, _ := strings.Cut(l.addr, ":")
 		data := fmt.Sprintf(`{"name":%q,"host":%q,"port":%q}`, l.name, host, port)
-		if _, _, err := c.Edit(ctx, a.Addr(), awa.Edit{Action: awa.Create, Data: []byte(data), Key: awa.NewUID()}, 0); err != nil {
+		if _, _, err := c.Edit(ctx, a.Addr(), awa.Edit{Action: awa.Create, Data: []byte(data), Key: awa.NewUID()},
+			0); err != nil {
 			t.Fatalf("%s: %v", l.name, err)
 		}
 	}
@@ -179,7 +181,8 @@ func list(t *testing.T, keys string, a *program.Agent, all ...*liar) {
 // maintain has nobody be alerted by a liar.
 func maintain(t *testing.T, keys string, a *program.Agent, l *liar) {
 	t.Helper()
-	if r := program.Run(t, "awa-agent", "node", "maintain", "--agent", a.Addr(), "--key-file", keys, l.name, "--for", "1h"); r.Code != 0 {
+	if r := program.Run(t, "awa-agent", "node", "maintain", "--agent", a.Addr(), "--key-file", keys, l.name, "--for",
+		"1h"); r.Code != 0 {
 		t.Fatalf("node maintain %s: %d %s%s", l.name, r.Code, r.Out, r.Errors)
 	}
 }
@@ -229,11 +232,13 @@ func TestAnswers_endless(t *testing.T) {
 	eachKey(t, func(t *testing.T, keys string) {
 		t.Parallel()
 		a := program.Cluster(t, keys, 2)[0]
-		const body, chunks = "HTTP/1.1 200 OK\r\nContent-Length: 267386880\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+		const body, chunks = "HTTP/1.1 200 OK\r\nContent-Length: 267386880\r\n\r\n", "HTTP/1.1 200 " +
+			"OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 		all := []*liar{
 			newLiar(t, keys, "body", awa.NewUID(), "", a).pours("GET /ping", body, `{"status":[{},{},{},`),
 			newLiar(t, keys, "hundreds", awa.NewUID(), "", a).pours("GET /ping", "", "HTTP/1.1 100 Continue\r\nX: y\r\n\r\n"),
-			newLiar(t, keys, "chunks", awa.NewUID(), "", a).pours("GET /ping", chunks, "1;"+strings.Repeat("x", 4000)+"\r\n[\r\n"),
+			newLiar(t, keys, "chunks", awa.NewUID(), "", a).pours("GET /ping", chunks,
+				"1;"+strings.Repeat("x", 4000)+"\r\n[\r\n"),
 		}
 		list(t, keys, a, all...)
 		for _, l := range all {
@@ -282,15 +287,16 @@ func lies() map[string]struct {
 		value any
 	}
 	return map[string]lie{
-		"version":                {"version", strings.Repeat("9", 40<<10)},
-		"macaddr":                {"macaddr", "\x1b]0;x\x07"},
-		"db_state":               {"db_state", uint64(1<<64 - 1)},
-		"time_ms":                {"time_ms", int64(-1 << 63)},
-		"time":                   {"time", int64(1<<63 - 1)},
-		"leader":                 {"leader", "\x1b[2J"},
-		"instance":               {"instance", strings.Repeat("i", 1000)},
-		"log_index":              {"log_index", uint64(1<<64 - 1)},
-		"voters":                 {"voters", map[string]any{"index": 1, "term": 1, "uids": strings.Split(strings.Repeat("u,", 5000)+"u", ",")}},
+		"version":   {"version", strings.Repeat("9", 40<<10)},
+		"macaddr":   {"macaddr", "\x1b]0;x\x07"},
+		"db_state":  {"db_state", uint64(1<<64 - 1)},
+		"time_ms":   {"time_ms", int64(-1 << 63)},
+		"time":      {"time", int64(1<<63 - 1)},
+		"leader":    {"leader", "\x1b[2J"},
+		"instance":  {"instance", strings.Repeat("i", 1000)},
+		"log_index": {"log_index", uint64(1<<64 - 1)},
+		"voters": {"voters", map[string]any{"index": 1, "term": 1, "uids": strings.Split(strings.Repeat("u,", 5000)+"u",
+			",")}},
 		"the index of voters":    {"voters", map[string]any{"index": uint64(1<<64 - 1), "term": 1, "uids": []string{"u"}}},
 		"JSON":                   {"db_state", "2"},
 		"larger than 64 KiB":     {"version", ""}, // below
@@ -317,7 +323,8 @@ func TestAnswers_values(t *testing.T) {
 			case "more than 256 elements": // at the second level
 				l.says("GET /ping", `{"status":[`+strings.Repeat("{},", 20_000)+`{}]}`)
 			case "larger than 64 KiB":
-				l.says("GET /ping", fmt.Sprintf(`{"status":{"name":%q,"uid":%q,"cluster":%q,"version":"%s"}}`, name, l.self["uid"], l.self["cluster"], strings.Repeat("9", 20<<20)))
+				l.says("GET /ping", fmt.Sprintf(`{"status":{"name":%q,"uid":%q,"cluster":%q,"version":"%s"}}`, name,
+					l.self["uid"], l.self["cluster"], strings.Repeat("9", 20<<20)))
 			}
 			all, want[name] = append(all, l), field
 		}
@@ -404,7 +411,8 @@ func checkValues(t *testing.T, keys string, a *program.Agent, want map[string]st
 				t.Errorf("%s is on the list", n.Name)
 			case reason == "" && (n.Verdict != "online" || n.Behind != 0):
 				t.Errorf("as %s sees it, %s is %s (%s), and behind by %d", a.Name, n.Name, n.Verdict, n.Error, n.Behind)
-			case reason != "" && (n.Verdict != "mismatch" || n.Stage != "reply" || !strings.Contains(n.Error, reason) || len(n.Error) > awa.MaxText+50):
+			case reason != "" && (n.Verdict != "mismatch" || n.Stage != "reply" || !strings.Contains(n.Error, reason) ||
+				len(n.Error) > awa.MaxText+50):
 				t.Errorf("as %s sees it, %s is %s, %s: %.300q, want %s", a.Name, n.Name, n.Verdict, n.Stage, n.Error, reason)
 			}
 		}
@@ -415,7 +423,8 @@ func checkValues(t *testing.T, keys string, a *program.Agent, want map[string]st
 func statusOf(more, node string) string {
 	return `{"cluster":"c","history":"1-ab","agent":"n1","state":3,"leader":"n1","voters":["n1"],"swept_at":"2999-01-01T00:00:00Z","took_ms":2.5` + more +
 		`,"nodes":[{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","verdict":"online","rtt_ms":1,"status":null},` +
-		`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","verdict":"offline","stage":"reply","status":null` + node + `}]}`
+		`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","verdict":"offline","stage":"reply","status":null` + node +
+		`}]}`
 }
 
 // TestAnswers_status has check_awa ask a liar.
@@ -432,7 +441,8 @@ func TestAnswers_status(t *testing.T) {
 		})
 		t.Run("sentences that speak to a terminal", func(t *testing.T) {
 			for _, format := range []string{"nagios", "table", "influx", "json"} {
-				r := ask(t, statusOf("", `,"error":"\u001b]0;x\u0007\u009b31m|\nOK `+strings.Repeat("x", 1<<20)+`"`), "-o", format, "-v")
+				r := ask(t, statusOf("", `,"error":"\u001b]0;x\u0007\u009b31m|\nOK `+strings.Repeat("x", 1<<20)+`"`), "-o",
+					format, "-v")
 				noEscape(t, format, r.Out+r.Errors)
 				if len(r.Out) > 8<<10 || !strings.Contains(r.Out, "n2") {
 					t.Errorf("%s: %d bytes: %.300s", format, len(r.Out), r.Out)
@@ -461,7 +471,8 @@ func TestAnswers_status(t *testing.T) {
 		})
 		t.Run("memory for elements", func(t *testing.T) {
 			l := newLiar(t, keys, "n1", awa.NewUID(), "", nil)
-			l.says("GET /v1/status", `{"agent":"n1","swept_at":"2026-11-23T18:00:00Z","nodes":[`+strings.Repeat("{},", 10<<20)+`{}]}`)
+			l.says("GET /v1/status", `{"agent":"n1","swept_at":"2026-11-23T18:00:00Z","nodes":[`+strings.Repeat("{},",
+				10<<20)+`{}]}`)
 			checkMemory(t, keys, l)
 		})
 	})
@@ -497,7 +508,8 @@ func checkMemory(t *testing.T, keys string, l *liar) {
 			}
 		}
 	}
-	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(out.String(), "not an awa-agent") || looks == 0 {
+	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(out.String(), "not an awa-agent") ||
+		looks == 0 {
 		t.Errorf("%d after %d looks: %s", code, looks, &out)
 	}
 	if peak > 250 {

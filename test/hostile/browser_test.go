@@ -61,21 +61,26 @@ func TestBrowser(t *testing.T) {
 		"a page of that name":      {"evil.example:" + a.Port(), []string{"Sec-Fetch-Site: same-origin"}},
 		"a name like an address":   {"127.0.0.1.evil.example:" + a.Port(), nil},
 	} {
-		for _, path := range []string{"/ping", "/status", "/sync?state=-1", "/v1/status", "/v1/nodes", "/v1/changes", "/v1/view"} {
-			if code, text := send("GET", path, c.host, "", c.headers...); code != http.StatusForbidden || !strings.Contains(text, `"forbidden"`) || !strings.Contains(text, "web page") {
+		for _, path := range []string{"/ping", "/status", "/sync?state=-1", "/v1/status", "/v1/nodes", "/v1/changes",
+			"/v1/view"} {
+			if code, text := send("GET", path, c.host, "", c.headers...); code != http.StatusForbidden ||
+				!strings.Contains(text, `"forbidden"`) || !strings.Contains(text, "web page") {
 				t.Errorf("%s: GET %s: %d %s", name, path, code, text)
 			}
 		}
 		for _, path := range []string{"/v1/changes", "/push", "/v1/probe", "/v1/raft"} {
-			if code, text := send("POST", path, c.host, edit, append(c.headers, "Content-Type: text/plain")...); code != http.StatusForbidden {
+			if code, text := send("POST", path, c.host, edit,
+				append(c.headers, "Content-Type: text/plain")...); code != http.StatusForbidden {
 				t.Errorf("%s: POST %s: %d %s", name, path, code, text)
 			}
 		}
-		if code, text := send("OPTIONS", "/v1/changes", c.host, "", append(c.headers, "Access-Control-Request-Method: POST")...); code == http.StatusOK {
+		if code, text := send("OPTIONS", "/v1/changes", c.host, "",
+			append(c.headers, "Access-Control-Request-Method: POST")...); code == http.StatusOK {
 			t.Errorf("%s: the preflight is let through: %s", name, text)
 		}
 	}
-	if code, text := send("POST", "/v1/changes", a.Addr(), edit, "Content-Type: text/plain"); code != http.StatusForbidden {
+	if code, text := send("POST", "/v1/changes", a.Addr(), edit,
+		"Content-Type: text/plain"); code != http.StatusForbidden {
 		t.Errorf("a form: %d %s", code, text)
 	}
 	if after := list(); after != before {
@@ -91,7 +96,8 @@ func TestBrowser(t *testing.T) {
 			t.Errorf("curl to %s: %d %s", host, code, text)
 		}
 	}
-	if code, text := send("POST", "/v1/changes", a.Addr(), strings.ReplaceAll(edit, "evil", "good"), "Content-Type: application/x-www-form-urlencoded"); code != http.StatusOK {
+	if code, text := send("POST", "/v1/changes", a.Addr(), strings.ReplaceAll(edit, "evil", "good"),
+		"Content-Type: application/x-www-form-urlencoded"); code != http.StatusOK {
 		t.Errorf("curl -d: %d %s", code, text)
 	}
 	if r := program.Run(t, "awa-agent", "node", "remove", "good", "--agent", "localhost:"+a.Port()); r.Code != 0 {

@@ -80,8 +80,10 @@ func TestCommands(t *testing.T) {
 				args = "set n1 --label x=y"
 			}
 			for _, output := range []string{"table", "json"} {
-				r := program.Run(t, "awa-agent", append(append([]string{"node"}, strings.Fields(args)...), "--agent", addr, "-o", output)...)
-				if all := r.Out + r.Errors; r.Code != c.code || output == "table" && !strings.Contains(all, c.says) || c.never != "" && strings.Contains(all, c.never) || r.Code != 0 && r.Out != "" {
+				r := program.Run(t, "awa-agent", append(append([]string{"node"}, strings.Fields(args)...), "--agent", addr,
+					"-o", output)...)
+				if all := r.Out + r.Errors; r.Code != c.code || output == "table" && !strings.Contains(all, c.says) ||
+					c.never != "" && strings.Contains(all, c.never) || r.Code != 0 && r.Out != "" {
 					t.Errorf("exit code %d\n%q\n%q\nwant %d and %q", r.Code, r.Out, r.Errors, c.code, c.says)
 				}
 				steers(t, r.Out+r.Errors)

@@ -189,7 +189,8 @@ func TestConnections(t *testing.T) {
 			began := time.Now()
 			h.crowd(t, manyConns, a.Addr(), newDialer(t, "127.0.0.2", check), newDialer(t, "127.0.0.3", check))
 			t.Logf("%d connections had an answer within %v, %d are open; resident were %d KiB, are %d, at most %d",
-				h.answered.Load(), time.Since(began).Round(time.Millisecond), h.open.Load(), before>>10, a.RSS()>>10, a.PeakRSS()>>10)
+				h.answered.Load(), time.Since(began).Round(time.Millisecond), h.open.Load(), before>>10, a.RSS()>>10,
+				a.PeakRSS()>>10)
 			testaid.Await(t, 20*time.Second, func() error {
 				if n := h.open.Load(); n > c.most {
 					return fmt.Errorf("two callers hold %d connections, at most %d are their share", n, c.most)

@@ -39,7 +39,8 @@ func lowered(t *testing.T, pid int, n uint64) (restore func()) {
 	var before syscall.Rlimit
 	set := func(to, from *syscall.Rlimit) {
 		t.Helper()
-		_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_NOFILE, uintptr(unsafe.Pointer(to)), uintptr(unsafe.Pointer(from)), 0, 0)
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_NOFILE,
+			uintptr(unsafe.Pointer(to)), uintptr(unsafe.Pointer(from)), 0, 0)
 		if errno != 0 {
 			testaid.Skip(t, "prlimit: ", errno)
 		}
@@ -146,7 +147,8 @@ func TestDescriptors(t *testing.T) {
 					}
 					for _, n := range s.Nodes {
 						gone := strings.HasPrefix(n.Node.Name, "dead")
-						if want := map[bool]awa.Verdict{true: awa.Offline, false: awa.Online}[gone]; n.Verdict != want || gone && n.Error != "connection refused" {
+						if want := map[bool]awa.Verdict{true: awa.Offline, false: awa.Online}[gone]; n.Verdict != want ||
+							gone && n.Error != "connection refused" {
 							t.Errorf("round %d: for %s, %s is %s: %s", round, asked.Name, n.Node.Name, n.Verdict, n.Error)
 						}
 					}
@@ -209,7 +211,8 @@ func TestDescriptors_shortage(t *testing.T) {
 		after := status(t, c, a)
 		for i, n := range after {
 			if n.Verdict != before[i].Verdict || !n.Since.Equal(before[i].Since) {
-				t.Errorf("%s was %s since %v, and is %s since %v", n.Node.Name, before[i].Verdict, before[i].Since, n.Verdict, n.Since)
+				t.Errorf("%s was %s since %v, and is %s since %v", n.Node.Name, before[i].Verdict, before[i].Since, n.Verdict,
+					n.Since)
 			}
 		}
 		if n := strings.Count(a.Log.String(), "could not look at all nodes"); n != 1 {
@@ -257,7 +260,8 @@ func TestDescriptors_check(t *testing.T) {
 // TestDescriptors_too_few starts an agent that could never do its work.
 func TestDescriptors_too_few(t *testing.T) {
 	a := program.NewAgent(t, "a1")
-	a.Spawn([]string{"run", "--my-name", "a1", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", a.Data(), "--first"}, fileLimit(24))
+	a.Spawn([]string{"run", "--my-name", "a1", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir",
+		a.Data(), "--first"}, fileLimit(24))
 	if code := a.Wait(20 * time.Second); code != 2 || !strings.Contains(a.Log.String(), "LimitNOFILE=") {
 		t.Errorf("exit code %d:\n%s", code, a.Log)
 	}

@@ -137,7 +137,8 @@ func (c *cutter) pass(ctx context.Context, near net.Conn) {
 				cutting.Do(func() { close(lost) })
 			case "refuse":
 				body := `{"error":"agent elsewhere belongs to another cluster","code":"other_cluster"}`
-				fmt.Fprintf(near, "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+				fmt.Fprintf(near, "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: "+
+					"%d\r\nConnection: close\r\n\r\n%s", len(body), body)
 				return
 			}
 		}
@@ -194,7 +195,8 @@ func TestLostAnswer(t *testing.T) {
 	defer cancel()
 	e := awa.Edit{Action: awa.Create, Data: []byte(`{"name":"x","host":"h","port":1}`), Key: awa.NewUID()}
 	_, _, err = client.Edit(ctx, a2.Addr(), e, 0)
-	if !errors.Is(err, awa.ErrUnknownOutcome) || !strings.Contains(err.Error(), "not known whether the edit was made") || !strings.Contains(err.Error(), "read the list") {
+	if !errors.Is(err, awa.ErrUnknownOutcome) || !strings.Contains(err.Error(), "not known whether the edit was made") ||
+		!strings.Contains(err.Error(), "read the list") {
 		t.Errorf("the edit was answered with %v", err)
 	}
 	between.mu.Lock()

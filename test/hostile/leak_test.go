@@ -55,11 +55,14 @@ func call(method, target, body string, headers ...string) string {
 // leakGood are requests that are answered, one for each route.
 func leakGood() []string {
 	return []string{
-		call("GET", "/ping", ""), call("GET", "/status", ""), call("GET", "/sync?state=-1", ""), call("GET", "/v1/status", ""),
-		call("GET", "/v1/status?cached=1", ""), call("GET", "/v1/changes?since=0", ""), call("GET", "/v1/view", ""), call("HEAD", "/ping", ""),
+		call("GET", "/ping", ""), call("GET", "/status", ""), call("GET", "/sync?state=-1", ""), call("GET", "/v1/status",
+			""),
+		call("GET", "/v1/status?cached=1", ""), call("GET", "/v1/changes?since=0", ""), call("GET", "/v1/view",
+			""), call("HEAD", "/ping", ""),
 		call("POST", "/v1/probe", `{"nodes":[1,2],"within_ms":50}`),
 		// The same edit again and again, which makes one change.
-		call("POST", "/v1/changes", `{"action":"UPDATE","data":{"id":1,"name":"a1","host":"127.0.0.1","port":1}}`, "Idempotency-Key: leak", "Awa-Hops: 0"),
+		call("POST", "/v1/changes", `{"action":"UPDATE","data":{"id":1,"name":"a1","host":"127.0.0.1","port":1}}`,
+			"Idempotency-Key: leak", "Awa-Hops: 0"),
 	}
 }
 
@@ -76,8 +79,10 @@ func leakBad() []string {
 // leakRefused are requests for what there is not.
 func leakRefused() []string {
 	return []string{
-		call("DELETE", "/ping", ""), call("GET", "/push", ""), call("POST", "/status", "{}"), call("GET", "/"+strings.Repeat("x", 2000), ""),
-		call("GET", "/v1/raft", ""), call("PUT", "/v1/changes", "{}"), call("POST", "/v1/view", "{}"), call("BREW", "/v1/probe", "{}"),
+		call("DELETE", "/ping", ""), call("GET", "/push", ""), call("POST", "/status", "{}"), call("GET",
+			"/"+strings.Repeat("x", 2000), ""),
+		call("GET", "/v1/raft", ""), call("PUT", "/v1/changes", "{}"), call("POST", "/v1/view", "{}"), call("BREW",
+			"/v1/probe", "{}"),
 	}
 }
 
@@ -231,7 +236,8 @@ func leakDialer(t *testing.T, a *program.Agent, keys string) leakDial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true,
+		NextProtos: []string{"http/1.1"}}
 	return func() (net.Conn, error) { return tls.Dial("tcp", a.Addr(), config) }
 }
 
@@ -269,7 +275,8 @@ func leakCheck(t *testing.T, a *program.Agent, spare int, round func(share int))
 		}
 		return nil
 	})
-	t.Logf("after %v: descriptors %d, before %d; memory %d KiB, before %d", took.Round(time.Millisecond), a.Descriptors(), descriptors, a.RSS()>>10, memory>>10)
+	t.Logf("after %v: descriptors %d, before %d; memory %d KiB, before %d", took.Round(time.Millisecond),
+		a.Descriptors(), descriptors, a.RSS()>>10, memory>>10)
 	quiet := program.NewAgent(t, "quiet", "--first", "--key-file", "")
 	quiet.Start()
 	checkSays(t, quiet.Addr(), "1 of 1 node online")
@@ -318,7 +325,8 @@ func TestLeak_peers(t *testing.T) {
 		edits := make([]string, peers)
 		for i := range edits {
 			_, port, _ := net.SplitHostPort(leakPeer(t, answers[i%len(answers)], i%3 == 0))
-			edits[i] = call("POST", "/v1/changes", fmt.Sprintf(`{"action":"CREATE","data":{"name":"p%d","host":"127.0.0.1","port":%s}}`, i, port))
+			edits[i] = call("POST", "/v1/changes",
+				fmt.Sprintf(`{"action":"CREATE","data":{"name":"p%d","host":"127.0.0.1","port":%s}}`, i, port))
 		}
 		for n := 0; n < peers; n += leakBatch {
 			if _, err := leakAsk(dial, edits, n, 0); err != nil {

@@ -151,7 +151,8 @@ func TestLog_nowhere(t *testing.T) {
 			a := program.NewAgent(t, "a1")
 			addr := unusedAddr(t)
 			a.Spawn(nil, func(cmd *exec.Cmd) {
-				underShell(cmd, shell, []string{"run", "--my-name", "a1", "--my-host", "127.0.0.1", "--listen", addr, "--data-dir", a.Data(), "--first", "--key-file", ""})
+				underShell(cmd, shell, []string{"run", "--my-name", "a1", "--my-host", "127.0.0.1", "--listen", addr,
+					"--data-dir", a.Data(), "--first", "--key-file", ""})
 			})
 			checkSays(t, addr, "1 of 1 node online")
 			a.Signal(syscall.SIGTERM)
@@ -210,7 +211,8 @@ func TestLog_full(t *testing.T) {
 	before := a.Log.String()
 	p.resume(a.Log)
 	testaid.Await(t, 10*time.Second, func() error {
-		if after, ok := strings.CutPrefix(a.Log.String(), before); !ok || !strings.Contains(after, "no key file to read again") {
+		if after, ok := strings.CutPrefix(a.Log.String(), before); !ok ||
+			!strings.Contains(after, "no key file to read again") {
 			return fmt.Errorf("the line of SIGHUP has not come:\n%s", a.Log)
 		}
 		return nil
@@ -264,7 +266,8 @@ func TestConfig_notAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct{ script, want string }{
-		"a pipe":           {`exec "$0" run --config pipe`, "pipe is a pipe: write what comes out of it to a file, and name that file"},
+		"a pipe": {`exec "$0" run --config pipe`, "pipe is a pipe: write what comes out of it to a file, and " +
+			"name that file"},
 		"a link to a pipe": {`exec "$0" run --config link`, "link is a pipe:"},
 		"a device":         {`exec "$0" run --config /dev/zero`, "/dev/zero is a device: name a regular file"},
 		"a terminal":       {`exec "$0" run --config /dev/tty`, "/dev/tty is a device: name a regular file"},
@@ -272,7 +275,8 @@ func TestConfig_notAFile(t *testing.T) {
 		"a folder":         {`exec "$0" run --config .`, ". is a folder: name a file in it"},
 		"too large":        {`exec "$0" run --config large`, "large is larger than 1 MiB"},
 		"standard input":   {`sleep 60 | exec "$0" run --config /dev/stdin`, "/dev/stdin is a pipe:"},
-		"a key in a pipe":  {`exec "$0" run --first --my-host 127.0.0.1 --data-dir data --key-file pipe`, "key file pipe: it is a pipe: a key is read from a regular file only"},
+		"a key in a pipe": {`exec "$0" run --first --my-host 127.0.0.1 --data-dir data --key-file pipe`, "key file pipe: " +
+			"it is a pipe: a key is read from a regular file only"},
 		"a backup in one":  {`exec "$0" restore pipe --data-dir data`, "pipe is a pipe:"},
 		"a backup of none": {`exec "$0" restore /dev/zero --data-dir data`, "/dev/zero is a device: name a regular file"},
 	} {
@@ -333,12 +337,15 @@ func TestSignal_early(t *testing.T) {
 		says   string
 		leased bool
 	}{
-		"run":       {[]string{"run", "--my-host", "127.0.0.1", "--first", "--key-file", "", "--data-dir", dir}, 0, "", true},
-		"restore":   {args: []string{"restore", backup, "--data-dir", dir}, code: 1, says: "awa-agent: ended by a signal before it was done: try it again, nothing is done twice\n", leased: true},
+		"run": {[]string{"run", "--my-host", "127.0.0.1", "--first", "--key-file", "", "--data-dir", dir}, 0, "", true},
+		"restore": {args: []string{"restore", backup, "--data-dir", dir}, code: 1, says: "awa-agent: ended by a signal " +
+			"before it was done: try it again, nothing is done twice\n", leased: true},
 		"node list": {[]string{"node", "list", "--agent", silent.Addr().String(), "--key-file", ""}, 1, "", false},
-		"node add":  {args: []string{"node", "add", "x", "127.0.0.1", "--agent", silent.Addr().String(), "--key-file", ""}, code: 1},
-		"changes":   {[]string{"changes", "--agent", silent.Addr().String(), "--key-file", ""}, 1, "", false},
-		"backup":    {args: []string{"backup", filepath.Join(dir, "x"), "--agent", silent.Addr().String(), "--key-file", ""}, code: 1},
+		"node add": {args: []string{"node", "add", "x", "127.0.0.1", "--agent", silent.Addr().String(), "--key-file", ""},
+			code: 1},
+		"changes": {[]string{"changes", "--agent", silent.Addr().String(), "--key-file", ""}, 1, "", false},
+		"backup": {args: []string{"backup", filepath.Join(dir, "x"), "--agent", silent.Addr().String(), "--key-file", ""},
+			code: 1},
 	} {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 			t.Run(fmt.Sprintf("%s/%v", name, sig), func(t *testing.T) {
@@ -415,7 +422,8 @@ func TestSignal_again(t *testing.T) {
 	a.Start()
 	checkSays(t, a.Addr(), "1 of 1 node online")
 	_, port, _ := net.SplitHostPort(silent.Addr().String())
-	if r := program.Run(t, "awa-agent", "node", "add", "silent", "127.0.0.1", port, "--agent", a.Addr(), "--key-file", ""); r.Code != 0 {
+	if r := program.Run(t, "awa-agent", "node", "add", "silent", "127.0.0.1", port, "--agent", a.Addr(), "--key-file",
+		""); r.Code != 0 {
 		t.Fatal(r)
 	}
 	conn, err := net.Dial("tcp", a.Addr())

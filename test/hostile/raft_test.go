@@ -93,7 +93,9 @@ func leaderOf(t *testing.T, client *api.Client, all []*program.Agent) *program.A
 func editAtEach(t *testing.T, client *api.Client, when string, all []*program.Agent) {
 	t.Helper()
 	for _, a := range all {
-		e := awa.Edit{Action: awa.Create, Data: fmt.Appendf(nil, `{"name":%q,"host":"127.0.0.1","port":1,"maintenance":"2099-01-01T00:00:00Z"}`, "x"+awa.NewUID()[:12]), Key: awa.NewUID()}
+		e := awa.Edit{Action: awa.Create, Data: fmt.Appendf(nil,
+			`{"name":%q,"host":"127.0.0.1","port":1,"maintenance":"2099-01-01T00:00:00Z"}`, "x"+awa.NewUID()[:12]),
+			Key: awa.NewUID()}
 		var id uint64
 		testaid.Await(t, editWithin, func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
@@ -126,7 +128,8 @@ func sameLists(t *testing.T, client *api.Client, when string, all []*program.Age
 				first = set
 			}
 			if !slices.Equal(first.Changes, set.Changes) {
-				return fmt.Errorf("%s: the lists of %s (state %d) and %s (state %d) differ", when, all[0].Name, first.State, a.Name, set.State)
+				return fmt.Errorf("%s: the lists of %s (state %d) and %s (state %d) differ", when, all[0].Name, first.State,
+					a.Name, set.State)
 			}
 		}
 		return nil
@@ -153,10 +156,12 @@ func TestForgedPush(t *testing.T) {
 		all := raftCluster(t, keys, client)
 		end := all[0].Witness(keys, 3*time.Second)
 		leader := pingAgent(t, client, leaderOf(t, client, all))
-		for name, index := range map[string]uint64{"far": 1 << 62, "ahead": leader.LogIndex + 1000, "next": leader.LogIndex + 1, "highest": 1<<64 - 1} {
+		for name, index := range map[string]uint64{"far": 1 << 62, "ahead": leader.LogIndex + 1000,
+			"next": leader.LogIndex + 1, "highest": 1<<64 - 1} {
 			for i, a := range all {
 				self := pingAgent(t, client, a)
-				liar := memberOf(t, keys, awa.Caller{UID: leader.UID, Cluster: self.Cluster, History: self.History, State: self.State})
+				liar := memberOf(t, keys, awa.Caller{UID: leader.UID, Cluster: self.Cluster, History: self.History,
+					State: self.State})
 				forged := awa.Change{
 					ID: self.State + 1, Action: awa.Update, Index: index, Term: 1 << 40, Key: awa.NewUID(),
 					Data: fmt.Sprintf(`{"id":1,"name":"forged-%s-%d","host":"127.0.0.1","port":"2"}`, name, i),

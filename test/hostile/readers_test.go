@@ -27,12 +27,13 @@ import (
 
 // What readers who don't read may cost an agent, in bytes.
 const (
-	longList     = 300_000  // changes
-	idleReaders  = 200      // of a long list
-	readersGrow  = 30 << 20 // what they may cost in all
-	listedNodes  = 1_000    // of a long status, each with labels of 7 KiB
-	statusReads  = 24       // of it, each of another sweep
-	statusesGrow = 64 << 20 // what they may cost: the 32 MiB that the agent promises, and as much again until it is collected
+	longList    = 300_000  // changes
+	idleReaders = 200      // of a long list
+	readersGrow = 30 << 20 // what they may cost in all
+	listedNodes = 1_000    // of a long status, each with labels of 7 KiB
+	statusReads = 24       // of it, each of another sweep
+	// what they may cost: the 32 MiB that the agent promises, and as much again until it is collected
+	statusesGrow = 64 << 20
 )
 
 // folderWith makes a data folder, whose agent is not on the list yet.
@@ -44,7 +45,8 @@ func folderWith(t *testing.T, changes []awa.Change) string {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	set := awa.ChangeSet{Cluster: awa.NewUID(), History: awa.NewHistory(awa.History{}), State: uint64(len(changes)), Changes: changes}
+	set := awa.ChangeSet{Cluster: awa.NewUID(), History: awa.NewHistory(awa.History{}), State: uint64(len(changes)),
+		Changes: changes}
 	if err := consensus.BootstrapFrom(st, filepath.Join(dir, "raft"), set); err != nil {
 		t.Fatal(err)
 	}
@@ -146,8 +148,10 @@ func TestLongList(t *testing.T) {
 	for id := uint64(1); id < longList; id += 2 {
 		node := (id + 1) / 2
 		changes = append(changes,
-			awa.Change{ID: id, Action: awa.Create, Data: fmt.Sprintf(`{"id":%d,"name":"node%d","host":"10.0.0.1","port":"25483","by":"ops@example.com","at":"2026-11-23T18:00:00Z"}`, node, node)},
-			awa.Change{ID: id + 1, Action: awa.Delete, Data: fmt.Sprintf(`{"id":%d,"by":"ops@example.com","at":"2026-11-23T18:00:00Z"}`, node)})
+			awa.Change{ID: id, Action: awa.Create,
+				Data: fmt.Sprintf(`{"id":%d,"name":"node%d","host":"10.0.0.1","port":"25483","by":"ops@example.com","at":"2026-11-23T18:00:00Z"}`, node, node)},
+			awa.Change{ID: id + 1, Action: awa.Delete,
+				Data: fmt.Sprintf(`{"id":%d,"by":"ops@example.com","at":"2026-11-23T18:00:00Z"}`, node)})
 	}
 	folder := folderWith(t, changes)
 	changes = nil
@@ -164,13 +168,15 @@ func TestLongList(t *testing.T) {
 func commandLine(t *testing.T, a, short *program.Agent, keys string) {
 	run := func(at *program.Agent, args ...string) time.Duration {
 		t.Helper()
-		r := program.Run(t, "awa-agent", append(append([]string{"node"}, args...), "--agent", at.Addr(), "--key-file", keys)...)
+		r := program.Run(t, "awa-agent", append(append([]string{"node"}, args...), "--agent", at.Addr(), "--key-file",
+			keys)...)
 		if r.Code != 0 {
 			t.Fatalf("node %v: %d %s%s", args, r.Code, r.Out, r.Errors)
 		}
 		return r.Took
 	}
-	for _, args := range [][]string{{"list"}, {"set", "a1", "--label", "x=y"}, {"maintain", "a1", "--for", "1h"}, {"maintain", "a1", "--off"}} {
+	for _, args := range [][]string{{"list"}, {"set", "a1", "--label", "x=y"}, {"maintain", "a1", "--for", "1h"},
+		{"maintain", "a1", "--off"}} {
 		yardstick := run(short, args...)
 		before := a.CPU()
 		if took := run(a, args...); took > 4*yardstick+500*time.Millisecond {
@@ -196,7 +202,8 @@ func idle(t *testing.T, a *program.Agent, keys string) {
 		grown(t, a, before, readersGrow, fmt.Sprintf("%d readers who don't read", i+1))
 	}
 	// None of them holds up an edit, or one who reads.
-	if r := program.Run(t, "awa-agent", "node", "set", "a1", "--label", "x=z", "--agent", a.Addr(), "--key-file", keys); r.Code != 0 {
+	if r := program.Run(t, "awa-agent", "node", "set", "a1", "--label", "x=z", "--agent", a.Addr(), "--key-file",
+		keys); r.Code != 0 {
 		t.Errorf("node set: %d %s%s", r.Code, r.Out, r.Errors)
 	}
 	<-time.After(time.Second)
@@ -206,7 +213,8 @@ func idle(t *testing.T, a *program.Agent, keys string) {
 		t.Error("nobody asked")
 	}
 	var all []json.RawMessage
-	if body := whole(t, ask(t, connect(t, a, keys), a.Addr(), "/sync?state=0")); json.Unmarshal(body, &all) != nil || len(all) <= longList {
+	if body := whole(t, ask(t, connect(t, a, keys), a.Addr(), "/sync?state=0")); json.Unmarshal(body, &all) != nil ||
+		len(all) <= longList {
 		t.Errorf("one who reads gets %d changes in %d bytes", len(all), len(body))
 	}
 	for _, conn := range crowd {
@@ -229,7 +237,8 @@ func TestLongStatus(t *testing.T) {
 		labels[fmt.Sprintf("label%d", i)] = strings.Repeat("x", 250)
 	}
 	for id := uint64(1); id <= listedNodes; id++ { // under maintenance, so that the cluster is well
-		data, err := json.Marshal(awa.Node{ID: id, Name: fmt.Sprintf("node%d", id), Host: "127.0.0.1", Port: 1, Labels: labels, Maintenance: "2199-01-01T00:00:00Z"})
+		data, err := json.Marshal(awa.Node{ID: id, Name: fmt.Sprintf("node%d", id), Host: "127.0.0.1", Port: 1,
+			Labels: labels, Maintenance: "2199-01-01T00:00:00Z"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +256,8 @@ func TestLongStatus(t *testing.T) {
 	}
 	t.Logf("%d readers who don't read: the agent grew from %d to %d MiB", statusReads, before>>20, a.PeakRSS()>>20)
 	var st struct{ Nodes []json.RawMessage }
-	if body := whole(t, ask(t, connect(t, a, ""), a.Addr(), "/v1/status")); json.Unmarshal(body, &st) != nil || len(st.Nodes) != listedNodes+1 {
+	if body := whole(t, ask(t, connect(t, a, ""), a.Addr(), "/v1/status")); json.Unmarshal(body, &st) != nil ||
+		len(st.Nodes) != listedNodes+1 {
 		t.Errorf("one who reads gets %d nodes in %d bytes", len(st.Nodes), len(body))
 	}
 }

@@ -114,11 +114,13 @@ func (s *stage) inVictim() string {
 func (s *stage) restore(dir string) program.Result {
 	s.t.Helper()
 	r := program.Run(s.t, "awa-agent", "restore", s.backup, "--data-dir", dir)
-	if r.Code != 0 && r.Code != 1 || r.Took > 10*time.Second || strings.Contains(r.Errors, "panic") || strings.Contains(r.Errors+r.Out, "keep me") {
+	if r.Code != 0 && r.Code != 1 || r.Took > 10*time.Second || strings.Contains(r.Errors, "panic") ||
+		strings.Contains(r.Errors+r.Out, "keep me") {
 		s.t.Errorf("it took %v and ended with %d: %s%s", r.Took, r.Code, r.Out, r.Errors)
 	}
 	if after := s.inVictim(); after != s.before {
-		s.t.Fatalf("root was led elsewhere (%d: %s%s), there lies\n%swhere there was\n%s", r.Code, r.Out, r.Errors, after, s.before)
+		s.t.Fatalf("root was led elsewhere (%d: %s%s), there lies\n%swhere there was\n%s", r.Code, r.Out, r.Errors, after,
+			s.before)
 	}
 	return r
 }

@@ -53,12 +53,15 @@ var dear = sync.OnceValues(func() (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"are-we-alive"}, CommonName: "are-we-alive member CA"},
-		NotBefore: time.Unix(0, 0), NotAfter: time.Now().AddDate(10, 0, 0), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"are-we-alive"},
+			CommonName: "are-we-alive member CA"},
+		NotBefore: time.Unix(0, 0), NotAfter: time.Now().AddDate(10, 0,
+			0), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "x"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}, DNSNames: []string{"agent.awa.internal"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth,
+			x509.ExtKeyUsageServerAuth}, DNSNames: []string{"agent.awa.internal"},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, pub, any)
 	if err != nil {
@@ -84,7 +87,8 @@ var dear = sync.OnceValues(func() (tls.Certificate, error) {
 		rand.Read(n)
 		n[0], n[bytes-1] = n[0]|0x80, n[bytes-1]|1
 		ca.SerialNumber = big.NewInt(int64(100 + i))
-		der, err := x509.CreateCertificate(rand.Reader, ca, ca, &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 1<<31 - 1}, priv)
+		der, err := x509.CreateCertificate(rand.Reader, ca, ca, &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 1<<31 - 1},
+			priv)
 		if err != nil {
 			return tls.Certificate{}, err
 		}
@@ -109,7 +113,8 @@ func ordinary(t *testing.T) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotAfter: time.Now().AddDate(10, 0, 0)}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"},
+		NotAfter: time.Now().AddDate(10, 0, 0)}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, pub, priv)
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +239,8 @@ func TestTLS_strangerCosts(t *testing.T) {
 			return knock(a.Addr(), tls.Certificate{Certificate: chain.Certificate[:4], PrivateKey: chain.PrivateKey})
 		},
 		"100 copies of a leaf": func() error {
-			return knock(a.Addr(), tls.Certificate{Certificate: slices.Repeat(plain.Certificate, 100), PrivateKey: plain.PrivateKey})
+			return knock(a.Addr(), tls.Certificate{Certificate: slices.Repeat(plain.Certificate, 100),
+				PrivateKey: plain.PrivateKey})
 		},
 		"a hello of 30 KB": func() error { return knock(a.Addr(), plain, slices.Repeat([]string{"x"}, 15000)...) },
 	} {
@@ -242,7 +248,8 @@ func TestTLS_strangerCosts(t *testing.T) {
 			cpu, read := each(t, a, 30, handshake)
 			t.Logf("it costs %v and %d bytes read", cpu, read)
 			if cpu > allowed(yard) || read > mostRead {
-				t.Errorf("a handshake costs %v of processor time and %d bytes read, allowed are %v and %d; an ordinary stranger costs %v", cpu, read, allowed(yard), mostRead, yard)
+				t.Errorf("a handshake costs %v of processor time and %d bytes read, allowed are %v and %d; an ordinary "+
+					"stranger costs %v", cpu, read, allowed(yard), mostRead, yard)
 			}
 		})
 	}
@@ -307,7 +314,8 @@ func TestTLS_strangeServer(t *testing.T) {
 	shown, count := strangeServer(t)
 	plain, chain := ordinary(t), dearChain(t)
 	_, port, _ := net.SplitHostPort(shown.addr)
-	if r := program.Run(t, "awa-agent", "node", "add", "ghost", "127.0.0.1", port, "--agent", a.Addr(), "--key-file", keys); r.Code != 0 {
+	if r := program.Run(t, "awa-agent", "node", "add", "ghost", "127.0.0.1", port, "--agent", a.Addr(), "--key-file",
+		keys); r.Code != 0 {
 		t.Fatalf("node add: %d %s%s", r.Code, r.Out, r.Errors)
 	}
 	// cost is the processor time of each visit, and of all that an agent does
@@ -357,9 +365,10 @@ func strangeServer(t *testing.T) (s *strange, count *atomic.Int64) {
 	s, count = &strange{addr: ln.Addr().String()}, &atomic.Int64{}
 	first := ordinary(t)
 	s.cert.Store(&first)
-	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		return s.cert.Load(), nil
-	}}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return s.cert.Load(), nil
+		}}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {

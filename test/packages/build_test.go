@@ -53,10 +53,12 @@ func TestBuild_version(t *testing.T) {
 	}
 	for _, order := range [][2]string{
 		{"0.0.9-1", version}, {version, newVersion + "-1"},
-		{release + "~git20200101000000.fffffff-1", release + "~git20200101000001.0000000-1"}, {release + "~git20200101000000.fffffff-1", release + "-1"},
+		{release + "~git20200101000000.fffffff-1", release + "~git20200101000001.0000000-1"}, {release +
+			"~git20200101000000.fffffff-1", release + "-1"},
 	} {
 		must(t, "dpkg", "--compare-versions", order[0], "lt", order[1])
-		if got := must(t, "rpm", "--eval", `%{lua: print(rpm.vercmp("`+order[0]+`", "`+order[1]+`"))}`); strings.TrimSpace(got) != "-1" {
+		if got := must(t, "rpm", "--eval",
+			`%{lua: print(rpm.vercmp("`+order[0]+`", "`+order[1]+`"))}`); strings.TrimSpace(got) != "-1" {
 			t.Errorf("rpm compares %s with %s as %s, want -1", order[0], order[1], got)
 		}
 	}
@@ -75,7 +77,8 @@ func unpack(t *testing.T, path string) string {
 }
 
 func TestBuild_architectures(t *testing.T) {
-	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "x86_64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "aarch64": elf.EM_AARCH64}
+	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "x86_64": elf.EM_X86_64, "arm64": elf.EM_AARCH64,
+		"aarch64": elf.EM_AARCH64}
 	name := regexp.MustCompile(`[._](amd64|arm64|x86_64|aarch64)\.`)
 	for _, kind := range kinds {
 		arch := name.FindStringSubmatch(kind)[1]
@@ -88,7 +91,8 @@ func TestBuild_architectures(t *testing.T) {
 				}
 				defer f.Close()
 				if f.Machine != machines[arch] || f.Type != elf.ET_EXEC || f.Section(".interp") != nil {
-					t.Errorf("%s: %v, %v, .interp %v; want a static program for %s", program, f.Machine, f.Type, f.Section(".interp"), arch)
+					t.Errorf("%s: %v, %v, .interp %v; want a static program for %s", program, f.Machine, f.Type,
+						f.Section(".interp"), arch)
 				}
 			}
 			runPair(t, dir, machines[arch])
@@ -121,7 +125,8 @@ func start(t *testing.T, line ...string) *exec.Cmd {
 func runPair(t *testing.T, dir string, machine elf.Machine) {
 	t.Helper()
 	var log testaid.Log
-	agent := start(t, append(on(t, machine), filepath.Join(dir, "usr/bin/awa-agent"), "run", "--first", "--my-name", "n1", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", t.TempDir())...)
+	agent := start(t, append(on(t, machine), filepath.Join(dir, "usr/bin/awa-agent"), "run", "--first", "--my-name",
+		"n1", "--my-host", "127.0.0.1", "--listen", "127.0.0.1:0", "--data-dir", t.TempDir())...)
 	agent.Stderr = &log
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
@@ -154,7 +159,8 @@ func TestBuild_scripts(t *testing.T) {
 
 func TestBuild_lintian(t *testing.T) {
 	for _, kind := range kinds[:2] {
-		out, err := command("", "lintian", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0", file(t, theStage.first, kind))
+		out, err := command("", "lintian", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0",
+			file(t, theStage.first, kind))
 		if err != nil || strings.TrimSpace(out) != "" {
 			t.Errorf("%v\n%s", err, out)
 		}

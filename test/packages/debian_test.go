@@ -23,8 +23,10 @@ func TestDebian_life(t *testing.T) {
 		step func(*testing.T, *machine)
 	}{
 		{"install", installed}, {"wrong configuration", misconfigured}, {"set up", setUp}, {"the key's owner", keyOwner},
-		{"monitoring host", monitored}, {"without IPv6", withoutIPv6}, {"restart and reload", restarted}, {"killed", killed}, {"watchdog", watched},
-		{"restore", restored}, {"upgrade", upgraded}, {"upgrade of a stopped one", upgradedStopped}, {"remove", removed}, {"purge", purged},
+		{"monitoring host", monitored}, {"without IPv6", withoutIPv6}, {"restart and reload", restarted}, {"killed",
+			killed}, {"watchdog", watched},
+		{"restore", restored}, {"upgrade", upgraded}, {"upgrade of a stopped one", upgradedStopped}, {"remove",
+			removed}, {"purge", purged},
 	}
 	for _, s := range steps {
 		ok := t.Run(s.name, func(t *testing.T) {
@@ -52,7 +54,8 @@ func TestDebian_life(t *testing.T) {
 // apt and shadow about what they do. The service's user stays, see postrm.
 var transient = []string{
 	"/dev", "/proc", "/run", "/sys", "/tmp", "/root", "/var/tmp", "/var/log", "/var/cache", "/var/lib/apt",
-	"/var/lib/systemd/timers", "/var/lib/systemd/random-seed", "/var/lib/private", "/var/lib/dpkg/status-old", "/var/lib/dpkg/available-old",
+	"/var/lib/systemd/timers", "/var/lib/systemd/random-seed", "/var/lib/private", "/var/lib/dpkg/status-old",
+	"/var/lib/dpkg/available-old",
 	"/etc/.pwd.lock", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-",
 }
 
@@ -94,11 +97,13 @@ func wantText(t *testing.T, what, text string, want ...string) {
 
 // installed: the service is there, waits, and everything says for what.
 func installed(t *testing.T, m *machine) {
-	wantText(t, "apt", m.install(file(t, theStage.first, kinds[0])), "/etc/are-we-alive/cluster_info.json", "awa-agent key new", "systemctl enable --now awa-agent")
+	wantText(t, "apt", m.install(file(t, theStage.first, kinds[0])), "/etc/are-we-alive/cluster_info.json",
+		"awa-agent key new", "systemctl enable --now awa-agent")
 	const waits = "ConditionPathExists=/etc/are-we-alive/cluster_info.json was not met"
 	wantText(t, "systemctl status", m.status(), "inactive (dead)", "enabled", waits, "man:awa-agent(8)")
 	m.must("systemctl", "start", "awa-agent")
-	wantText(t, "the journal", m.journal(), "was skipped because of an unmet condition check (ConditionPathExists=/etc/are-we-alive/cluster_info.json)")
+	wantText(t, "the journal", m.journal(), "was skipped because of an unmet condition check "+
+		"(ConditionPathExists=/etc/are-we-alive/cluster_info.json)")
 	if failed := m.must("systemctl", "--failed", "--no-legend", "--plain"); failed != "" {
 		t.Errorf("an agent that is not set up counts as failed: %s", failed)
 	}
@@ -114,16 +119,19 @@ func misconfigured(t *testing.T, m *machine) {
 	m.sh("awa-agent key new /etc/are-we-alive/other.key") // only the usual one is given to the service
 	for text, want := range map[string]string{
 		`my_name = web1`: "/etc/are-we-alive/cluster_info.json is not a JSON object",
-		`{"first": true, "my_host": "192.0.2.1"}`:                    "make the cluster's key with awa-agent key new, or copy it from another server",
-		`{"first": true, "key_file": "/etc/are-we-alive/other.key"}`: "key file: open /etc/are-we-alive/other.key: permission denied: this runs as _awa-agent, so give the file to that user with chown",
-		`{"my_host": "127.0.0.1"}`:                                   "in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"]",
+		`{"first": true, "my_host": "192.0.2.1"}`: "make the cluster's key with awa-agent key new, or copy it from " +
+			"another server",
+		`{"first": true, "key_file": "/etc/are-we-alive/other.key"}`: "key file: open /etc/are-we-alive/other.key: " +
+			"permission denied: this runs as _awa-agent, so give the file to that user with chown",
+		`{"my_host": "127.0.0.1"}`: "in cluster_info.json: \"first\": true, or \"join\": [\"HOST\"]",
 	} {
 		m.write("/etc/are-we-alive/cluster_info.json", text)
 		if r := m.run("systemctl", "start", "awa-agent"); r.code == 0 {
 			t.Errorf("it starts with %s", text)
 		}
 		wantText(t, "systemctl status", m.status(), "awa-agent: ", want, "status=2", "Active: failed")
-		wantText(t, "the journal's errors", m.must("journalctl", "--no-pager", "-u", "awa-agent", "-o", "cat", "-p", "err"), want)
+		wantText(t, "the journal's errors", m.must("journalctl", "--no-pager", "-u", "awa-agent", "-o", "cat", "-p", "err"),
+			want)
 		if n := m.property("NRestarts"); n != "0" {
 			t.Errorf("with %s it was started again %s times", text, n)
 		}
@@ -133,11 +141,13 @@ func misconfigured(t *testing.T, m *machine) {
 
 // setUp follows the README: a key, a configuration, a start.
 func setUp(t *testing.T, m *machine) {
-	m.sh("cp /etc/are-we-alive/cluster_info.json.example /etc/are-we-alive/cluster_info.json") // as it stands, it is a first server
+	// as it stands, it is a first server
+	m.sh("cp /etc/are-we-alive/cluster_info.json.example /etc/are-we-alive/cluster_info.json")
 	m.sh("awa-agent key new")
 	m.sh("systemctl enable --now awa-agent")
 	wantText(t, "check_awa -v", m.must("check_awa", "-v"), "AWA OK - 1 of 1 node online", "web1  web1")
-	for property, want := range map[string]string{"User": "_awa-agent", "Type": "notify", "NRestarts": "0", "LimitNOFILE": "32768"} {
+	for property, want := range map[string]string{"User": "_awa-agent", "Type": "notify", "NRestarts": "0",
+		"LimitNOFILE": "32768"} {
 		if got := m.property(property); got != want {
 			t.Errorf("the service has %s=%s, want %s", property, got, want)
 		}
@@ -146,7 +156,8 @@ func setUp(t *testing.T, m *machine) {
 	// All agents ping at once: connections that wait for the agent must not be
 	// fewer than the machine allows, which it reads in /proc.
 	most := strings.TrimSpace(m.must("cat", "/proc/sys/net/core/somaxconn"))
-	if queue := strings.Fields(must(t, "nsenter", "--target", m.init, "--net", "ss", "-Hltn", "sport = :25483")); len(queue) < 3 || queue[2] != most {
+	if queue := strings.Fields(must(t, "nsenter", "--target", m.init, "--net", "ss", "-Hltn",
+		"sport = :25483")); len(queue) < 3 || queue[2] != most {
 		t.Errorf("the agent listens with %q, want a queue of %s", queue, most)
 	}
 	m.must("awa-agent", "node", "set", "web1", "--label", "rack=7")
@@ -170,7 +181,9 @@ func keyOwner(t *testing.T, m *machine) {
 
 	m.sh("chmod 644 " + key)
 	m.must("systemctl", "reload", "awa-agent")
-	m.awaitStatus("1 of 1 node online, leader web1; the last reload changed nothing: key file " + key + ": other users may read it (its mode is 0644): run chmod 600 on it, and make a new key if somebody may have read it")
+	m.awaitStatus("1 of 1 node online, leader web1; the last reload changed nothing: key file " + key +
+		": other users may read it (its mode is 0644): run chmod 600 on it, and make a new key if somebody may " +
+		"have read it")
 	m.sh("chmod 600 " + key)
 	m.awaitOK(1) // it works on with the key it had
 	m.must("systemctl", "reload", "awa-agent")
@@ -191,8 +204,10 @@ func (m *machine) awaitJournal(text string) {
 // monitored: who runs the plugin reads a check key, and not the cluster's.
 func monitored(t *testing.T, m *machine) {
 	m.sh("useradd --system --create-home nagios")
-	m.sh("awa-agent key check /etc/are-we-alive/check.key && chown nagios /etc/are-we-alive/check.key && usermod -aG _awa-agent nagios")
-	if r := m.run("runuser", "-u", "nagios", "--", "/usr/lib/nagios/plugins/check_awa"); r.code != 0 || !strings.HasPrefix(r.out, "AWA OK") {
+	m.sh("awa-agent key check /etc/are-we-alive/check.key && chown nagios /etc/are-we-alive/check.key && usermod -aG " +
+		"_awa-agent nagios")
+	if r := m.run("runuser", "-u", "nagios", "--", "/usr/lib/nagios/plugins/check_awa"); r.code != 0 ||
+		!strings.HasPrefix(r.out, "AWA OK") {
 		t.Errorf("for nagios check_awa ends with %d: %s", r.code, r.all())
 	}
 	if r := m.run("runuser", "-u", "nagios", "--", "awa-agent", "node", "remove", "web1"); r.code == 0 {
@@ -266,7 +281,9 @@ func restored(t *testing.T, m *machine) {
 func upgraded(t *testing.T, m *machine) {
 	m.sh("echo '# mine' >>/etc/are-we-alive/cluster_info.json.example")
 	kept := func() string {
-		return m.sh("cat /etc/are-we-alive/cluster_info.json /etc/are-we-alive/cluster_info.json.example /etc/are-we-alive/cluster.key; stat -c '%n %U %G %a' /etc/are-we-alive /etc/are-we-alive/* /var/lib/are-we-alive; awa-agent node list; awa-agent changes")
+		return m.sh("cat /etc/are-we-alive/cluster_info.json /etc/are-we-alive/cluster_info.json.example " +
+			"/etc/are-we-alive/cluster.key; stat -c '%n %U %G %a' /etc/are-we-alive /etc/are-we-alive/* " +
+			"/var/lib/are-we-alive; awa-agent node list; awa-agent changes")
 	}
 	before, pid := kept(), m.property("MainPID")
 	m.install(file(t, theStage.newer, kinds[0]))
@@ -304,12 +321,14 @@ func upgradedStopped(t *testing.T, m *machine) {
 // installed again all is as it was.
 func removed(t *testing.T, m *machine) {
 	m.sh("apt-get remove -y are-we-alive 2>&1")
-	if running := m.sh("readlink /proc/[0-9]*/exe"); strings.Contains(running, "awa-agent") || !strings.Contains(running, "systemd") {
+	if running := m.sh("readlink /proc/[0-9]*/exe"); strings.Contains(running, "awa-agent") || !strings.Contains(running,
+		"systemd") {
 		t.Errorf("an agent still runs: %s", running)
 	}
 	for name, want := range map[string]bool{
 		"/usr/bin/awa-agent": false, "/usr/bin/check_awa": false, "/lib/systemd/system/awa-agent.service": false,
-		"/etc/are-we-alive/cluster_info.json": true, "/etc/are-we-alive/cluster.key": true, "/var/lib/are-we-alive/awa.db": true,
+		"/etc/are-we-alive/cluster_info.json": true, "/etc/are-we-alive/cluster.key": true,
+		"/var/lib/are-we-alive/awa.db": true,
 	} {
 		if exists(m.path(name)) != want {
 			t.Errorf("after remove, that %s is there is not %v", name, want)

@@ -67,7 +67,8 @@ func bootTree(t *testing.T, name, dir string, beside *machine) *machine {
 	for _, cgroup := range ownCgroups(t, name) {
 		into += "echo $$ >" + cgroup + "/cgroup.procs && "
 	}
-	m.cmd = exec.Command("sh", "-c", into+`exec "$@"`, "sh", "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", network,
+	m.cmd = exec.Command("sh", "-c", into+`exec "$@"`, "sh", "systemd-nspawn", "--quiet", "--boot", "--register=no",
+		"--keep-unit", network,
 		"--kill-signal=SIGRTMIN+4", "--console=pipe", "--machine=awa-"+name, "--directory="+m.dir)
 	m.cmd.Stdout, m.cmd.Stderr = &m.screen, &m.screen
 	// At SIGTERM it turns the machine off; killed, it would leave it running.
@@ -135,7 +136,8 @@ func (r result) all() string { return r.out + r.errors }
 func (m *machine) run(args ...string) result {
 	m.t.Helper()
 	cmd := exec.Command("nsenter", append([]string{"--target", m.init, "--all", "--wdns=/root",
-		"env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}, args...)...)
+		"env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8",
+		"DEBIAN_FRONTEND=noninteractive"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -67,7 +67,8 @@ func lacking() string {
 	if os.Getuid() != 0 {
 		return "that takes root"
 	}
-	for _, name := range []string{"debootstrap", "systemd-nspawn", "lintian", "rpm", "rpmlint", "cpio", "ss", "shellcheck", "dpkg", "git"} {
+	for _, name := range []string{"debootstrap", "systemd-nspawn", "lintian", "rpm", "rpmlint", "cpio", "ss",
+		"shellcheck", "dpkg", "git"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return name + " is missing: make package-test installs it"
 		}
@@ -86,7 +87,8 @@ func prepare(dir string) (stage, error) {
 		if s.first, err = build(filepath.Join(dir, "here"), "022"); err != nil {
 			return err
 		}
-		if s.again, err = build(filepath.Join(dir, "in", "another", "folder"), "077", "TZ=Pacific/Auckland", "LC_ALL=C.UTF-8"); err != nil {
+		if s.again, err = build(filepath.Join(dir, "in", "another", "folder"), "077", "TZ=Pacific/Auckland",
+			"LC_ALL=C.UTF-8"); err != nil {
 			return err
 		}
 		built, err := build(filepath.Join(dir, "third"), "022", "PACKAGE_VERSION="+newVersion, "PACKAGE_ARCHS=amd64")
@@ -122,7 +124,9 @@ func build(folder, umask string, env ...string) (dist string, err error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
-	if _, err := command("../..", "sh", "-c", `umask "$1"; tar -c --exclude=./dist --exclude=./bin . | tar -x --no-same-permissions -C "$0"`, folder, umask); err != nil {
+	if _, err := command("../..", "sh", "-c",
+		`umask "$1"; tar -c --exclude=./dist --exclude=./bin . | tar -x --no-same-permissions -C "$0"`, folder,
+		umask); err != nil {
 		return "", err
 	}
 	// git does not read a folder that belongs to somebody else.

@@ -24,7 +24,8 @@ func TestRPM_life(t *testing.T) {
 	}
 	in := func(line string) string { t.Helper(); return must(t, "chroot", root, "sh", "-c", line) }
 
-	wantText(t, "rpm -i", rpm("-i", "--nodeps", file(t, theStage.first, kinds[2])), "awa-agent is installed and waits for its configuration")
+	wantText(t, "rpm -i", rpm("-i", "--nodeps", file(t, theStage.first, kinds[2])), "awa-agent is installed and waits "+
+		"for its configuration")
 	wantText(t, "the plugin", in("readlink -f /usr/bin/check_awa"), "/usr/lib64/nagios/plugins/check_awa\n")
 	wantText(t, "awa-agent", in("awa-agent --version"), "awa-agent ")
 	wantText(t, "/etc/are-we-alive", in("stat -c '%U:%G %a' /etc/are-we-alive"), "root:_awa-agent 750\n")
@@ -38,15 +39,17 @@ func TestRPM_life(t *testing.T) {
 	if v := rpm("-q", "--qf", "%{VERSION}", "are-we-alive"); v != newVersion {
 		t.Errorf("after the upgrade it is version %s", v)
 	}
-	wantText(t, "the files after the upgrade", in("cat /etc/are-we-alive/* /var/lib/are-we-alive/awa.db"), `{"first": true}`, "# mine", "data")
+	wantText(t, "the files after the upgrade", in("cat /etc/are-we-alive/* /var/lib/are-we-alive/awa.db"),
+		`{"first": true}`, "# mine", "data")
 	if !exists(filepath.Join(root, "usr/lib/systemd/system/awa-agent.service")) {
 		t.Error("the upgrade took the service")
 	}
 
 	rpm("-e", "are-we-alive")
 	for name, want := range map[string]bool{
-		"usr/bin/awa-agent": false, "usr/bin/check_awa": false, "usr/lib64/nagios/plugins/check_awa": false, "usr/lib/systemd/system/awa-agent.service": false,
-		"usr/share/doc/are-we-alive": false, "etc/systemd/system/multi-user.target.wants/awa-agent.service": false,
+		"usr/bin/awa-agent": false, "usr/bin/check_awa": false, "usr/lib64/nagios/plugins/check_awa": false,
+		"usr/lib/systemd/system/awa-agent.service": false,
+		"usr/share/doc/are-we-alive":               false, "etc/systemd/system/multi-user.target.wants/awa-agent.service": false,
 		"etc/are-we-alive/cluster_info.json": true, "var/lib/are-we-alive/awa.db": true,
 	} {
 		if exists(filepath.Join(root, name)) != want {
@@ -60,12 +63,14 @@ func TestRPM_life(t *testing.T) {
 // the test's own stands for what every system of RPM has.
 func TestRPM_service(t *testing.T) {
 	dir := copyTree(t, "web1")
-	must(t, "chroot", dir, "sh", "-c", "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends dnf")
+	must(t, "chroot", dir, "sh", "-c", "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y "+
+		"--no-install-recommends dnf")
 	m := bootTree(t, "web1", dir, nil)
 	dnf := func(what string) string { t.Helper(); return m.sh("dnf --releasever=1 -y " + what + " 2>&1") }
 	dnf("install " + m.bring(shellRPM(t)))
 
-	wantText(t, "dnf", dnf("install "+m.bring(file(t, theStage.first, kinds[2]))), "awa-agent is installed and waits for its configuration")
+	wantText(t, "dnf", dnf("install "+m.bring(file(t, theStage.first, kinds[2]))), "awa-agent is installed and waits "+
+		"for its configuration")
 	wantText(t, "systemctl status", m.status(), "inactive (dead)")
 	m.sh("awa-agent key new")
 	m.sh(`echo '{"first": true}' >/etc/are-we-alive/cluster_info.json`)
@@ -89,10 +94,12 @@ func TestRPM_service(t *testing.T) {
 	m.sh("systemctl start awa-agent")
 
 	dnf("remove are-we-alive")
-	if running := m.sh("readlink /proc/[0-9]*/exe"); strings.Contains(running, "awa-agent") || !strings.Contains(running, "systemd") {
+	if running := m.sh("readlink /proc/[0-9]*/exe"); strings.Contains(running, "awa-agent") || !strings.Contains(running,
+		"systemd") {
 		t.Errorf("an agent still runs: %s", running)
 	}
-	if !exists(m.path("/var/lib/are-we-alive/awa.db")) || exists(m.path("/etc/systemd/system/multi-user.target.wants/awa-agent.service")) {
+	if !exists(m.path("/var/lib/are-we-alive/awa.db")) ||
+		exists(m.path("/etc/systemd/system/multi-user.target.wants/awa-agent.service")) {
 		t.Error("after dnf remove the data are gone, or the service is enabled")
 	}
 }
@@ -101,12 +108,14 @@ func TestRPM_service(t *testing.T) {
 func shellRPM(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	text := "name: shell\narch: all\nversion: 1\nmaintainer: nobody <nobody@are-we-alive.example>\ndescription: a shell\nprovides: [/bin/sh]\n"
+	text := "name: shell\narch: all\nversion: 1\nmaintainer: nobody <nobody@are-we-alive.example>\ndescription: a " +
+		"shell\nprovides: [/bin/sh]\n"
 	if err := os.WriteFile(filepath.Join(dir, "nfpm.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	script := must(t, "sed", "-n", "s/^nfpm=//p", "../../packaging/build.sh")
-	must(t, "go", "run", strings.TrimSpace(script), "package", "--config", filepath.Join(dir, "nfpm.yaml"), "--packager", "rpm", "--target", dir)
+	must(t, "go", "run", strings.TrimSpace(script), "package", "--config", filepath.Join(dir, "nfpm.yaml"), "--packager",
+		"rpm", "--target", dir)
 	return file(t, dir, ".rpm")
 }
 
@@ -118,6 +127,7 @@ func TestRPM_scripts(t *testing.T) {
 	_, user, _ := strings.Cut(string(sysusers), "\n") // below the comment
 	for _, kind := range kinds[2:] {
 		out := must(t, "rpm", "-qp", "--scripts", file(t, theStage.first, kind))
-		wantText(t, "rpm -qp --scripts", out, "preinstall scriptlet (using /bin/sh)", "postinstall scriptlet", "preuninstall scriptlet", "postuninstall scriptlet", strings.TrimSpace(user), "try-restart awa-agent.service")
+		wantText(t, "rpm -qp --scripts", out, "preinstall scriptlet (using /bin/sh)", "postinstall scriptlet",
+			"preuninstall scriptlet", "postuninstall scriptlet", strings.TrimSpace(user), "try-restart awa-agent.service")
 	}
 }

@@ -122,7 +122,8 @@ func (a *Agent) Start() {
 // launch starts the process and reports whether it came to listen.
 func (a *Agent) launch(listen string) bool {
 	a.t.Helper()
-	args := []string{"run", "--my-name", a.Name, "--my-host", "127.0.0.1", "--listen", listen, "--data-dir", a.Data(), "--watch", "200ms", "--log-format", "json"}
+	args := []string{"run", "--my-name", a.Name, "--my-host", "127.0.0.1", "--listen", listen, "--data-dir", a.Data(),
+		"--watch", "200ms", "--log-format", "json"}
 	a.Spawn(append(args, a.Args...), a.Change)
 	line := a.Log.Wait(a.t, 30*time.Second, func(l LogLine) bool { return l.Msg == "listening" }, a.ended)
 	if line.Addr == "" {
@@ -246,7 +247,8 @@ func (l *Log) Wait(t testing.TB, most time.Duration, match func(LogLine) bool, e
 func (l *Log) check(t testing.TB, a *Agent) {
 	text := l.String()
 	for line := range strings.Lines(text) {
-		bad := strings.Contains(line, "panic") || strings.Contains(line, "fatal error") || strings.Contains(line, `"level":"ERROR"`)
+		bad := strings.Contains(line, "panic") || strings.Contains(line, "fatal error") ||
+			strings.Contains(line, `"level":"ERROR"`)
 		for _, expected := range a.Errors {
 			bad = bad && !strings.Contains(line, expected)
 		}

@@ -19,11 +19,13 @@ func (h *handler) admit(ctx *fasthttp.RequestCtx) (route, awa.Role, error) {
 	}
 	if !settle(ctx.Conn(), role) {
 		ctx.SetConnectionClose()
-		return route{}, "", awa.Faultf(wire.CodeTooMany, "this address has a request under way on each connection that one caller may have: wait for their answers, or ask another agent")
+		return route{}, "", awa.Faultf(wire.CodeTooMany, "this address has a request under way on each connection that "+
+			"one caller may have: wait for their answers, or ask another agent")
 	}
 	r, err := h.find(string(ctx.Path()), string(ctx.Method()), ctx)
 	if err == nil && !role.May(r.role) {
-		err = awa.Faultf(awa.ErrForbidden, "%s %s needs the cluster key, and this client has a check key, which can only read: use the key file of a server of the cluster", r.method, r.path)
+		err = awa.Faultf(awa.ErrForbidden, "%s %s needs the cluster key, and this client has a check key, which can only "+
+			"read: use the key file of a server of the cluster", r.method, r.path)
 	}
 	return r, role, err
 }
@@ -40,7 +42,8 @@ func (h *handler) roleOf(ctx *fasthttp.RequestCtx) (awa.Role, error) {
 		}
 	}
 	ctx.SetConnectionClose() // the client must show another certificate
-	return "", awa.Faultf(awa.ErrForbidden, "this agent does not accept the key of this connection any more: use the key file that the servers of the cluster have now, and connect again")
+	return "", awa.Faultf(awa.ErrForbidden, "this agent does not accept the key of this connection any more: use the "+
+		"key file that the servers of the cluster have now, and connect again")
 }
 
 // settle tells the guard below a connection that its client has a role, and

@@ -58,7 +58,8 @@ func TestHandler_method(t *testing.T) {
 	before := agent.state()
 	allowed := map[string]string{
 		"/ping": "GET", "/status": "GET", "/sync": "GET", "/push": "POST",
-		"/v1/status": "GET", "/v1/changes": "GET, POST", "/v1/raft": "POST", "/v1/probe": "POST", "/v1/view": "GET", "/v1/nodes": "GET",
+		"/v1/status": "GET", "/v1/changes": "GET, POST", "/v1/raft": "POST", "/v1/probe": "POST", "/v1/view": "GET",
+		"/v1/nodes": "GET",
 	}
 	for _, r := range routes() {
 		if allowed[r.path] == "" {
@@ -95,7 +96,8 @@ func TestHandler_method(t *testing.T) {
 func TestHandler_noList(t *testing.T) {
 	agent := newFake(t)
 	agent.self.Cluster, agent.self.History, agent.self.Leader = "", awa.History{}, ""
-	agent.err = &awa.Fault{Code: awa.ErrNotJoined, Text: "agent n1 holds no list yet: ask another one, or wait until it has joined"}
+	agent.err = &awa.Fault{Code: awa.ErrNotJoined, Text: "agent n1 holds no list yet: ask another one, or wait until " +
+		"it has joined"}
 	addr, _ := serve(t, agent, nil)
 	for name, raw := range map[string]string{
 		"status":    message("GET", "/status", ""),
@@ -108,12 +110,14 @@ func TestHandler_noList(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, text := refused(t, talk(t, addr, raw, false, "POST")[0], 503)
-			if want := "agent n1 holds no list yet: ask another one, or wait until it has joined"; code != "not_joined" || text != want {
+			if want := "agent n1 holds no list yet: ask another one, or wait until it has joined"; code != "not_joined" ||
+				text != want {
 				t.Errorf("code %s: %s", code, text)
 			}
 		})
 	}
-	if r := talk(t, addr, message("GET", "/ping", ""), false, "GET")[0]; r.StatusCode != 200 || !strings.Contains(bodyOf(r), `"cluster":"","history":""`) {
+	if r := talk(t, addr, message("GET", "/ping", ""), false, "GET")[0]; r.StatusCode != 200 ||
+		!strings.Contains(bodyOf(r), `"cluster":"","history":""`) {
 		t.Errorf("ping: %d %s", r.StatusCode, bodyOf(r))
 	}
 }

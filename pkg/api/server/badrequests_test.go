@@ -20,7 +20,8 @@ type BadRequest struct {
 // (node 2), whatever is behind the server.
 func BadRequests() []BadRequest {
 	var all []BadRequest
-	for _, group := range []func() []BadRequest{badPaths, badParameters, badBodies, badEdits, badNodes, badPushes, badProbes, badCallers} {
+	for _, group := range []func() []BadRequest{badPaths, badParameters, badBodies, badEdits, badNodes, badPushes,
+		badProbes, badCallers} {
 		all = append(all, group()...)
 	}
 	return all
@@ -35,7 +36,8 @@ const (
 
 func badPaths() []BadRequest {
 	get := func(name, target, shown string) BadRequest {
-		return BadRequest{Name: name, Raw: message("GET", target, ""), Status: 404, Code: "not_found", Text: "there is no " + shown + " here: see the list of calls in the documentation"}
+		return BadRequest{Name: name, Raw: message("GET", target, ""), Status: 404, Code: "not_found",
+			Text: "there is no " + shown + " here: see the list of calls in the documentation"}
 	}
 	return []BadRequest{
 		get("the root", "/", "/"),
@@ -47,8 +49,10 @@ func badPaths() []BadRequest {
 		get("a path that leaves", "/../../etc/passwd", "/etc/passwd"),
 		get("a path that is not UTF-8", "/%ff%fe", "/��"),
 		get("a path with a NUL byte", "/ping%00", "/ping\x00"),
-		{Name: "an unknown path, with a body", Raw: message("POST", "/v1/node", "{}"), Status: 404, Code: "not_found", Text: "there is no /v1/node here: see the list of calls in the documentation"},
-		{Name: "an unknown method, unknown path", Raw: message("FOO", "/bar", ""), Status: 404, Code: "not_found", Text: "there is no /bar here: see the list of calls in the documentation"},
+		{Name: "an unknown path, with a body", Raw: message("POST", "/v1/node", "{}"), Status: 404, Code: "not_found",
+			Text: "there is no /v1/node here: see the list of calls in the documentation"},
+		{Name: "an unknown method, unknown path", Raw: message("FOO", "/bar", ""), Status: 404, Code: "not_found",
+			Text: "there is no /bar here: see the list of calls in the documentation"},
 	}
 }
 
@@ -64,14 +68,16 @@ func badParameters() []BadRequest {
 		bad("/v1/status?node=", `node: "" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and `+
 			`underscores, a letter or `+
 			`digit first`),
-		bad("/v1/status?node=n1&node=a+b", `node: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and `+
-			`underscores, a letter or digit first`),
+		bad("/v1/status?node=n1&node=a+b",
+			`node: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and `+
+				`underscores, a letter or digit first`),
 		bad("/v1/status?cached=2", "cached=2 is not understood: use cached=1 or leave it out"),
 		bad("/v1/status?cached=true", "cached=true is not understood: use cached=1 or leave it out"),
 	}
 	for _, v := range [][2]string{
 		{"abc", "abc"}, {"99999999999999999999", "99999999999999999999"}, {"9223372036854775808", "9223372036854775808"},
-		{"-2", "-2"}, {"1.5", "1.5"}, {"1e3", "1e3"}, {"", ""}, {"0x10", "0x10"}, {"1_000", "1_000"}, {"%2B1", "+1"}, {"1%20", "1 "},
+		{"-2", "-2"}, {"1.5", "1.5"}, {"1e3", "1e3"}, {"", ""}, {"0x10", "0x10"}, {"1_000", "1_000"}, {"%2B1",
+			"+1"}, {"1%20", "1 "},
 		{"%00", "\x00"}, {"%ff", "�"}, {"NaN", "NaN"}, {strings.Repeat("9", 500), strings.Repeat("9", 80) + "…"},
 		{strings.Repeat("9", 79) + "%C3%A4", strings.Repeat("9", 79) + "…"},
 	} {
@@ -97,7 +103,8 @@ func badProbes() []BadRequest {
 	}
 	return []BadRequest{
 		bad(`{}`, none), bad(`{"nodes":[]}`, none), bad(`{"nodes":null}`, none), bad(`{"Node":[3]}`, none),
-		bad(`{"nodes":["n1"]}`, noJSON), bad(`{"nodes":[-1]}`, noJSON), bad(`{"nodes":3}`, noJSON), bad(`{"nodes":[1.5]}`, noJSON),
+		bad(`{"nodes":["n1"]}`, noJSON), bad(`{"nodes":[-1]}`, noJSON), bad(`{"nodes":3}`, noJSON), bad(`{"nodes":[1.5]}`,
+			noJSON),
 		bad(`{"nodes":[2],"within_ms":-1}`, within("-1")), bad(`{"nodes":[2],"within_ms":22001}`, within("22001")),
 		bad(`{"nodes":[2],"within_ms":"x"}`, noJSON),
 	}
@@ -106,15 +113,23 @@ func badProbes() []BadRequest {
 // badBodies are not JSON, or no JSON of the shape that is expected.
 func badBodies() []BadRequest {
 	var all []BadRequest
-	for target, example := range map[string]string{wire.PathChanges: exampleEdit, wire.PathPush: examplePush, wire.PathProbe: `{"nodes":[3,7]}`} {
+	for target, example := range map[string]string{wire.PathChanges: exampleEdit, wire.PathPush: examplePush,
+		wire.PathProbe: `{"nodes":[3,7]}`} {
 		bad := func(name, body string) {
-			all = append(all, BadRequest{target + ", " + name, message("POST", target, body), 400, "bad_input", notJSON + example})
+			all = append(all, BadRequest{target + ", " + name, message("POST", target, body), 400, "bad_input",
+				notJSON + example})
 		}
 		all = append(all,
-			BadRequest{Name: target + ", no body", Raw: message("POST", target, ""), Status: 400, Code: "bad_input", Text: "the body is empty: send one such as " + example},
-			BadRequest{Name: target + ", a body too large", Raw: message("POST", target, strings.Repeat(" ", maxBody+1)), Status: 413, Code: "too_large", Text: "the body is larger than 1048576 bytes: nothing was changed"},
-			BadRequest{Name: target + ", a body too large, in chunks", Raw: chunked("POST", target, strings.Repeat(" ", maxBody), " "), Status: 413, Code: "too_large", Text: "the body is larger than 1048576 bytes: nothing was changed"},
-			BadRequest{Name: target + ", a body said to be too large", Raw: "POST " + target + " HTTP/1.1\r\nHost: n1\r\nContent-Length: 99999999999\r\n\r\n{", Status: 413, Code: "too_large", Text: "the body is larger than 1048576 bytes: nothing was changed"},
+			BadRequest{Name: target + ", no body", Raw: message("POST", target, ""), Status: 400, Code: "bad_input",
+				Text: "the body is empty: send one such as " + example},
+			BadRequest{Name: target + ", a body too large", Raw: message("POST", target, strings.Repeat(" ", maxBody+1)),
+				Status: 413, Code: "too_large", Text: "the body is larger than 1048576 bytes: nothing was changed"},
+			BadRequest{Name: target + ", a body too large, in chunks",
+				Raw: chunked("POST", target, strings.Repeat(" ", maxBody),
+					" "), Status: 413, Code: "too_large", Text: "the body is larger than 1048576 bytes: nothing was changed"},
+			BadRequest{Name: target + ", a body said to be too large", Raw: "POST " + target + " HTTP/1.1\r\nHost: " +
+				"n1\r\nContent-Length: 99999999999\r\n\r\n{", Status: 413, Code: "too_large", Text: "the body is larger than " +
+				"1048576 bytes: nothing was changed"},
 		)
 		bad("a body of the largest size", strings.Repeat(" ", maxBody))
 		bad("an array", `[]`)
@@ -136,7 +151,8 @@ func badBodies() []BadRequest {
 		bad("NaN", `{"action":"DELETE","data":{"id":NaN}}`)
 		bad("deep arrays", strings.Repeat("[", 100_000))
 		bad("deep arrays in it", `{"action":"DELETE","data":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)+`}`)
-		bad("deep objects in it", `{"action":"DELETE","data":`+strings.Repeat(`{"a":`, 20_000)+"1"+strings.Repeat("}", 20_000)+`}`)
+		bad("deep objects in it", `{"action":"DELETE","data":`+strings.Repeat(`{"a":`, 20_000)+"1"+strings.Repeat("}",
+			20_000)+`}`)
 		bad("a control character in a string", "{\"action\":\"DEL\x01ETE\",\"data\":{\"id\":2}}")
 		bad("a line break in a string", "{\"action\":\"DEL\nETE\",\"data\":{\"id\":2}}")
 		bad("a broken escape", `{"action":"DEL\xETE","data":{"id":2}}`)
@@ -172,7 +188,8 @@ func badEdits() []BadRequest {
 		bad("action "+shown, `{"action":"`+action+`","data":{"id":2,"name":"x","host":"h","port":1}}`, 400, "bad_input",
 			`"`+shown+`" is not an action: use CREATE, UPDATE or DELETE`)
 	}
-	bad("action given twice", `{"action":"DELETE","action":"DROP","data":{"id":2}}`, 400, "bad_input", `"DROP" is not an action: use CREATE, UPDATE or DELETE`)
+	bad("action given twice", `{"action":"DELETE","action":"DROP","data":{"id":2}}`, 400, "bad_input",
+		`"DROP" is not an action: use CREATE, UPDATE or DELETE`)
 	for _, key := range []string{"name", "host", "port"} {
 		fields := map[string]string{"name": `"x"`, "host": `"h"`, "port": `1`}
 		data := func(value string) string {
@@ -187,35 +204,50 @@ func badEdits() []BadRequest {
 			}
 			return s + "}"
 		}
-		bad("CREATE without "+key, `{"action":"CREATE","data":`+data("")+`}`, 400, "bad_input", "the data of CREATE must hold "+key)
-		bad("UPDATE without "+key, `{"action":"UPDATE","data":`+data("")+`}`, 400, "bad_input", "the data of UPDATE must hold "+key)
+		bad("CREATE without "+key, `{"action":"CREATE","data":`+data("")+`}`, 400, "bad_input",
+			"the data of CREATE must hold "+key)
+		bad("UPDATE without "+key, `{"action":"UPDATE","data":`+data("")+`}`, 400, "bad_input",
+			"the data of UPDATE must hold "+key)
 	}
-	bad("UPDATE without id", `{"action":"UPDATE","data":{"name":"n2","host":"h","port":1}}`, 400, "bad_input", "the data of UPDATE must hold id")
-	bad("DELETE without id", `{"action":"DELETE","data":{"name":"n2"}}`, 400, "bad_input", "the data of DELETE must hold id")
-	bad("DELETE of a node that is not there", `{"action":"DELETE","data":{"id":99}}`, 404, "unknown_node", "the list has no node 99")
-	bad("UPDATE of a node that is not there", `{"action":"UPDATE","data":{"id":99,"name":"x","host":"h","port":1}}`, 404, "unknown_node", "the list has no node 99")
-	bad("CREATE with an id", `{"action":"CREATE","data":{"id":2,"name":"x","host":"h","port":1}}`, 400, "bad_input", "a CREATE must not hold an id: the list assigns it")
+	bad("UPDATE without id", `{"action":"UPDATE","data":{"name":"n2","host":"h","port":1}}`, 400, "bad_input",
+		"the data of UPDATE must hold id")
+	bad("DELETE without id", `{"action":"DELETE","data":{"name":"n2"}}`, 400, "bad_input", "the data of DELETE "+
+		"must hold id")
+	bad("DELETE of a node that is not there", `{"action":"DELETE","data":{"id":99}}`, 404, "unknown_node",
+		"the list has no node 99")
+	bad("UPDATE of a node that is not there", `{"action":"UPDATE","data":{"id":99,"name":"x","host":"h","port":1}}`, 404,
+		"unknown_node", "the list has no node 99")
+	bad("CREATE with an id", `{"action":"CREATE","data":{"id":2,"name":"x","host":"h","port":1}}`, 400, "bad_input",
+		"a CREATE must not hold an id: the list assigns it")
 	bad("CREATE with a taken name", `{"action":"CREATE","data":{"name":"N2","host":"h","port":1}}`, 409, "name_taken",
 		"the name N2 is taken by node 2: choose another name, or change that node")
 	bad("UPDATE to a taken name", `{"action":"UPDATE","data":{"id":2,"name":"n1","host":"h","port":1}}`, 409, "name_taken",
 		"the name n1 is taken by node 1: choose another name, or change that node")
 	bad("DELETE of what was changed", `{"action":"DELETE","data":{"id":2},"if_changed":1}`, 409, "conflict",
 		"node n2 was changed by somebody else (change 2): read it again and repeat the edit")
-	bad("an if_changed that is not a number", `{"action":"DELETE","data":{"id":2},"if_changed":"2"}`, 400, "bad_input", notJSON+exampleEdit)
-	bad("an if_changed below 0", `{"action":"DELETE","data":{"id":2},"if_changed":-1}`, 400, "bad_input", notJSON+exampleEdit)
-	bad("data that is too large", `{"action":"CREATE","data":{"name":"x","host":"h","port":1,"x":"`+strings.Repeat("x", 16<<10)+`"}}`, 400, "bad_input",
-		fmt.Sprintf("the data has %d bytes: at most 16384 are allowed", 16<<10+len(`{"name":"x","host":"h","port":1,"x":""}`)))
-	bad("data that would be too large with who and when", `{"action":"CREATE","data":{"name":"x","host":"h","port":1,"x":"`+strings.Repeat("x", 16<<10-60)+`"}}`, 400, "bad_input", "the data has 16408 bytes: at most 16384 are allowed")
+	bad("an if_changed that is not a number", `{"action":"DELETE","data":{"id":2},"if_changed":"2"}`, 400, "bad_input",
+		notJSON+exampleEdit)
+	bad("an if_changed below 0", `{"action":"DELETE","data":{"id":2},"if_changed":-1}`, 400, "bad_input",
+		notJSON+exampleEdit)
+	bad("data that is too large", `{"action":"CREATE","data":{"name":"x","host":"h","port":1,"x":"`+strings.Repeat("x",
+		16<<10)+`"}}`, 400, "bad_input",
+		fmt.Sprintf("the data has %d bytes: at most 16384 are allowed",
+			16<<10+len(`{"name":"x","host":"h","port":1,"x":""}`)))
+	bad("data that would be too large with who and when",
+		`{"action":"CREATE","data":{"name":"x","host":"h","port":1,"x":"`+strings.Repeat("x",
+			16<<10-60)+`"}}`, 400, "bad_input", "the data has 16408 bytes: at most 16384 are allowed")
 	bad("data that is not UTF-8", "{\"action\":\"CREATE\",\"data\":{\"name\":\"x\",\"host\":\"h\",\"port\":1,\"x\":\"\xff\xfe\"}}", 400, "bad_input", notJSON+exampleEdit)
 	for _, h := range []struct{ header, text string }{
-		{"Idempotency-Key: " + strings.Repeat("k", 129), "the idempotency key is not usable: send 1 to 128 visible ASCII characters"},
+		{"Idempotency-Key: " + strings.Repeat("k", 129), "the idempotency key is not usable: send 1 to 128 visible " +
+			"ASCII characters"},
 		{"Idempotency-Key: a b", "the idempotency key is not usable: send 1 to 128 visible ASCII characters"},
 		{"Idempotency-Key: \xc3\xa4", "the idempotency key is not usable: send 1 to 128 visible ASCII characters"},
 		{"Awa-Hops: many", "the header Awa-Hops must be a number"},
 		{"Awa-Hops: -1", "the header Awa-Hops must be a number"},
 		{"Awa-Hops: 256", "the header Awa-Hops must be a number"},
 	} {
-		all = append(all, BadRequest{Name: "edit, " + h.header, Raw: message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, h.header), Status: 400, Code: "bad_input", Text: h.text})
+		all = append(all, BadRequest{Name: "edit, " + h.header, Raw: message("POST", wire.PathChanges,
+			`{"action":"DELETE","data":{"id":2}}`, h.header), Status: 400, Code: "bad_input", Text: h.text})
 	}
 	circle := message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, "Awa-Hops: 4")
 	all = append(all, BadRequest{"edit, passed on in a circle", circle, 503, "no_majority",
@@ -226,12 +258,14 @@ func badEdits() []BadRequest {
 // badNodes are edits whose node can't be.
 func badNodes() []BadRequest {
 	const (
-		noName  = " is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first"
-		noLabel = " is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first"
-		noHost  = " is not a host: give a DNS name or an IP address"
-		noV6    = " is not a host: an IPv6 address is written without brackets and without a port"
-		noPort  = " is not a port: use a number from 1 to 65535"
-		noEnd   = "maintenance must be the time at which it ends, such as 2026-11-23T18:00:00Z"
+		noName = " is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter " +
+			"or digit first"
+		noLabel = " is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter " +
+			"or digit first"
+		noHost = " is not a host: give a DNS name or an IP address"
+		noV6   = " is not a host: an IPv6 address is written without brackets and without a port"
+		noPort = " is not a port: use a number from 1 to 65535"
+		noEnd  = "maintenance must be the time at which it ends, such as 2026-11-23T18:00:00Z"
 	)
 	var all []BadRequest
 	bad := func(key, value, text string) {
@@ -249,7 +283,8 @@ func badNodes() []BadRequest {
 		if len(shown) > 100 {
 			shown = fmt.Sprintf("%s… (%d bytes)", shown[:40], len(value))
 		}
-		all = append(all, BadRequest{Name: "node, " + key + " " + shown, Raw: message("POST", wire.PathChanges, `{"action":"CREATE","data":`+data+`}`), Status: 400, Code: "bad_input", Text: text})
+		all = append(all, BadRequest{Name: "node, " + key + " " + shown, Raw: message("POST", wire.PathChanges,
+			`{"action":"CREATE","data":`+data+`}`), Status: 400, Code: "bad_input", Text: text})
 	}
 	bad("name", `""`, `""`+noName)
 	bad("name", `" "`, `" "`+noName)
@@ -280,7 +315,8 @@ func badNodes() []BadRequest {
 	bad("host", `127`, "host must be a string")
 	for value, shown := range map[string]string{
 		`0`: "0", `-1`: "-1", `65536`: "65536", `1.5`: "1.5", `1e3`: "1e3", `99999999999999999999`: "99999999999999999999",
-		`""`: "", `"http"`: "http", `"0"`: "0", `" 80"`: " 80", `"+80"`: "+80", `"0x50"`: "0x50", `true`: "true", `null`: "null", `[80]`: "[80]", `{}`: "{}",
+		`""`: "", `"http"`: "http", `"0"`: "0", `" 80"`: " 80", `"+80"`: "+80", `"0x50"`: "0x50", `true`: "true",
+		`null`: "null", `[80]`: "[80]", `{}`: "{}",
 	} {
 		bad("port", value, `"`+shown+`"`+noPort)
 	}
@@ -311,14 +347,16 @@ func badNodes() []BadRequest {
 	bad("at", `[]`, "at must be a string")
 	for _, value := range []string{`0`, `-1`, `1.5`, `"2"`, `null`, `99999999999999999999`} {
 		text := "id must be the number of a node"
-		all = append(all, BadRequest{Name: "node, id " + value, Raw: message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":`+value+`}}`), Status: 400, Code: "bad_input", Text: text})
+		all = append(all, BadRequest{Name: "node, id " + value, Raw: message("POST", wire.PathChanges,
+			`{"action":"DELETE","data":{"id":`+value+`}}`), Status: 400, Code: "bad_input", Text: text})
 	}
 	return all
 }
 
 // badPushes are pushes of an agent of the list, and claims of anybody else.
 func badPushes() []BadRequest {
-	agent := []string{"Awa-Uid: 00000000000000000000000000000000", "Awa-State: 0", "Awa-Cluster: CLUSTER", "Awa-History: HISTORY"}
+	agent := []string{"Awa-Uid: 00000000000000000000000000000000", "Awa-State: 0", "Awa-Cluster: CLUSTER",
+		"Awa-History: HISTORY"}
 	var all []BadRequest
 	push := func(name, body string, status int, code, text string) {
 		all = append(all, BadRequest{"push, " + name, message("POST", wire.PathPush, body, agent...), status, code, text})
@@ -342,25 +380,37 @@ func badPushes() []BadRequest {
 	both("id -1", `{"id":-1,`+node("3"), 400, "bad_input", notJSON+examplePush)
 	both("id as a string", `{"id":"3",`+node("3"), 400, "bad_input", notJSON+examplePush)
 	both("an absurd id", `{"id":99999999999999999999,`+node("3"), 400, "bad_input", notJSON+examplePush)
-	push("the largest id", `{"id":18446744073709551615,`+node("3"), 409, "gap", "apply change 18446744073709551615: change 18446744073709551615 does not follow state 2")
-	claim("the largest id", `{"id":18446744073709551615,`+next, 409, "gap", "change 18446744073709551615 does not follow state 2")
+	push("the largest id", `{"id":18446744073709551615,`+node("3"), 409, "gap", "apply change 18446744073709551615: "+
+		"change 18446744073709551615 does not follow state 2")
+	claim("the largest id", `{"id":18446744073709551615,`+next, 409, "gap", "change 18446744073709551615 does not "+
+		"follow state 2")
 	push("one before it is missing", `{"id":5,`+node("3"), 409, "gap", "apply change 5: change 5 does not follow state 2")
 	claim("one before it is missing", `{"id":5,`+next, 409, "gap", "change 5 does not follow state 2")
-	claim("an id that is taken", `{"id":2,`+next, 409, "conflict", "change 2 was made already, and it is another one: the state is 2, read what is new and ask for change 3")
-	both("data as an object", `{"id":3,"action":"CREATE","data":{"id":3,"name":"x","host":"h","port":1}}`, 400, "bad_input", notJSON+examplePush)
+	claim("an id that is taken", `{"id":2,`+next, 409, "conflict", "change 2 was made already, and it is another one: "+
+		"the state is 2, read what is new and ask for change 3")
+	both("data as an object", `{"id":3,"action":"CREATE","data":{"id":3,"name":"x","host":"h","port":1}}`, 400,
+		"bad_input", notJSON+examplePush)
 	both("data that is not JSON", `{"id":3,"action":"CREATE","data":"x"}`, 400, "bad_input", notObject)
 	both("no data", `{"id":3,"action":"CREATE"}`, 400, "bad_input", notObject)
-	both("an unknown action", `{"id":3,"action":"DROP","data":"{\"id\":2}"}`, 400, "bad_input", `"DROP" is not an action: use CREATE, UPDATE or DELETE`)
-	push("no id of a node", `{"id":3,"action":"CREATE","data":"{\"name\":\"x\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input", "the data of change 3 names no node id")
+	both("an unknown action", `{"id":3,"action":"DROP","data":"{\"id\":2}"}`, 400, "bad_input",
+		`"DROP" is not an action: use CREATE, UPDATE or DELETE`)
+	push("no id of a node", `{"id":3,"action":"CREATE","data":"{\"name\":\"x\",\"host\":\"h\",\"port\":1}"}`, 400,
+		"bad_input", "the data of change 3 names no node id")
 	claim("an id of a node", `{"id":3,`+node("3"), 400, "bad_input", "a CREATE must not hold an id: the list assigns it")
-	both("a bad name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"a b\",\"host\":\"h\",\"port\":1}"}`, 400, "bad_input",
+	both("a bad name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"a b\",\"host\":\"h\",\"port\":1}"}`, 400,
+		"bad_input",
 		`"a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`)
-	push("a node out of turn", `{"id":3,`+node("9"), 400, "bad_input", "apply change 3: change 3 creates node 9, but the next node is 3")
-	push("a node that is not there", `{"id":3,"action":"DELETE","data":"{\"id\":99}"}`, 404, "unknown_node", "apply change 3: the list has no node 99")
-	claim("a node that is not there", `{"id":3,"action":"DELETE","data":"{\"id\":99}"}`, 404, "unknown_node", "the list has no node 99")
-	push("a taken name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"n1\",\"host\":\"h\",\"port\":1}"}`, 409, "name_taken",
+	push("a node out of turn", `{"id":3,`+node("9"), 400, "bad_input", "apply change 3: change 3 creates node 9, but "+
+		"the next node is 3")
+	push("a node that is not there", `{"id":3,"action":"DELETE","data":"{\"id\":99}"}`, 404, "unknown_node",
+		"apply change 3: the list has no node 99")
+	claim("a node that is not there", `{"id":3,"action":"DELETE","data":"{\"id\":99}"}`, 404, "unknown_node",
+		"the list has no node 99")
+	push("a taken name", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"n1\",\"host\":\"h\",\"port\":1}"}`, 409,
+		"name_taken",
 		"apply change 3: the name n1 is taken by node 1: choose another name, or change that node")
-	claim("a taken name", `{"id":3,"action":"CREATE","data":"{\"name\":\"n1\",\"host\":\"h\",\"port\":1}"}`, 409, "name_taken",
+	claim("a taken name", `{"id":3,"action":"CREATE","data":"{\"name\":\"n1\",\"host\":\"h\",\"port\":1}"}`, 409,
+		"name_taken",
 		"the name n1 is taken by node 1: choose another name, or change that node")
 	both("data that is not UTF-8", "{\"id\":3,\"action\":\"CREATE\",\"data\":\"{\\\"id\\\":3,\\\"name\\\":\\\"x\\\",\\\"host\\\":\\\"h\\\",\\\"port\\\":1,\\\"x\\\":\\\"\xff\\\"}\"}", 400, "bad_input", notJSON+examplePush)
 	return all
@@ -374,31 +424,42 @@ func badCallers() []BadRequest {
 	bad := func(name string, status int, code, text string, headers ...string) {
 		all = append(all,
 			BadRequest{"caller of sync, " + name, message("GET", "/sync?state=0", "", headers...), status, code, text},
-			BadRequest{Name: "caller of push, " + name, Raw: message("POST", wire.PathPush, `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`, headers...), Status: status, Code: code, Text: text},
-			BadRequest{Name: "caller of an edit, " + name, Raw: message("POST", wire.PathChanges, `{"action":"DELETE","data":{"id":2}}`, headers...), Status: status, Code: code, Text: text},
-			BadRequest{Name: "caller of raft, " + name, Raw: message("POST", wire.PathRaft, "", append(headers, "Connection: Upgrade", "Upgrade: awa-raft/1")...), Status: status, Code: code, Text: text})
+			BadRequest{Name: "caller of push, " + name, Raw: message("POST", wire.PathPush,
+				`{"id":3,"action":"DELETE","data":"{\"id\":2}"}`, headers...), Status: status, Code: code, Text: text},
+			BadRequest{Name: "caller of an edit, " + name, Raw: message("POST", wire.PathChanges,
+				`{"action":"DELETE","data":{"id":2}}`, headers...), Status: status, Code: code, Text: text},
+			BadRequest{Name: "caller of raft, " + name, Raw: message("POST", wire.PathRaft, "",
+				append(headers, "Connection: Upgrade", "Upgrade: awa-raft/1")...), Status: status, Code: code, Text: text})
 	}
 	bad("no state", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other)
-	bad("a state that is not a number", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other, "Awa-State: x")
+	bad("a state that is not a number", 400, "bad_input", "the header Awa-State must be a number", "Awa-Uid: "+other,
+		"Awa-State: x")
 	const tooLong = "the headers Awa-Uid, Awa-Cluster and Awa-Instance must be at most 64 characters"
 	bad("a long uid", 400, "bad_input", tooLong, "Awa-Uid: "+strings.Repeat("a", 65), "Awa-State: 0")
 	bad("a long cluster", 400, "bad_input", tooLong,
 		"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: "+strings.Repeat("a", 65))
-	bad("a history that is none", 400, "bad_input", `the header Awa-History: "x" is not a history: it looks like 1-5f3a0c21b7e94d10`,
+	bad("a history that is none", 400, "bad_input",
+		`the header Awa-History: "x" is not a history: it looks like 1-5f3a0c21b7e94d10`,
 		"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: "+other, "Awa-History: x")
 	bad("another cluster", 409, "other_cluster",
-		"agent n1 belongs to cluster CLUSTER, the caller to cluster "+other+", and two clusters never mix: to move a server, stop its agent and start it with an empty data folder and --join",
+		"agent n1 belongs to cluster CLUSTER, the caller to cluster "+other+", and two clusters never mix: to move a "+
+			"server, stop its agent and start it with an empty data folder and --join",
 		"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: "+other, "Awa-History: 1-0123456789abcdef")
-	bad("another history", 409, "other_history", "agent n1 follows history HISTORY, the caller history 9-0123456789abcdef: their lists may differ",
+	bad("another history", 409, "other_history", "agent n1 follows history HISTORY, the caller history "+
+		"9-0123456789abcdef: their lists may differ",
 		"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: CLUSTER", "Awa-History: 9-0123456789abcdef")
 	raft := func(name, text string, headers ...string) {
 		all = append(all, BadRequest{"raft, " + name, message("POST", wire.PathRaft, "", headers...), 400, "bad_input", text})
 	}
 	raft("no upgrade", "/v1/raft is for agents among themselves: it needs the header Upgrade: awa-raft/1")
-	raft("another protocol", "/v1/raft is for agents among themselves: it needs the header Upgrade: awa-raft/1", "Connection: Upgrade", "Upgrade: websocket")
+	raft("another protocol", "/v1/raft is for agents among themselves: it needs the header Upgrade: awa-raft/1",
+		"Connection: Upgrade", "Upgrade: websocket")
 	all = append(all, BadRequest{Name: "raft, for another agent",
-		Raw:    message("POST", wire.PathRaft, "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-To: "+other, "Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: CLUSTER", "Awa-History: HISTORY"),
-		Status: 421, Code: "other_agent", Text: "this is the agent of node n1 with the uid OWNUID, and not the one with the uid " + other + ": the node list has a wrong address"})
-	raft("no uid", "/v1/raft is for agents among themselves: the header Awa-Uid is missing", "Connection: Upgrade", "Upgrade: awa-raft/1")
+		Raw: message("POST", wire.PathRaft, "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-To: "+other,
+			"Awa-Uid: "+other, "Awa-State: 0", "Awa-Cluster: CLUSTER", "Awa-History: HISTORY"),
+		Status: 421, Code: "other_agent", Text: "this is the agent of node n1 with the uid OWNUID, and not the one " +
+			"with the uid " + other + ": the node list has a wrong address"})
+	raft("no uid", "/v1/raft is for agents among themselves: the header Awa-Uid is missing", "Connection: Upgrade",
+		"Upgrade: awa-raft/1")
 	return all
 }

@@ -38,14 +38,16 @@ func fromPage(ctx *fasthttp.RequestCtx) error {
 // fromOtherPage is fromPage for what people may look at with a browser: they
 // may come from a page that links to it.
 func fromOtherPage(ctx *fasthttp.RequestCtx) error {
-	if len(ctx.Request.Header.PeekAll(headerOrigin)) == 0 && string(ctx.Request.Header.Peek(headerFetchDest)) == "document" {
+	if len(ctx.Request.Header.PeekAll(headerOrigin)) == 0 &&
+		string(ctx.Request.Header.Peek(headerFetchDest)) == "document" {
 		return nil
 	}
 	return fromPage(ctx)
 }
 
 func pageAsks() error {
-	return awa.Faultf(awa.ErrForbidden, "a web page asks (the request has the header Origin or Sec-Fetch-Site), and no page may: use awa-agent, check_awa or curl")
+	return awa.Faultf(awa.ErrForbidden, "a web page asks (the request has the header Origin or Sec-Fetch-Site), and "+
+		"no page may: use awa-agent, check_awa or curl")
 }
 
 // fromForm refuses a body of a kind that a page's form can make any browser
@@ -55,7 +57,8 @@ func fromForm(ctx *fasthttp.RequestCtx) error {
 	media, _, _ := strings.Cut(string(ctx.Request.Header.ContentType()), ";")
 	switch media = strings.ToLower(strings.TrimSpace(media)); media {
 	case "text/plain", "multipart/form-data":
-		return awa.Faultf(awa.ErrForbidden, "a body that says it is %s may come from a web page, and no page may ask: send Content-Type: application/json", media)
+		return awa.Faultf(awa.ErrForbidden, "a body that says it is %s may come from a web page, and no page may ask: "+
+			"send Content-Type: application/json", media)
 	}
 	return nil
 }
@@ -64,7 +67,9 @@ func fromForm(ctx *fasthttp.RequestCtx) error {
 func (h *handler) ownHost(ctx *fasthttp.RequestCtx) error {
 	for _, host := range [][]byte{ctx.Request.Header.Host(), ctx.URI().Host()} { // they differ in GET http://HOST/… alone
 		if !h.isOwn(string(host)) {
-			return awa.Faultf(awa.ErrForbidden, "the request is for %s, which is not a name of this agent, so a web page may have sent it: use the agent's IP address, its name or its host on the node list, or give the agents a key", awa.Clip(string(host)))
+			return awa.Faultf(awa.ErrForbidden, "the request is for %s, which is not a name of this agent, so a web page "+
+				"may have sent it: use the agent's IP address, its name or its host on the node list, or give the "+
+				"agents a key", awa.Clip(string(host)))
 		}
 	}
 	return nil

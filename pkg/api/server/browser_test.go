@@ -15,13 +15,16 @@ import (
 
 // TestHandler_browser refuses what a web page makes a browser send.
 func TestHandler_browser(t *testing.T) {
-	const page = "a web page asks (the request has the header Origin or Sec-Fetch-Site), and no page may: use awa-agent, check_awa or curl"
+	const page = "a web page asks (the request has the header Origin or Sec-Fetch-Site), and no page may: use " +
+		"awa-agent, check_awa or curl"
 	const edit = `{"action":"DELETE","data":{"id":2}}`
 	host := func(name string) string {
-		return "the request is for " + name + ", which is not a name of this agent, so a web page may have sent it: use the agent's IP address, its name or its host on the node list, or give the agents a key"
+		return "the request is for " + name + ", which is not a name of this agent, so a web page may have sent it: use " +
+			"the agent's IP address, its name or its host on the node list, or give the agents a key"
 	}
 	media := func(m string) string {
-		return "a body that says it is " + m + " may come from a web page, and no page may ask: send Content-Type: application/json"
+		return "a body that says it is " + m + " may come from a web page, and no page may ask: send Content-Type: " +
+			"application/json"
 	}
 	raw := func(first string, headers ...string) string {
 		return first + " HTTP/1.1\r\n" + strings.Join(append(headers, "\r\n"), "\r\n")
@@ -30,20 +33,21 @@ func TestHandler_browser(t *testing.T) {
 		send string
 		want string // "" for an answer
 	}{
-		"another origin":         {message("GET", "/ping", "", "Origin: http://evil.example"), page},
-		"its own origin":         {message("GET", "/ping", "", "Origin: http://n1"), page},
-		"the origin null":        {message("GET", "/v1/status", "", "Origin: null"), page},
-		"an empty origin":        {message("GET", "/v1/status", "", "Origin:"), page},
-		"an edit":                {message("POST", "/v1/changes", edit, "Origin: http://evil.example", "Content-Type: text/plain"), page},
-		"a push":                 {message("POST", "/push", edit, "origin: x"), page},
-		"a probe":                {message("POST", "/v1/probe", `{"nodes":[2]}`, "ORIGIN: x"), page},
-		"a preflight":            {message("OPTIONS", "/v1/changes", "", "Origin: x", "Access-Control-Request-Method: POST"), page},
-		"an unknown path":        {message("GET", "/x", "", "Origin: x"), page},
-		"another site":           {message("GET", "/ping", "", "Sec-Fetch-Site: cross-site"), page},
-		"the same site":          {message("GET", "/ping", "", "Sec-Fetch-Site: same-origin"), page},
-		"a typed address":        {message("GET", "/ping", "", "Sec-Fetch-Site: none"), ""},
-		"a form":                 {message("POST", "/v1/changes", edit, "Content-Type: Text/Plain; charset=utf-8"), media("text/plain")},
-		"a form with files":      {message("POST", "/v1/changes", edit, "Content-Type: multipart/form-data"), media("multipart/form-data")},
+		"another origin":  {message("GET", "/ping", "", "Origin: http://evil.example"), page},
+		"its own origin":  {message("GET", "/ping", "", "Origin: http://n1"), page},
+		"the origin null": {message("GET", "/v1/status", "", "Origin: null"), page},
+		"an empty origin": {message("GET", "/v1/status", "", "Origin:"), page},
+		"an edit":         {message("POST", "/v1/changes", edit, "Origin: http://evil.example", "Content-Type: text/plain"), page},
+		"a push":          {message("POST", "/push", edit, "origin: x"), page},
+		"a probe":         {message("POST", "/v1/probe", `{"nodes":[2]}`, "ORIGIN: x"), page},
+		"a preflight":     {message("OPTIONS", "/v1/changes", "", "Origin: x", "Access-Control-Request-Method: POST"), page},
+		"an unknown path": {message("GET", "/x", "", "Origin: x"), page},
+		"another site":    {message("GET", "/ping", "", "Sec-Fetch-Site: cross-site"), page},
+		"the same site":   {message("GET", "/ping", "", "Sec-Fetch-Site: same-origin"), page},
+		"a typed address": {message("GET", "/ping", "", "Sec-Fetch-Site: none"), ""},
+		"a form":          {message("POST", "/v1/changes", edit, "Content-Type: Text/Plain; charset=utf-8"), media("text/plain")},
+		"a form with files": {message("POST", "/v1/changes", edit, "Content-Type: multipart/form-data"),
+			media("multipart/form-data")},
 		"curl -d":                {message("POST", "/v1/changes", edit, "Content-Type: application/x-www-form-urlencoded"), ""},
 		"JSON":                   {message("POST", "/v1/changes", edit, "Content-Type: application/json"), ""},
 		"a name that was bound":  {raw("GET /v1/status", "Host: evil.example:25483"), host("evil.example:25483")},
@@ -62,7 +66,8 @@ func TestHandler_browser(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			agent := newFake(t)
 			before := agent.state()
-			s := NewServer(Config{Agent: agent, Log: slog.New(slog.DiscardHandler), Hosts: func() []string { return []string{"n1", "", "web1.example.com"} }})
+			s := NewServer(Config{Agent: agent, Log: slog.New(slog.DiscardHandler),
+				Hosts: func() []string { return []string{"n1", "", "web1.example.com"} }})
 			addr := testaid.Serve(t, s)
 			method, _, _ := strings.Cut(c.send, " ")
 			r := talk(t, addr, c.send, false, method)[0]
@@ -108,7 +113,8 @@ func TestWeb_browser(t *testing.T) {
 // is an address.
 func TestClient_host(t *testing.T) {
 	agent := newFake(t)
-	addr := testaid.Serve(t, NewServer(Config{Agent: agent, Log: slog.New(slog.DiscardHandler), Hosts: func() []string { return nil }}))
+	addr := testaid.Serve(t, NewServer(Config{Agent: agent, Log: slog.New(slog.DiscardHandler),
+		Hosts: func() []string { return nil }}))
 	c := api.NewClient(api.ClientConfig{Dial: func(ctx context.Context, network, at string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, addr) // wherever the name leads
 	}})
@@ -118,7 +124,8 @@ func TestClient_host(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"127.0.0.1", "localhost", "ip6-localhost"} {
-		if self, err := c.Ping(t.Context(), net.JoinHostPort(name, port), true); err != nil && name != "ip6-localhost" || err == nil && self.Name != "n1" {
+		if self, err := c.Ping(t.Context(), net.JoinHostPort(name, port), true); err != nil && name != "ip6-localhost" ||
+			err == nil && self.Name != "n1" {
 			t.Errorf("as %s: %v", name, err)
 		}
 	}

@@ -36,7 +36,8 @@ func TestDaemon_badInput(t *testing.T) {
 		}
 		return err
 	})
-	if id, _, err := c.Edit(t.Context(), addr, awa.Edit{Action: awa.Create, Data: []byte(`{"name":"n2","host":"127.0.0.2","port":1}`)}, 0); err != nil || id != 2 {
+	if id, _, err := c.Edit(t.Context(), addr,
+		awa.Edit{Action: awa.Create, Data: []byte(`{"name":"n2","host":"127.0.0.2","port":1}`)}, 0); err != nil || id != 2 {
 		t.Fatalf("%v: change %d", err, id)
 	}
 	self, err := c.Ping(t.Context(), addr, false)
@@ -48,11 +49,13 @@ func TestDaemon_badInput(t *testing.T) {
 	for _, bad := range server.BadRequests() {
 		if strings.HasPrefix(bad.Name, "push, ") && strings.HasPrefix(bad.Text, "apply change") {
 			// This agent leads, so that it doesn't even look at the change.
-			bad.Status, bad.Code, bad.Text = 409, "conflict", "this agent is the leader: it decides the changes and takes none from others, nothing was changed"
+			bad.Status, bad.Code, bad.Text = 409, "conflict", "this agent is the leader: it decides the changes and takes "+
+				"none from others, nothing was changed"
 		}
 		resp, body := send(t, addr, own.Replace(bad.Raw))
 		var refusal struct{ Error, Code string }
-		if err := json.Unmarshal(body, &refusal); err != nil || resp.StatusCode != bad.Status || refusal.Code != bad.Code || refusal.Error != own.Replace(bad.Text) {
+		if err := json.Unmarshal(body, &refusal); err != nil || resp.StatusCode != bad.Status || refusal.Code != bad.Code ||
+			refusal.Error != own.Replace(bad.Text) {
 			t.Errorf("%s: %d %s\nwant %d %s: %s", bad.Name, resp.StatusCode, body, bad.Status, bad.Code, own.Replace(bad.Text))
 		}
 		if after := get(t, addr, "/sync?state=-1"); after != before {

@@ -30,10 +30,14 @@ func TestDoc_bounds(t *testing.T) {
 	lines := docLines(t)
 	all, web := standardLimits(), webLimits(maxWebConns)
 	for _, want := range []string{
-		fmt.Sprintf("connections without a role yet %d (maxPending), of one address %d (maxPendingPerAddr)", all[pending].all, all[pending].perAddr),
-		fmt.Sprintf("connections of check keys %d (maxChecks), of one address %d (maxChecksPerAddr)", all[checking].all, all[checking].perAddr),
-		fmt.Sprintf("connections of members %d (the rest of maxConns), of one address %d (maxMembersPerAddr)", all[trusted].all, all[trusted].perAddr),
-		fmt.Sprintf("Raft streams of members %d (maxStreams), of one address %d (maxStreamsPerAddr)", all[streaming].all, all[streaming].perAddr),
+		fmt.Sprintf("connections without a role yet %d (maxPending), of one address %d (maxPendingPerAddr)",
+			all[pending].all, all[pending].perAddr),
+		fmt.Sprintf("connections of check keys %d (maxChecks), of one address %d (maxChecksPerAddr)", all[checking].all,
+			all[checking].perAddr),
+		fmt.Sprintf("connections of members %d (the rest of maxConns), of one address %d (maxMembersPerAddr)",
+			all[trusted].all, all[trusted].perAddr),
+		fmt.Sprintf("Raft streams of members %d (maxStreams), of one address %d (maxStreamsPerAddr)", all[streaming].all,
+			all[streaming].perAddr),
 		fmt.Sprintf("a handshake, and a whole request %v (readTimeout)", readTimeout),
 		fmt.Sprintf("the time between two requests %v (idleTimeout)", idleTimeout),
 		fmt.Sprintf("a request's head %d bytes (maxHeader)", maxHeader),
@@ -64,9 +68,10 @@ func TestDoc_bounds(t *testing.T) {
 func TestDoc_calls(t *testing.T) {
 	lines := docLines(t)
 	bounds := map[string][]string{
-		"POST /push":       {fmt.Sprintf("a change of %d bytes", awa.MaxData), fmt.Sprintf("%v (editTimeout)", editTimeout)},
-		"POST /v1/changes": {fmt.Sprintf("an edit of %d bytes", awa.MaxData), fmt.Sprintf("%v (editTimeout)", editTimeout), fmt.Sprintf("%d times (maxHops)", maxHops)},
-		"POST /v1/probe":   {fmt.Sprintf("%d ids (maxProbe)", maxProbe), fmt.Sprintf("%v (probeTimeout)", probeTimeout)},
+		"POST /push": {fmt.Sprintf("a change of %d bytes", awa.MaxData), fmt.Sprintf("%v (editTimeout)", editTimeout)},
+		"POST /v1/changes": {fmt.Sprintf("an edit of %d bytes", awa.MaxData), fmt.Sprintf("%v (editTimeout)", editTimeout),
+			fmt.Sprintf("%d times (maxHops)", maxHops)},
+		"POST /v1/probe": {fmt.Sprintf("%d ids (maxProbe)", maxProbe), fmt.Sprintf("%v (probeTimeout)", probeTimeout)},
 	}
 	for _, r := range routes() {
 		call := r.method + " " + r.path

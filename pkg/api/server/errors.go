@@ -76,11 +76,13 @@ func statusOf(err error) int {
 		return fasthttp.StatusTooManyRequests
 	case wire.CodeTooLarge:
 		return fasthttp.StatusRequestEntityTooLarge
-	case awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrConflict, awa.ErrKeyReused, awa.ErrGap, awa.ErrOtherCluster, awa.ErrOtherHistory, awa.ErrDiverged:
+	case awa.ErrNameTaken, awa.ErrUIDTaken, awa.ErrConflict, awa.ErrKeyReused, awa.ErrGap, awa.ErrOtherCluster,
+		awa.ErrOtherHistory, awa.ErrDiverged:
 		return fasthttp.StatusConflict
 	case awa.ErrOtherAgent:
 		return fasthttp.StatusMisdirectedRequest
-	case awa.ErrNoMajority, awa.ErrUnknownOutcome, awa.ErrNotJoined, awa.ErrNoNodes, awa.ErrStarting, awa.ErrStopping, awa.ErrShortage:
+	case awa.ErrNoMajority, awa.ErrUnknownOutcome, awa.ErrNotJoined, awa.ErrNoNodes, awa.ErrStarting, awa.ErrStopping,
+		awa.ErrShortage:
 		return fasthttp.StatusServiceUnavailable
 	}
 	return fasthttp.StatusInternalServerError

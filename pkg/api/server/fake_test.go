@@ -125,7 +125,8 @@ func (f *fakeAgent) DigestAt(state uint64) (awa.Digest, bool, error) {
 func (f *fakeAgent) Nodes() (awa.NodeSet, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return awa.NodeSet{Cluster: f.self.Cluster, History: f.self.History, State: f.list.State(), Nodes: f.list.Nodes()}, f.err
+	return awa.NodeSet{Cluster: f.self.Cluster, History: f.self.History, State: f.list.State(),
+		Nodes: f.list.Nodes()}, f.err
 }
 
 func (f *fakeAgent) Push(_ awa.Caller, c awa.Change) (bool, error) {

@@ -67,7 +67,8 @@ func fuzzRoute(f *testing.F, path string) {
 		f.Add(words[0], query, name, value, []byte(body))
 	}
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "BREW"} {
-		f.Add(method, "state=-1&since=1&limit=1&cached=1", "Idempotency-Key", "k", []byte(`{"action":"DELETE","data":{"id":2},"nodes":[1,2],"id":3,"within_ms":1}`))
+		f.Add(method, "state=-1&since=1&limit=1&cached=1", "Idempotency-Key", "k",
+			[]byte(`{"action":"DELETE","data":{"id":2},"nodes":[1,2],"id":3,"within_ms":1}`))
 		f.Add(method, "", "Awa-Uid", testUID, []byte(`{"id":3,"action":"DELETE","data":"{\"id\":2}"}`))
 		f.Add(method, "", "Upgrade", "awa-raft", []byte(nil))
 	}
@@ -75,7 +76,8 @@ func fuzzRoute(f *testing.F, path string) {
 		if query != "" {
 			query = "?" + query
 		}
-		head := fmt.Sprintf("%s %s%s HTTP/1.1\r\nHost: n1\r\n%s: %s\r\nContent-Length: %d\r\n\r\n", method, path, query, name, value, len(body))
+		head := fmt.Sprintf("%s %s%s HTTP/1.1\r\nHost: n1\r\n%s: %s\r\nContent-Length: %d\r\n\r\n", method, path, query,
+			name, value, len(body))
 		agent := newFake(t)
 		log := &testaid.Log{}
 		s := NewServer(Config{Agent: agent, Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -143,7 +145,8 @@ func fuzzAnswers(t *testing.T, said io.Reader, heads bool) (n int, done bool) {
 			}
 		default:
 			var refusal wire.ErrorBody
-			if resp.StatusCode >= 500 && resp.StatusCode != 503 || media != "application/json" || json.Unmarshal(body, &refusal) != nil || refusal.Error == "" || refusal.Code == "" || !utf8.Valid(body) {
+			if resp.StatusCode >= 500 && resp.StatusCode != 503 || media != "application/json" ||
+				json.Unmarshal(body, &refusal) != nil || refusal.Error == "" || refusal.Code == "" || !utf8.Valid(body) {
 				t.Errorf("%d %s %q", resp.StatusCode, media, body)
 			}
 		}

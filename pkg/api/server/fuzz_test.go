@@ -40,7 +40,8 @@ func FuzzServer(f *testing.F) {
 		}
 	}
 	f.Add([]byte(message("GET", "/ping", "") + message("HEAD", "/status", "") + message("GET", "/sync?state=-1", "")))
-	f.Add([]byte(message("POST", "/v1/changes", `{"action":"CREATE","data":{"name":"n3","host":"h","port":1}}`, "Idempotency-Key: k")))
+	f.Add([]byte(message("POST", "/v1/changes", `{"action":"CREATE","data":{"name":"n3","host":"h","port":1}}`,
+		"Idempotency-Key: k")))
 	f.Add([]byte(message("POST", "/push", `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`)))
 	f.Add([]byte(message("POST", "/v1/probe", `{"nodes":[1,2],"within_ms":1}`)))
 	f.Add([]byte(chunked("POST", "/v1/changes", `{"action":"DELETE",`, `"data":{"id":2}}`)))
@@ -72,7 +73,8 @@ func FuzzReadBody(f *testing.F) {
 		if err == nil && (want != nil || !utf8.Valid(body)) {
 			t.Errorf("%q is read, though it is %v", body, want)
 		}
-		if err == nil && want == nil && (ours.Action != theirs.Action || ours.IfChanged != theirs.IfChanged || !bytes.Equal(bytes.TrimSpace(ours.Data), bytes.TrimSpace(theirs.Data))) {
+		if err == nil && want == nil && (ours.Action != theirs.Action || ours.IfChanged != theirs.IfChanged ||
+			!bytes.Equal(bytes.TrimSpace(ours.Data), bytes.TrimSpace(theirs.Data))) {
 			t.Errorf("%q is read as %+v, not %+v", body, ours, theirs)
 		}
 		var push, pushed wire.PushBody

@@ -169,7 +169,8 @@ func TestGuard_shares(t *testing.T) {
 
 // TestGuard_shares_pending fills the share of strangers to its edges.
 func TestGuard_shares_pending(t *testing.T) {
-	for name, limits := range map[string]limits{"the agent's port": standardLimits(), "the port for Prometheus": webLimits(maxWebConns)} {
+	for name, limits := range map[string]limits{"the agent's port": standardLimits(),
+		"the port for Prometheus": webLimits(maxWebConns)} {
 		t.Run(name, func(t *testing.T) {
 			all, perAddr := maxPending, maxPendingPerAddr
 			if limits[trusted].all == 0 {
@@ -386,7 +387,8 @@ func TestServer_limits(t *testing.T) {
 	if agent.limits != standardLimits() || small.limits != limitsFor(20) {
 		t.Errorf("the limits are %v and %v", agent.limits, small.limits)
 	}
-	if web.limits != (limits{pending: {maxWebConns, maxWebConnsPerAddr}}) || NewWebServer(&fakeWeb{}, log, 3).limits != (limits{pending: {3, 3}}) {
+	if web.limits != (limits{pending: {maxWebConns, maxWebConnsPerAddr}}) || NewWebServer(&fakeWeb{}, log,
+		3).limits != (limits{pending: {3, 3}}) {
 		t.Errorf("the limits for Prometheus are %v", web.limits)
 	}
 	for s, body := range map[*Server]int{agent: maxBody, web: maxWebBody} {
@@ -398,7 +400,8 @@ func TestServer_limits(t *testing.T) {
 			t.Errorf("a head may have %d bytes, a body %d", h.ReadBufferSize, h.MaxRequestBodySize)
 		}
 	}
-	if readTimeout > 10*time.Second || writeTimeout > time.Minute || idleTimeout > 5*time.Minute || maxHeader > 16<<10 || maxBody > 1<<20 || maxWebBody > 64<<10 {
+	if readTimeout > 10*time.Second || writeTimeout > time.Minute || idleTimeout > 5*time.Minute || maxHeader > 16<<10 ||
+		maxBody > 1<<20 || maxWebBody > 64<<10 {
 		t.Error("a bound is more than what the documentation promises")
 	}
 	if keep := 2 * time.Minute; idleTimeout <= keep {
@@ -452,10 +455,13 @@ func TestServer_times(t *testing.T) {
 		reads  bool
 		change func(*Server)
 	}{
-		"a client that says nothing":       {"", true, func(s *Server) { s.http.ReadTimeout = short }},
-		"a request that doesn't end":       {sends: "GET /ping HTTP/1.1\r\nHost: x\r\n", reads: true, change: func(s *Server) { s.http.ReadTimeout = short }},
-		"a client without another request": {message("GET", "/ping", ""), true, func(s *Server) { s.http.IdleTimeout = short }},
-		"a client that reads no answer":    {sends: message("GET", "/v1/status", ""), change: func(s *Server) { s.sender.pace.stall = short }},
+		"a client that says nothing": {"", true, func(s *Server) { s.http.ReadTimeout = short }},
+		"a request that doesn't end": {sends: "GET /ping HTTP/1.1\r\nHost: x\r\n", reads: true,
+			change: func(s *Server) { s.http.ReadTimeout = short }},
+		"a client without another request": {message("GET", "/ping", ""), true,
+			func(s *Server) { s.http.IdleTimeout = short }},
+		"a client that reads no answer": {sends: message("GET", "/v1/status", ""),
+			change: func(s *Server) { s.sender.pace.stall = short }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var server *Server

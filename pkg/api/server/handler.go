@@ -137,7 +137,8 @@ func (h *handler) find(path, method string, ctx *fasthttp.RequestCtx) (route, er
 		}
 	}
 	if allow == "" {
-		return route{}, awa.Faultf(wire.CodeNotFound, "there is no %s here: see the list of calls in the documentation", awa.Clip(path))
+		return route{}, awa.Faultf(wire.CodeNotFound, "there is no %s here: see the list of calls in the documentation",
+			awa.Clip(path))
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
 	return route{}, awa.Faultf(wire.CodeMethod, "%s does not take %s: use %s", path, awa.Clip(method), allow)
@@ -167,9 +168,12 @@ func sameList(self awa.Self, from awa.Caller) error {
 	case from.Cluster == "":
 		return nil
 	case from.Cluster != self.Cluster:
-		return awa.Faultf(awa.ErrOtherCluster, "agent %s belongs to cluster %s, the caller to cluster %s, and two clusters never mix: to move a server, stop its agent and start it with an empty data folder and --join", self.Name, self.Cluster, from.Cluster)
+		return awa.Faultf(awa.ErrOtherCluster, "agent %s belongs to cluster %s, the caller to cluster %s, and two "+
+			"clusters never mix: to move a server, stop its agent and start it with an empty data "+
+			"folder and --join", self.Name, self.Cluster, from.Cluster)
 	case from.History != self.History:
-		return awa.Faultf(awa.ErrOtherHistory, "agent %s follows history %s, the caller history %s: their lists may differ", self.Name, self.History, from.History)
+		return awa.Faultf(awa.ErrOtherHistory, "agent %s follows history %s, the caller history %s: their lists may differ",
+			self.Name, self.History, from.History)
 	}
 	return nil
 }
@@ -183,7 +187,8 @@ func stateArg(ctx *fasthttp.RequestCtx, name string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {
-		return 0, awa.Faultf(awa.ErrBadInput, "%s=%s is not a state: use a whole number from -1 to %d", name, awa.Clip(s), int64(1<<63-1))
+		return 0, awa.Faultf(awa.ErrBadInput, "%s=%s is not a state: use a whole number from -1 to %d", name, awa.Clip(s),
+			int64(1<<63-1))
 	}
 	return n, nil
 }
@@ -206,7 +211,8 @@ func (h *handler) push(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 		return err
 	}
 	if b.ID == 0 {
-		return awa.Faultf(awa.ErrBadInput, "the body holds no id of a change: send one such as {\"id\":13,\"action\":\"CREATE\",\"data\":\"{…}\"}")
+		return awa.Faultf(awa.ErrBadInput, "the body holds no id of a change: send one such as "+
+			"{\"id\":13,\"action\":\"CREATE\",\"data\":\"{…}\"}")
 	}
 	if err := sameList(h.agent.Self(), from); err != nil {
 		return err
@@ -290,7 +296,8 @@ func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	bounded, cancel := context.WithTimeout(context.Background(), editTimeout)
 	defer cancel()
 	a, err := h.submit(bounded, ctx, awa.Edit{
-		Action: b.Action, Data: append([]byte(nil), b.Data...), Key: string(ctx.Request.Header.Peek(wire.HeaderKey)), ID: b.ID, IfChanged: b.IfChanged,
+		Action: b.Action, Data: append([]byte(nil),
+			b.Data...), Key: string(ctx.Request.Header.Peek(wire.HeaderKey)), ID: b.ID, IfChanged: b.IfChanged,
 	}, hops)
 	if err != nil {
 		return err
@@ -300,7 +307,8 @@ func (h *handler) edit(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 
 // submit submits an edit, and returns when it is decided. The edit says where it came from
 // if it does not say who made it.
-func (h *handler) submit(bounded context.Context, ctx *fasthttp.RequestCtx, e awa.Edit, hops int) (wire.EditAnswer, error) {
+func (h *handler) submit(bounded context.Context, ctx *fasthttp.RequestCtx, e awa.Edit,
+	hops int) (wire.EditAnswer, error) {
 	p, err := e.Parse()
 	if err == nil {
 		p, err = p.Stamped(ctx.RemoteIP().String(), time.Now())
@@ -329,17 +337,20 @@ func readBody(ctx *fasthttp.RequestCtx, to any, like string) error {
 
 func (h *handler) raft(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if string(ctx.Request.Header.Peek(fasthttp.HeaderUpgrade)) != wire.RaftProtocol {
-		return awa.Faultf(awa.ErrBadInput, "%s is for agents among themselves: it needs the header Upgrade: %s", wire.PathRaft, wire.RaftProtocol)
+		return awa.Faultf(awa.ErrBadInput, "%s is for agents among themselves: it needs the header Upgrade: %s",
+			wire.PathRaft, wire.RaftProtocol)
 	}
 	if from.UID == "" {
-		return awa.Faultf(awa.ErrBadInput, "%s is for agents among themselves: the header %s is missing", wire.PathRaft, wire.HeaderUID)
+		return awa.Faultf(awa.ErrBadInput, "%s is for agents among themselves: the header %s is missing", wire.PathRaft,
+			wire.HeaderUID)
 	}
 	self := h.agent.Self()
 	if err := sameList(self, from); err != nil {
 		return err
 	}
 	if to := string(ctx.Request.Header.Peek(wire.HeaderTo)); to != self.UID {
-		return awa.Faultf(awa.ErrOtherAgent, "this is the agent of node %s with the uid %s, and not the one with the uid %s: the node list has a wrong address", self.Name, self.UID, awa.Clip(to))
+		return awa.Faultf(awa.ErrOtherAgent, "this is the agent of node %s with the uid %s, and not the one with the uid "+
+			"%s: the node list has a wrong address", self.Name, self.UID, awa.Clip(to))
 	}
 	if err := h.agent.AcceptRaft(); err != nil {
 		return err

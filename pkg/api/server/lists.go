@@ -60,7 +60,8 @@ func (h *handler) changes(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if err != nil {
 		return err
 	}
-	head, tail, err := around(wire.ChangesBody{Cluster: log.of.Cluster, History: log.of.History, State: log.of.State, Changes: []wire.ChangeBody{}})
+	head, tail, err := around(wire.ChangesBody{Cluster: log.of.Cluster, History: log.of.History, State: log.of.State,
+		Changes: []wire.ChangeBody{}})
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,8 @@ func (h *handler) nodes(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if err != nil {
 		return err
 	}
-	head, tail, err := around(wire.NodesBody{Cluster: set.Cluster, History: set.History, State: set.State, Nodes: []awa.Node{}})
+	head, tail, err := around(wire.NodesBody{Cluster: set.Cluster, History: set.History, State: set.State,
+		Nodes: []awa.Node{}})
 	if err != nil {
 		return err
 	}

@@ -98,10 +98,12 @@ func (h *handler) probe(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 		return awa.Faultf(awa.ErrBadInput, `the body names no node: send the ids of some, such as {"nodes":[3,7]}`)
 	}
 	if len(b.Nodes) > maxProbe {
-		return awa.Faultf(awa.ErrBadInput, "the body names %d nodes: at most %d are pinged for one request", len(b.Nodes), maxProbe)
+		return awa.Faultf(awa.ErrBadInput, "the body names %d nodes: at most %d are pinged for one request", len(b.Nodes),
+			maxProbe)
 	}
 	if b.WithinMS < 0 || b.WithinMS > probeTimeout.Milliseconds() {
-		return awa.Faultf(awa.ErrBadInput, "within_ms=%d is not a time to ping in: use a number of milliseconds up to %d", b.WithinMS, probeTimeout.Milliseconds())
+		return awa.Faultf(awa.ErrBadInput, "within_ms=%d is not a time to ping in: use a number of milliseconds up to %d",
+			b.WithinMS, probeTimeout.Milliseconds())
 	}
 	if err := sameList(h.agent.Self(), from); err != nil { // ids mean something else on another list
 		return err

@@ -40,7 +40,8 @@ func TestClient_server(t *testing.T) {
 		t.Errorf("view: %v\n%+v\nwant\n%+v", err, st, view)
 	}
 	opinions, err := c.Probe(ctx, addr, []uint64{2, 1}, 900*time.Millisecond)
-	if want := agent.Probe(ctx, []uint64{1, 2}, agent.within); err != nil || !reflect.DeepEqual(opinions, want) || agent.within != 900*time.Millisecond {
+	if want := agent.Probe(ctx, []uint64{1, 2}, agent.within); err != nil || !reflect.DeepEqual(opinions, want) ||
+		agent.within != 900*time.Millisecond {
 		t.Errorf("probe: %v within %s\n%+v\nwant\n%+v", err, agent.within, opinions, want)
 	}
 	set, err := c.Sync(ctx, addr, awa.Position{State: 1}, 0)
@@ -53,7 +54,8 @@ func TestClient_server(t *testing.T) {
 		t.Errorf("sync with a limit: %v, %+v", err, set)
 	}
 	set, err = c.Changes(ctx, addr, 1, 5)
-	want := awa.ChangeSet{Cluster: testCluster, History: agent.self.History, State: 2, Changes: []awa.Change{{ID: 2, Action: awa.Create, Data: agent.changes[1].Data}}}
+	want := awa.ChangeSet{Cluster: testCluster, History: agent.self.History, State: 2,
+		Changes: []awa.Change{{ID: 2, Action: awa.Create, Data: agent.changes[1].Data}}}
 	if err != nil || !reflect.DeepEqual(set, want) {
 		t.Errorf("changes: %v\n%+v\nwant\n%+v", err, set, want)
 	}
@@ -61,13 +63,15 @@ func TestClient_server(t *testing.T) {
 	// Keys that differ from ours by case alone are somebody else's.
 	data := []byte(`{"name":"n3","host":"h","port":1,"labels":{"a":"<b>&"},"Name":{"x":[1,"ü"]},"PORT":null}`)
 	id, node, err := c.Edit(ctx, addr, awa.Edit{Action: awa.Create, Data: data, Key: "k1"}, 1)
-	if err != nil || id != 3 || node.Name != "n3" || node.Port != 1 || node.Labels["a"] != "<b>&" || len(node.Extra) != 1 || string(node.Extra["Name"]) != `{"x":[1,"ü"]}` {
+	if err != nil || id != 3 || node.Name != "n3" || node.Port != 1 || node.Labels["a"] != "<b>&" ||
+		len(node.Extra) != 1 || string(node.Extra["Name"]) != `{"x":[1,"ü"]}` {
 		t.Errorf("edit: %v, %d, %+v", err, id, node)
 	}
 	if id, _, err = c.Edit(ctx, addr, awa.Edit{Action: awa.Create, Data: data, Key: "k1"}, 0); err != nil || id != 3 {
 		t.Errorf("the edit again: %v, %d", err, id)
 	}
-	if id, node, err = c.Edit(ctx, addr, awa.Edit{Action: awa.Delete, Data: []byte(`{"id":3}`), IfChanged: 3}, 0); err != nil || id != 4 || !reflect.DeepEqual(node, awa.Node{}) {
+	if id, node, err = c.Edit(ctx, addr, awa.Edit{Action: awa.Delete, Data: []byte(`{"id":3}`), IfChanged: 3},
+		0); err != nil || id != 4 || !reflect.DeepEqual(node, awa.Node{}) {
 		t.Errorf("delete: %v, %d, %+v", err, id, node)
 	}
 	var refused *awa.Fault

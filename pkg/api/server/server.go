@@ -64,7 +64,8 @@ type Server struct {
 
 // NewServer makes a server for an agent; it starts nothing.
 func NewServer(cfg Config) *Server {
-	h := &handler{errorWriter: errorWriter{cfg.Log, maxBody}, sender: newSender(), calls: routes(), agent: cfg.Agent, role: cfg.Role, hosts: cfg.Hosts}
+	h := &handler{errorWriter: errorWriter{cfg.Log, maxBody}, sender: newSender(), calls: routes(), agent: cfg.Agent,
+		role: cfg.Role, hosts: cfg.Hosts}
 	s := newServer(cfg.Log, h.serve, h.broken, maxBody)
 	s.secure, s.limits, s.sender = cfg.Secure, standardLimits(), &h.sender
 	if cfg.MaxConns > 0 {
@@ -74,7 +75,8 @@ func NewServer(cfg Config) *Server {
 }
 
 // newServer makes a server of one kind, without its limits on connections.
-func newServer(log *slog.Logger, serve fasthttp.RequestHandler, broken func(*fasthttp.RequestCtx, error), maxBody int) *Server {
+func newServer(log *slog.Logger, serve fasthttp.RequestHandler, broken func(*fasthttp.RequestCtx, error),
+	maxBody int) *Server {
 	r := &rateLimitedLog{log: log}
 	return &Server{log: log, limited: r, http: &fasthttp.Server{
 		Handler:               serve,
@@ -130,7 +132,8 @@ func (s *Server) Serve(ln net.Listener) error {
 func (s *Server) failed(remote net.Addr, err error) {
 	var code awa.Code
 	if !errors.As(err, &code) {
-		s.limited.line(slog.LevelDebug, "handshake", "a connection ended before its first request", "from", remote.String(), "error", err)
+		s.limited.line(slog.LevelDebug, "handshake", "a connection ended before its first request", "from", remote.String(),
+			"error", err)
 		return
 	}
 	s.limited.line(slog.LevelWarn, string(code), "a client was not let in", "from", remote.String(), "error", err)

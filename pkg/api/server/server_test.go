@@ -115,7 +115,8 @@ func TestServer_Shutdown(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		var gone *awa.PingError
-		if _, err := c.Ping(t.Context(), addr, false); !errors.As(err, &gone) || gone.Stage != awa.StageConnect || !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, err := c.Ping(t.Context(), addr, false); !errors.As(err, &gone) || gone.Stage != awa.StageConnect ||
+			!errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("a further ping: %v", err)
 		}
 	})
@@ -129,7 +130,10 @@ func TestServer_raft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller { return awa.Caller{UID: "u", Cluster: testCluster, History: history, State: 1} }})
+	c := api.NewClient(api.ClientConfig{Caller: func() awa.Caller {
+		return awa.Caller{UID: "u", Cluster: testCluster,
+			History: history, State: 1}
+	}})
 	t.Cleanup(c.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	near, err := c.DialRaft(ctx, addr, testUID)
@@ -161,7 +165,8 @@ func TestServer_raft(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	io.WriteString(conn, message("POST", "/v1/raft", "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-To: "+testUID, "Awa-Uid: u", "Awa-State: 0")+"early")
+	io.WriteString(conn, message("POST", "/v1/raft", "", "Connection: Upgrade", "Upgrade: awa-raft/1",
+		"Awa-To: "+testUID, "Awa-Uid: u", "Awa-State: 0")+"early")
 	far = <-agent.streams
 	defer far.Close()
 	got := make([]byte, 5)
@@ -205,14 +210,16 @@ func (s *scarce) Accept() (net.Conn, error) {
 func TestServer_shortage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &testaid.Log{}
-		p := patient{&scarce{errs: []error{syscall.EMFILE, syscall.ENFILE, syscall.ECONNABORTED, nil}}, slog.New(slog.NewTextHandler(log, nil))}
+		p := patient{&scarce{errs: []error{syscall.EMFILE, syscall.ENFILE, syscall.ECONNABORTED, nil}},
+			slog.New(slog.NewTextHandler(log, nil))}
 		begin := time.Now()
 		conn, err := p.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
 		conn.Close()
-		if took := time.Since(begin); took != 35*time.Millisecond || strings.Count(log.String(), "can't accept a connection") != 3 {
+		if took := time.Since(begin); took != 35*time.Millisecond || strings.Count(log.String(),
+			"can't accept a connection") != 3 {
 			t.Errorf("it took %v and logged\n%s", took, log)
 		}
 		if _, err := p.Accept(); !errors.Is(err, net.ErrClosed) {

@@ -70,7 +70,8 @@ func (h *handler) length(next pages) (size int, err error) {
 
 // long makes a body of pages.
 func (s *sender) long(next pages, path string, log *slog.Logger) *longBody {
-	return &longBody{next: next, pace: s.pace, turn: s.turn, log: log, path: path, more: true, buf: make([]byte, 0, pageBytes+pageBytes/4)}
+	return &longBody{next: next, pace: s.pace, turn: s.turn, log: log, path: path, more: true,
+		buf: make([]byte, 0, pageBytes+pageBytes/4)}
 }
 
 // send makes a long body the answer; size is -1 when its length is not known.

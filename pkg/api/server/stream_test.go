@@ -87,9 +87,11 @@ func TestLongAnswers(t *testing.T) {
 			if len(want) < 2*pageBytes {
 				t.Fatalf("%d bytes are not a long answer", len(want))
 			}
-			r := talk(t, addr, message("GET", target, "")+message("HEAD", target, "")+message("GET", target, ""), false, "GET", "HEAD", "GET")
+			r := talk(t, addr, message("GET", target, "")+message("HEAD", target, "")+message("GET", target, ""), false, "GET",
+				"HEAD", "GET")
 			for i, want := range []string{string(want), "", string(want)} {
-				if got := bodyOf(r[i]); r[i].StatusCode != 200 || got != want || r[i].ContentLength != -1 || r[i].Header.Get("Content-Type") != "application/json" {
+				if got := bodyOf(r[i]); r[i].StatusCode != 200 || got != want || r[i].ContentLength != -1 ||
+					r[i].Header.Get("Content-Type") != "application/json" {
 					t.Errorf("answer %d: %s, length %d\n%.300s\nwant\n%.300s", i, r[i].Status, r[i].ContentLength, got, want)
 				}
 			}
@@ -111,7 +113,8 @@ func TestLongAnswers(t *testing.T) {
 	if set, err := c.Changes(t.Context(), addr, 3, 200); err != nil || len(set.Changes) != 200 || set.Changes[0].ID != 4 {
 		t.Errorf("changes: %v, %d", err, len(set.Changes))
 	}
-	if set, err := c.Nodes(t.Context(), addr); err != nil || len(set.Nodes) != n+2 || set.Nodes[n+1].Name != fmt.Sprintf("m%d", n-1) || set.Nodes[4].Changed != 5 || set.State != n+2 {
+	if set, err := c.Nodes(t.Context(), addr); err != nil || len(set.Nodes) != n+2 ||
+		set.Nodes[n+1].Name != fmt.Sprintf("m%d", n-1) || set.Nodes[4].Changed != 5 || set.State != n+2 {
 		t.Errorf("nodes: %v, %d of state %d", err, len(set.Nodes), set.State)
 	}
 }
@@ -161,7 +164,8 @@ func TestLongAnswers_meanwhile(t *testing.T) {
 				_, _, err := f.Edit(t.Context(), parsed(t, awa.Edit{Action: awa.Delete, Data: []byte(`{"id":2}`)}), 0)
 				return err
 			}, true, ""},
-			"it can't be read": {func(*fakeAgent) error { return errors.New("input/output error") }, false, "input/output error"},
+			"it can't be read": {func(*fakeAgent) error { return errors.New("input/output error") }, false,
+				"input/output error"},
 			"a change is gone": {func(f *fakeAgent) error {
 				f.mu.Lock()
 				f.changes = f.changes[:200]
@@ -217,7 +221,8 @@ func TestLongAnswers_status(t *testing.T) {
 	agent.err = &awa.Fault{Code: awa.ErrStopping, Text: "so it is"}
 	addr, _ := serve(t, agent, nil)
 	for name, target := range longAnswers() {
-		if r := talk(t, addr, message("GET", target, ""), false, "GET")[0]; r.StatusCode != 503 || bodyOf(r) != `{"error":"so it is","code":"stopping"}` {
+		if r := talk(t, addr, message("GET", target, ""), false, "GET")[0]; r.StatusCode != 503 ||
+			bodyOf(r) != `{"error":"so it is","code":"stopping"}` {
 			t.Errorf("%s: %s %s", name, r.Status, bodyOf(r))
 		}
 	}
@@ -345,7 +350,8 @@ func TestLongAnswers_crowd(t *testing.T) {
 			t.Errorf("reader %d of %d: %v", i+1, len(crowd), err)
 		}
 	}
-	if st, err := api.NewClient(api.ClientConfig{}).ClusterStatus(t.Context(), addr, false); err != nil || len(st.Nodes) != nodes {
+	if st, err := api.NewClient(api.ClientConfig{}).ClusterStatus(t.Context(), addr, false); err != nil ||
+		len(st.Nodes) != nodes {
 		t.Errorf("one who reads: %v, %d nodes", err, len(st.Nodes))
 	}
 }

@@ -87,7 +87,8 @@ func (w *web) page(ctx *fasthttp.RequestCtx) (body []byte, mediaType string, err
 	}
 	path := string(ctx.Path())
 	if path != pathIndex && path != pathMetrics && path != pathTargets {
-		return nil, "", awa.Faultf(wire.CodeNotFound, "there is no %s here: this port has %s and %s", awa.Clip(path), pathMetrics, pathTargets)
+		return nil, "", awa.Faultf(wire.CodeNotFound, "there is no %s here: this port has %s and %s", awa.Clip(path),
+			pathMetrics, pathTargets)
 	}
 	if !ctx.IsGet() && !ctx.IsHead() {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, "GET, HEAD")
@@ -102,7 +103,8 @@ func (w *web) page(ctx *fasthttp.RequestCtx) (body []byte, mediaType string, err
 			return body, "application/json", err
 		})
 	}
-	return []byte("An agent of are-we-alive.\n/metrics  for Prometheus to scrape\n/sd       the nodes as targets, for http_sd_configs\n"), "text/plain; charset=utf-8", nil
+	return []byte("An agent of are-we-alive.\n/metrics  for Prometheus to scrape\n/sd       the nodes as targets, for " +
+		"http_sd_configs\n"), "text/plain; charset=utf-8", nil
 }
 
 // A page that takes long to make is used again for freshFactor times as long,

@@ -51,8 +51,10 @@ func openWebWith(t *testing.T, pages Web, change func(*Server)) (addr string, lo
 }
 
 func TestWeb(t *testing.T) {
-	const index = "An agent of are-we-alive.\n/metrics  for Prometheus to scrape\n/sd       the nodes as targets, for http_sd_configs\n"
-	const jsonType, failed = "application/json", `{"error":"the agent failed at this request: see its log","code":"internal"}`
+	const index = "An agent of are-we-alive.\n/metrics  for Prometheus to scrape\n/sd       the nodes as targets, for " +
+		"http_sd_configs\n"
+	const jsonType, failed = "application/json",
+		`{"error":"the agent failed at this request: see its log","code":"internal"}`
 	empty := &awa.Fault{Code: awa.ErrNoNodes, Text: "no node"}
 	ok := &fakeWeb{text("awa_x 1\n"), text("[]")}
 	for name, c := range map[string]struct {
@@ -70,20 +72,33 @@ func TestWeb(t *testing.T) {
 		"HEAD":                     {ok, message("HEAD", "/sd", ""), 200, jsonType, "", ""},
 		"a body that nobody wants": {ok, message("GET", "/sd", "x"), 200, jsonType, "[]", ""},
 
-		"another path":           {pages: ok, send: message("GET", "/v1/status", ""), status: 404, media: jsonType, body: `{"error":"there is no /v1/status here: this port has /metrics and /sd","code":"not_found"}`},
-		"another path, edited":   {pages: ok, send: message("POST", "/v1/changes", "{}"), status: 404, media: jsonType, body: `{"error":"there is no /v1/changes here: this port has /metrics and /sd","code":"not_found"}`},
-		"POST":                   {pages: ok, send: message("POST", "/sd", "[]"), status: 405, media: jsonType, body: `{"error":"/sd does not take POST: use GET","code":"method_not_allowed"}`},
-		"DELETE":                 {pages: ok, send: message("DELETE", "/metrics", ""), status: 405, media: jsonType, body: `{"error":"/metrics does not take DELETE: use GET","code":"method_not_allowed"}`},
-		"OPTIONS":                {pages: ok, send: message("OPTIONS", "/", ""), status: 405, media: jsonType, body: `{"error":"/ does not take OPTIONS: use GET","code":"method_not_allowed"}`},
-		"a body that is too big": {pages: ok, send: message("POST", "/sd", strings.Repeat("x", maxWebBody+1)), status: 413, media: jsonType, body: `{"error":"the body is larger than 4096 bytes: nothing was changed","code":"too_large"}`},
-		"a head that is too big": {pages: ok, send: message("GET", "/sd", "", "X: "+strings.Repeat("x", maxHeader)), status: 431, media: jsonType, body: `{"error":"the request's head is larger than 8192 bytes","code":"too_large"}`},
-		"no HTTP":                {pages: ok, send: "\x16\x03\x01\x02\x00\x01\r\n\r\n", status: 400, media: jsonType, body: `{"error":"this is not an HTTP request that can be read: nothing was changed","code":"bad_input"}`},
+		"another path": {pages: ok, send: message("GET", "/v1/status", ""), status: 404, media: jsonType,
+			body: `{"error":"there is no /v1/status here: this port has /metrics and /sd","code":"not_found"}`},
+		"another path, edited": {pages: ok, send: message("POST", "/v1/changes", "{}"), status: 404, media: jsonType,
+			body: `{"error":"there is no /v1/changes here: this port has /metrics and /sd","code":"not_found"}`},
+		"POST": {pages: ok, send: message("POST", "/sd", "[]"), status: 405, media: jsonType,
+			body: `{"error":"/sd does not take POST: use GET","code":"method_not_allowed"}`},
+		"DELETE": {pages: ok, send: message("DELETE", "/metrics", ""), status: 405, media: jsonType,
+			body: `{"error":"/metrics does not take DELETE: use GET","code":"method_not_allowed"}`},
+		"OPTIONS": {pages: ok, send: message("OPTIONS", "/", ""), status: 405, media: jsonType,
+			body: `{"error":"/ does not take OPTIONS: use GET","code":"method_not_allowed"}`},
+		"a body that is too big": {pages: ok, send: message("POST", "/sd", strings.Repeat("x", maxWebBody+1)), status: 413,
+			media: jsonType, body: `{"error":"the body is larger than 4096 bytes: nothing was changed","code":"too_large"}`},
+		"a head that is too big": {pages: ok, send: message("GET", "/sd", "", "X: "+strings.Repeat("x", maxHeader)),
+			status: 431, media: jsonType, body: `{"error":"the request's head is larger than 8192 bytes","code":"too_large"}`},
+		"no HTTP": {pages: ok, send: "\x16\x03\x01\x02\x00\x01\r\n\r\n", status: 400, media: jsonType,
+			body: `{"error":"this is not an HTTP request that can be read: nothing was changed","code":"bad_input"}`},
 
-		"no nodes":           {pages: &fakeWeb{targets: failing(empty)}, send: message("GET", "/sd", ""), status: 503, media: jsonType, body: `{"error":"no node","code":"no_nodes"}`},
-		"just started":       {pages: &fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrStarting, Text: "wait"})}, send: message("GET", "/sd", ""), status: 503, media: jsonType, body: `{"error":"wait","code":"starting"}`},
-		"no list":            {pages: &fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list"})}, send: message("GET", "/sd", ""), status: 503, media: jsonType, body: `{"error":"no list","code":"not_joined"}`},
-		"an unknown failure": {pages: &fakeWeb{metrics: failing(errors.New("secret"))}, send: message("GET", "/metrics", ""), status: 500, media: jsonType, body: failed, logged: "secret"},
-		"a panic":            {pages: &fakeWeb{metrics: func() ([]byte, error) { panic("secret") }}, send: message("GET", "/metrics", ""), status: 500, media: jsonType, body: failed, logged: "secret"},
+		"no nodes": {pages: &fakeWeb{targets: failing(empty)}, send: message("GET", "/sd", ""), status: 503,
+			media: jsonType, body: `{"error":"no node","code":"no_nodes"}`},
+		"just started": {pages: &fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrStarting, Text: "wait"})},
+			send: message("GET", "/sd", ""), status: 503, media: jsonType, body: `{"error":"wait","code":"starting"}`},
+		"no list": {pages: &fakeWeb{targets: failing(&awa.Fault{Code: awa.ErrNotJoined, Text: "no list"})},
+			send: message("GET", "/sd", ""), status: 503, media: jsonType, body: `{"error":"no list","code":"not_joined"}`},
+		"an unknown failure": {pages: &fakeWeb{metrics: failing(errors.New("secret"))}, send: message("GET", "/metrics",
+			""), status: 500, media: jsonType, body: failed, logged: "secret"},
+		"a panic": {pages: &fakeWeb{metrics: func() ([]byte, error) { panic("secret") }}, send: message("GET", "/metrics",
+			""), status: 500, media: jsonType, body: failed, logged: "secret"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +106,8 @@ func TestWeb(t *testing.T) {
 			method, _, _ := strings.Cut(c.send, " ")
 			r := talk(t, addr, c.send, false, method)[0]
 			if r.StatusCode != c.status || r.Header.Get("Content-Type") != c.media || bodyOf(r) != c.body {
-				t.Errorf("%s, %s\n%s\nwant %d, %s\n%s", r.Status, r.Header.Get("Content-Type"), bodyOf(r), c.status, c.media, c.body)
+				t.Errorf("%s, %s\n%s\nwant %d, %s\n%s", r.Status, r.Header.Get("Content-Type"), bodyOf(r), c.status, c.media,
+					c.body)
 			}
 			if allow := r.Header.Get("Allow"); (allow == "GET, HEAD") != (c.status == http.StatusMethodNotAllowed) {
 				t.Errorf("Allow: %q", allow)
@@ -122,7 +138,8 @@ func TestWeb_crowd(t *testing.T) {
 		}
 		crowd = append(crowd, c)
 	}
-	if r := talk(t, addr, message("GET", "/metrics", ""), false, "GET")[0]; r.StatusCode != 200 || bodyOf(r) != "awa_x 1\n" {
+	if r := talk(t, addr, message("GET", "/metrics", ""), false, "GET")[0]; r.StatusCode != 200 ||
+		bodyOf(r) != "awa_x 1\n" {
 		t.Errorf("%s", r.Status)
 	}
 	for i, c := range crowd[:2*maxWebConnsPerAddr] {

@@ -86,14 +86,16 @@ func exported(t *testing.T, key trust.Key, role awa.Role) (tls.Certificate, *x50
 
 // forged is a certificate with an agent's names, valid until a moment; signed
 // by itself unless there is a CA with its key.
-func forged(t *testing.T, names []string, until time.Time, ca *x509.Certificate, signer ed25519.PrivateKey) tls.Certificate {
+func forged(t *testing.T, names []string, until time.Time, ca *x509.Certificate,
+	signer ed25519.PrivateKey) tls.Certificate {
 	t.Helper()
 	pub, own, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(7), Subject: pkix.Name{Organization: []string{"are-we-alive"}, CommonName: "are-we-alive member CA"},
+		SerialNumber: big.NewInt(7), Subject: pkix.Name{Organization: []string{"are-we-alive"},
+			CommonName: "are-we-alive member CA"},
 		NotBefore: time.Unix(0, 0), NotAfter: until, DNSNames: names, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
 	}
@@ -168,12 +170,13 @@ func dial(addr string, c caller) (net.Conn, error) {
 	if c.plain {
 		return raw, nil
 	}
-	config := &tls.Config{InsecureSkipVerify: true, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if c.cert == nil {
-			return &tls.Certificate{}, nil
-		}
-		return c.cert, nil
-	}}
+	config := &tls.Config{InsecureSkipVerify: true,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if c.cert == nil {
+				return &tls.Certificate{}, nil
+			}
+			return c.cert, nil
+		}}
 	conn := tls.Client(raw, config)
 	return conn, conn.Handshake() // with TLS 1.3 strangers get through this
 }
@@ -301,7 +304,8 @@ func checkAnswer(t *testing.T, c caller, call string, status int, answer string,
 	}
 	switch {
 	case c.plain:
-		if err != nil || status != http.StatusBadRequest || !strings.Contains(answer, "plain_http") && !strings.HasPrefix(call, "HEAD") {
+		if err != nil || status != http.StatusBadRequest || !strings.Contains(answer, "plain_http") &&
+			!strings.HasPrefix(call, "HEAD") {
 			t.Errorf("%d %s, %v", status, answer, err)
 		}
 	case c.role == "":
@@ -313,15 +317,18 @@ func checkAnswer(t *testing.T, c caller, call string, status int, answer string,
 			t.Errorf("%d %s, %v", status, answer, err)
 		}
 	case !c.role.May(need):
-		if err != nil || status != http.StatusForbidden || !strings.Contains(answer, `"code":"forbidden"`) || strings.Contains(answer, secretName) {
+		if err != nil || status != http.StatusForbidden || !strings.Contains(answer, `"code":"forbidden"`) ||
+			strings.Contains(answer, secretName) {
 			t.Errorf("not refused: %d %s, %v", status, answer, err)
 		}
 	case need == awa.RoleCheck:
-		if err != nil || status != http.StatusOK || !strings.HasPrefix(call, "HEAD") && !strings.Contains(answer, secretName) {
+		if err != nil || status != http.StatusOK || !strings.HasPrefix(call, "HEAD") && !strings.Contains(answer,
+			secretName) {
 			t.Errorf("%d %s, %v", status, answer, err)
 		}
 	default: // it was looked at
-		if err != nil || status != http.StatusConflict && status != http.StatusBadRequest && status != http.StatusSwitchingProtocols && status != http.StatusMisdirectedRequest {
+		if err != nil || status != http.StatusConflict && status != http.StatusBadRequest &&
+			status != http.StatusSwitchingProtocols && status != http.StatusMisdirectedRequest {
 			t.Errorf("%d %s, %v", status, answer, err)
 		}
 	}
@@ -355,7 +362,8 @@ func TestAccess_removedKey(t *testing.T) {
 	for call, try := range calls(t) {
 		method, _, _ := strings.Cut(call, " ")
 		status, answer, err := ask(open[call], method, try[0], try[1])
-		if err != nil || status != http.StatusForbidden || method != "HEAD" && !strings.HasSuffix(answer, want) || strings.Contains(answer, "Allow") {
+		if err != nil || status != http.StatusForbidden || method != "HEAD" && !strings.HasSuffix(answer, want) ||
+			strings.Contains(answer, "Allow") {
 			t.Errorf("%s: %d %s, %v", call, status, answer, err)
 		}
 		if n, err := open[call].Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {

@@ -27,36 +27,51 @@ func TestServer_wire(t *testing.T) {
 		status int // 0: the connection just ends
 		text   string
 	}{
-		"NUL bytes":                 {strings.Repeat("\x00", 64), 400, noHTTP},
-		"a word":                    {"hello\r\n\r\n", 400, noHTTP},
-		"TLS":                       {"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + strings.Repeat("\x17", 200), 400, noHTTP},
-		"SSH":                       {"SSH-2.0-OpenSSH_9.2\r\n", 400, noHTTP},
-		"HTTP/0.9":                  {"GET /ping\r\n\r\n", 400, noHTTP},
-		"HTTP/2":                    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, noHTTP},
-		"a version that is none":    {"GET /ping HTTP/x\r\n" + host + "\r\n", 400, noHTTP},
-		"a space in the path":       {"GET /pi ng HTTP/1.1\r\n" + host + "\r\n", 400, noHTTP},
-		"no path":                   {"GET HTTP/1.1\r\n" + host + "\r\n", 400, noHTTP},
-		"half a head":               {"GET /ping HTTP/1.1\r\nHo", 400, noHTTP},
-		"half a body":               {"POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: 100\r\n\r\n" + edit, 400, noHTTP},
-		"half a chunk":              {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n23\r\n{", status: 400, text: noHTTP},
-		"chunks without an end":     {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n23\r\n" + edit + "\r\n"},
-		"a chunk's size is none":    {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n" + edit + "\r\n0\r\n\r\n", status: 400, text: noHTTP},
-		"a chunk's size is absurd":  {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n" + edit + "\r\n0\r\n\r\n", status: 400, text: noHTTP},
-		"a large chunk":             {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n7fffffff\r\n" + edit, status: 413, text: tooLarge},
-		"a length that is none":     {"POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: many\r\n\r\n" + edit, 400, noHTTP},
-		"a length below 0":          {"POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n" + edit, 400, noHTTP},
-		"two lengths":               {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: 35\r\nContent-Length: 3\r\n\r\n" + edit, status: 400, text: noHTTP},
-		"a length and chunks":       {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: 35\r\nTransfer-Encoding: chunked\r\n\r\n" + edit, status: 400, text: noHTTP},
-		"an unknown encoding":       {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip\r\nContent-Length: 35\r\n\r\n" + edit, status: 400, text: noHTTP},
-		"a header without a colon":  {"GET /ping HTTP/1.1\r\n" + host + "Awa-Uid\r\n\r\n", 400, noHTTP},
-		"a NUL byte in a header":    {"GET /ping HTTP/1.1\r\n" + host + "Awa-Uid: \x00\r\n\r\n", 400, noHTTP},
-		"a head of 100 KiB":         {raw: "GET /ping HTTP/1.1\r\n" + host + "X: " + strings.Repeat("x", 100<<10) + "\r\n\r\n", status: 431, text: longHead},
-		"a path of 100 KiB":         {"GET /" + strings.Repeat("x", 100<<10) + " HTTP/1.1\r\n" + host + "\r\n", 431, longHead},
-		"ten thousand headers":      {raw: "GET /ping HTTP/1.1\r\n" + host + strings.Repeat("X: y\r\n", 10_000) + "\r\n", status: 431, text: longHead},
-		"a large body is announced": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Expect: 100-continue\r\nContent-Length: 1048577\r\n\r\n", status: 413, text: tooLarge},
-		"a form with files":         {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 35\r\nConnection: close\r\n\r\n" + edit, status: 400, text: noHTTP},
-		"a packed body":             {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\n\x1f\x8b\x08\x00", status: 400, text: noJSON},
-		"a length too small":        {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: 10\r\nConnection: close\r\n\r\n" + edit, status: 400, text: noJSON},
+		"NUL bytes":              {strings.Repeat("\x00", 64), 400, noHTTP},
+		"a word":                 {"hello\r\n\r\n", 400, noHTTP},
+		"TLS":                    {"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + strings.Repeat("\x17", 200), 400, noHTTP},
+		"SSH":                    {"SSH-2.0-OpenSSH_9.2\r\n", 400, noHTTP},
+		"HTTP/0.9":               {"GET /ping\r\n\r\n", 400, noHTTP},
+		"HTTP/2":                 {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, noHTTP},
+		"a version that is none": {"GET /ping HTTP/x\r\n" + host + "\r\n", 400, noHTTP},
+		"a space in the path":    {"GET /pi ng HTTP/1.1\r\n" + host + "\r\n", 400, noHTTP},
+		"no path":                {"GET HTTP/1.1\r\n" + host + "\r\n", 400, noHTTP},
+		"half a head":            {"GET /ping HTTP/1.1\r\nHo", 400, noHTTP},
+		"half a body":            {"POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: 100\r\n\r\n" + edit, 400, noHTTP},
+		"half a chunk": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n23\r\n{",
+			status: 400, text: noHTTP},
+		"chunks without an end": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n23\r\n" +
+			edit + "\r\n"},
+		"a chunk's size is none": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: " +
+			"chunked\r\n\r\nxyz\r\n" + edit + "\r\n0\r\n\r\n", status: 400, text: noHTTP},
+		"a chunk's size is absurd": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: " +
+			"chunked\r\n\r\nffffffffffffffff\r\n" + edit + "\r\n0\r\n\r\n", status: 400, text: noHTTP},
+		"a large chunk": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n7fffffff\r\n" +
+			edit, status: 413, text: tooLarge},
+		"a length that is none": {"POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: many\r\n\r\n" + edit, 400,
+			noHTTP},
+		"a length below 0": {"POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n" + edit, 400, noHTTP},
+		"two lengths": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: 35\r\nContent-Length: 3\r\n\r\n" +
+			edit, status: 400, text: noHTTP},
+		"a length and chunks": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: 35\r\nTransfer-Encoding: " +
+			"chunked\r\n\r\n" + edit, status: 400, text: noHTTP},
+		"an unknown encoding": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Transfer-Encoding: " +
+			"gzip\r\nContent-Length: 35\r\n\r\n" + edit, status: 400, text: noHTTP},
+		"a header without a colon": {"GET /ping HTTP/1.1\r\n" + host + "Awa-Uid\r\n\r\n", 400, noHTTP},
+		"a NUL byte in a header":   {"GET /ping HTTP/1.1\r\n" + host + "Awa-Uid: \x00\r\n\r\n", 400, noHTTP},
+		"a head of 100 KiB": {raw: "GET /ping HTTP/1.1\r\n" + host + "X: " + strings.Repeat("x", 100<<10) + "\r\n\r\n",
+			status: 431, text: longHead},
+		"a path of 100 KiB": {"GET /" + strings.Repeat("x", 100<<10) + " HTTP/1.1\r\n" + host + "\r\n", 431, longHead},
+		"ten thousand headers": {raw: "GET /ping HTTP/1.1\r\n" + host + strings.Repeat("X: y\r\n", 10_000) + "\r\n",
+			status: 431, text: longHead},
+		"a large body is announced": {raw: "POST /v1/changes HTTP/1.1\r\n" + host +
+			"Expect: 100-continue\r\nContent-Length: 1048577\r\n\r\n", status: 413, text: tooLarge},
+		"a form with files": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Type: multipart/form-data; " +
+			"boundary=x\r\nContent-Length: 35\r\nConnection: close\r\n\r\n" + edit, status: 400, text: noHTTP},
+		"a packed body": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Encoding: gzip\r\nContent-Length: " +
+			"4\r\nConnection: close\r\n\r\n\x1f\x8b\x08\x00", status: 400, text: noJSON},
+		"a length too small": {raw: "POST /v1/changes HTTP/1.1\r\n" + host + "Content-Length: 10\r\nConnection: " +
+			"close\r\n\r\n" + edit, status: 400, text: noJSON},
 	}
 	agent := newFake(t)
 	addr, log := serve(t, agent, nil)
@@ -151,7 +166,8 @@ func TestServer_http10(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, err := io.ReadAll(conn) // it closes by itself
-	if want := "\r\n\r\n{\"status\":" + selfJSON + "}"; err != nil || !strings.HasPrefix(string(all), "HTTP/1.1 200 OK\r\n") || !strings.HasSuffix(string(all), want) {
+	if want := "\r\n\r\n{\"status\":" + selfJSON + "}"; err != nil || !strings.HasPrefix(string(all),
+		"HTTP/1.1 200 OK\r\n") || !strings.HasSuffix(string(all), want) {
 		t.Errorf("%v: %s", err, all)
 	}
 }
@@ -160,13 +176,16 @@ func TestServer_http10(t *testing.T) {
 // order, bad ones among them too.
 func TestServer_pipelined(t *testing.T) {
 	addr, _ := serve(t, newFake(t), nil)
-	r := talk(t, addr, message("GET", "/sync?state=1", "")+message("GET", "/sync?state=x", "")+message("POST", "/v1/changes", "{")+
-		message("PUT", "/ping", "")+chunked("POST", "/v1/changes", `{"action":"DELETE",`, `"data":{"id":2}}`)+message("GET", "/sync?state=2", ""),
+	r := talk(t, addr, message("GET", "/sync?state=1", "")+message("GET", "/sync?state=x", "")+message("POST",
+		"/v1/changes", "{")+
+		message("PUT", "/ping", "")+chunked("POST", "/v1/changes", `{"action":"DELETE",`, `"data":{"id":2}}`)+message("GET",
+		"/sync?state=2", ""),
 		false, "GET", "GET", "POST", "PUT", "POST", "GET")
 	for i, want := range []struct {
 		status int
 		begin  string
-	}{{200, `[[2,"CREATE"`}, {400, `{"error":"state=x`}, {400, `{"error":"the body`}, {405, `{"error":"/ping`}, {200, `{"id":3}`}, {200, `[[3,"DELETE"`}} {
+	}{{200, `[[2,"CREATE"`}, {400, `{"error":"state=x`}, {400, `{"error":"the body`}, {405, `{"error":"/ping`}, {200,
+		`{"id":3}`}, {200, `[[3,"DELETE"`}} {
 		if r[i].StatusCode != want.status || !strings.HasPrefix(bodyOf(r[i]), want.begin) {
 			t.Errorf("answer %d: %d %s, want %d %s…", i+1, r[i].StatusCode, bodyOf(r[i]), want.status, want.begin)
 		}
@@ -204,7 +223,8 @@ func TestServer_slow(t *testing.T) {
 	addr, _ := serve(t, agent, func(s *Server) { s.http.ReadTimeout = patience })
 	before := agent.state()
 	whole := message("POST", "/v1/changes", `{"action":"DELETE","data":{"id":2}}`)
-	for name, begin := range map[string]int{"nothing": 0, "a letter": 1, "half the head": 30, "half the body": len(whole) - 10} {
+	for name, begin := range map[string]int{"nothing": 0, "a letter": 1, "half the head": 30,
+		"half the body": len(whole) - 10} {
 		for _, drip := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: ", then drop by drop"}[drip], func(t *testing.T) {
 				t.Parallel()
@@ -219,7 +239,8 @@ func TestServer_slow(t *testing.T) {
 					defer close(ended)
 					all, err := io.ReadAll(conn) // a drop that comes too late causes a reset
 					answered := strings.HasPrefix(string(all), "HTTP/1.1 408 ") &&
-						strings.HasSuffix(string(all), "\r\n\r\n"+`{"error":"the request did not arrive whole within 5s","code":"bad_input"}`)
+						strings.HasSuffix(string(all),
+							"\r\n\r\n"+`{"error":"the request did not arrive whole within 5s","code":"bad_input"}`)
 					if silent := begin == 0 && !drip; !answered && !(silent && len(all) == 0) {
 						t.Errorf("%v after %q", err, all)
 					}
@@ -255,7 +276,9 @@ func TestServer_slow(t *testing.T) {
 // holds: the tests above lower some of them.
 func TestServer_bounds(t *testing.T) {
 	s := NewServer(Config{Agent: newFake(t)}).http
-	if s.ReadTimeout != 5*time.Second || s.WriteTimeout != 30*time.Second || s.IdleTimeout != 3*time.Minute || s.MaxRequestBodySize != 1<<20 || s.ReadBufferSize != 8<<10 {
-		t.Errorf("read %v, write %v, idle %v, body %d, head %d", s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.MaxRequestBodySize, s.ReadBufferSize)
+	if s.ReadTimeout != 5*time.Second || s.WriteTimeout != 30*time.Second || s.IdleTimeout != 3*time.Minute ||
+		s.MaxRequestBodySize != 1<<20 || s.ReadBufferSize != 8<<10 {
+		t.Errorf("read %v, write %v, idle %v, body %d, head %d", s.ReadTimeout, s.WriteTimeout, s.IdleTimeout,
+			s.MaxRequestBodySize, s.ReadBufferSize)
 	}
 }

@@ -51,17 +51,22 @@ func FuzzChange(f *testing.F) {
 func FuzzAnswers(f *testing.F) {
 	at := time.Date(2026, 11, 23, 18, 0, 0, 1, time.UTC)
 	status, err := Encode(NewStatusBody(awa.ClusterStatus{
-		Cluster: "c", History: awa.History{Epoch: 1, ID: "ab"}, Agent: "n1", State: 3, Leader: "n1", Voters: []string{"n1"}, SweptAt: at, Took: 1001 * time.Microsecond,
+		Cluster: "c", History: awa.History{Epoch: 1,
+			ID: "ab"}, Agent: "n1", State: 3, Leader: "n1", Voters: []string{"n1"}, SweptAt: at, Took: 1001 * time.Microsecond,
 		Nodes: []awa.NodeStatus{
-			{Node: awa.Node{ID: 1, Name: "n1", Host: "::1", Port: 1, Labels: map[string]string{"a": "b"}}, Verdict: awa.Online, RTT: 1001 * time.Microsecond, Since: at,
-				Self: &awa.Self{Name: "n1", Voters: &awa.VoterSet{UIDs: []string{"u"}}}, Behind: 2, Skew: -time.Second, SkewError: time.Millisecond},
-			{Node: awa.Node{ID: 2, Name: "n2"}, Verdict: awa.Unreachable, Stage: awa.StageConnect, Error: "refused", Asked: 2, SeenBy: []string{"n3"}},
+			{Node: awa.Node{ID: 1, Name: "n1", Host: "::1", Port: 1, Labels: map[string]string{"a": "b"}}, Verdict: awa.Online,
+				RTT: 1001 * time.Microsecond, Since: at,
+				Self: &awa.Self{Name: "n1", Voters: &awa.VoterSet{UIDs: []string{"u"}}}, Behind: 2, Skew: -time.Second,
+				SkewError: time.Millisecond},
+			{Node: awa.Node{ID: 2, Name: "n2"}, Verdict: awa.Unreachable, Stage: awa.StageConnect, Error: "refused", Asked: 2,
+				SeenBy: []string{"n3"}},
 		},
 	}))
 	if err != nil {
 		f.Fatal(err)
 	}
-	probe, err := Encode(NewProbeAnswer([]awa.Opinion{{ID: 1, Verdict: awa.Online, RTT: 4099 * time.Microsecond}, {ID: 2, Verdict: awa.Offline, Stage: awa.StageReply, Error: "x"}}))
+	probe, err := Encode(NewProbeAnswer([]awa.Opinion{{ID: 1, Verdict: awa.Online, RTT: 4099 * time.Microsecond},
+		{ID: 2, Verdict: awa.Offline, Stage: awa.StageReply, Error: "x"}}))
 	if err != nil {
 		f.Fatal(err)
 	}

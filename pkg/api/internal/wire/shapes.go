@@ -101,7 +101,8 @@ func NewNodeStatus(n awa.NodeStatus) NodeStatus {
 func (b StatusBody) Status() awa.ClusterStatus {
 	s := awa.ClusterStatus{
 		Cluster: b.Cluster, History: b.History, Agent: b.Agent, State: b.State, Leader: b.Leader, Voters: b.Voters,
-		Insecure: b.Insecure, Isolated: b.Isolated, SweptAt: b.SweptAt, Took: fromMS(b.TookMS), Nodes: make([]awa.NodeStatus, len(b.Nodes)),
+		Insecure: b.Insecure, Isolated: b.Isolated, SweptAt: b.SweptAt, Took: fromMS(b.TookMS),
+		Nodes: make([]awa.NodeStatus, len(b.Nodes)),
 	}
 	for _, c := range b.Health {
 		c.Text = awa.CleanText(c.Text)
@@ -111,7 +112,8 @@ func (b StatusBody) Status() awa.ClusterStatus {
 		since, _ := time.Parse(time.RFC3339Nano, n.Since) // the zero time when there is none
 		s.Nodes[i] = awa.NodeStatus{
 			Node:    awa.Node(n.NodeFields),
-			Verdict: n.Verdict, Stage: n.Stage, Error: awa.CleanText(n.Error), RTT: fromMS(n.RTTMS), Since: since, Self: n.Status,
+			Verdict: n.Verdict, Stage: n.Stage, Error: awa.CleanText(n.Error), RTT: fromMS(n.RTTMS), Since: since,
+			Self:  n.Status,
 			Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, Skew: fromMS(n.SkewMS), SkewError: fromMS(n.SkewErrorMS),
 		}
 	}
@@ -188,7 +190,8 @@ func NewOpinion(o awa.Opinion) Opinion {
 func (a ProbeAnswer) Opinions() []awa.Opinion {
 	all := make([]awa.Opinion, len(a.Nodes))
 	for i, o := range a.Nodes {
-		all[i] = awa.Opinion{ID: o.ID, Verdict: o.Verdict, Stage: o.Stage, Error: awa.CleanText(o.Error), RTT: fromMS(o.RTTMS)}
+		all[i] = awa.Opinion{ID: o.ID, Verdict: o.Verdict, Stage: o.Stage, Error: awa.CleanText(o.Error),
+			RTT: fromMS(o.RTTMS)}
 	}
 	return all
 }
