@@ -25,8 +25,8 @@ const editConflicts = 10
 // commands which got into each other's way don't meet again.
 func newPauses() *backoff.Backoff { return backoff.New(50*time.Millisecond, time.Second) }
 
-// change is an edit that a command asks for.
-type change struct {
+// nodeEdit is an edit that a command asks for.
+type nodeEdit struct {
 	action    awa.Action
 	fields    map[string]any
 	key       string
@@ -34,7 +34,7 @@ type change struct {
 }
 
 // edit sends an edit and prints what came of it.
-func (t target) edit(ctx context.Context, std streams, client *api.Client, addr string, ch change) error {
+func (t target) edit(ctx context.Context, std streams, client *api.Client, addr string, ch nodeEdit) error {
 	ch.fields["by"] = editor()
 	b, err := json.Marshal(ch.fields)
 	if err != nil {
@@ -99,7 +99,7 @@ func isLost(err error) bool {
 	return errors.Is(err, awa.ErrUnknownOutcome) || errors.As(err, &ping) && ping.Stage == awa.StageReply
 }
 
-// definite reports whether another try would be told the same: an agent
+// definite reports whether another try would get the same answer: an agent
 // refused, or what answers is not one.
 func definite(err error) bool {
 	var fault *awa.Fault
@@ -108,11 +108,11 @@ func definite(err error) bool {
 }
 
 // unknownOutcome is what a person reads when nobody knows whether an edit was
-// made; last is what the last try was told, if not that its answer was lost.
+// made; last is the error of the last try.
 func unknownOutcome(addr string, lost, last error) error {
 	then := ""
 	if last.Error() != lost.Error() {
-		then = fmt.Sprintf(", and a further try was told: %v", last)
+		then = fmt.Sprintf(", and a further try got: %v", last)
 	}
 	return awa.Faultf(awa.ErrUnknownOutcome,
 		"it is not known whether the edit was made: it was sent to the agent at %s and got no definite answer (%v)%s; "+

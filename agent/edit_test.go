@@ -49,7 +49,7 @@ func TestEdit_outcome(t *testing.T) {
 		odd   = "reply: something answers there that is not an awa-agent"
 	)
 	then := func(code awa.Code) string {
-		return unknown + ", and a further try was told: so says " + string(code) + after
+		return unknown + ", and a further try got: so says " + string(code) + after
 	}
 	for name, c := range map[string]struct {
 		answers []string

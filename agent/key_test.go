@@ -101,7 +101,7 @@ func TestKey_wrong(t *testing.T) {
 	}{
 		"key new DIR/cluster": {1, "DIR/cluster" + never + "name another file, or move it away first"},
 		"key new DIR/none/k":  {1, "open DIR/none/k: " + noFolder},
-		"key new DIR/a DIR/b": {2, "unexpected argument DIR/b (awa-agent --help tells what there is)"},
+		"key new DIR/a DIR/b": {2, "unexpected argument DIR/b (see awa-agent --help)"},
 		"key check --key-file= DIR/new": {2, "there is no /etc/are-we-alive/cluster.key: name the key file with " +
 			"--key-file, or make a cluster's key with awa-agent key new"},
 		"key check --key-file DIR/none DIR/new": {2, "key file: open DIR/none: no such file or directory: make a cluster " +
@@ -114,13 +114,11 @@ func TestKey_wrong(t *testing.T) {
 			"copy the file from another server of the cluster"},
 		"key check --key-file DIR/open": {2, "key file DIR/open: other users may read it (its mode is 0640): run chmod " +
 			"600 on it, and make a new key if somebody may have read it"},
-		"key check --key-file DIR": {2, "key file DIR: it is a folder: name the file in it"},
-		"key cert --key-file DIR/cluster --out DIR/new": {2, "missing flags: --role=ROLE (awa-agent --help tells " +
-			"what there is)"},
-		"key cert --key-file DIR/cluster --role check": {2, "missing flags: --out=DIR (awa-agent --help tells " +
-			"what there is)"},
+		"key check --key-file DIR":                      {2, "key file DIR: it is a folder: name the file in it"},
+		"key cert --key-file DIR/cluster --out DIR/new": {2, "missing flags: --role=ROLE (see awa-agent --help)"},
+		"key cert --key-file DIR/cluster --role check":  {2, "missing flags: --out=DIR (see awa-agent --help)"},
 		"key cert --key-file DIR/cluster --role all --out DIR/new": {2,
-			`--role must be one of "check","member" but got "all" (awa-agent --help tells what there is)`},
+			`--role must be one of "check","member" but got "all" (see awa-agent --help)`},
 		"key cert --key-file DIR/check --role member --out DIR/new": {2, readOnly},
 		"key cert --key-file DIR/empty --role check --out DIR/new": {2, "key file DIR/empty: it holds no key: make one " +
 			"with awa-agent key new, or copy the file from another server of the cluster"},

@@ -124,7 +124,7 @@ func execute(ctx context.Context, end *ending, args []string, std streams) int {
 		return code
 	}
 	if err != nil {
-		err = usageError{fmt.Errorf("%w (awa-agent --help tells what there is)", err)}
+		err = usageError{fmt.Errorf("%w (see awa-agent --help)", err)}
 	} else {
 		err = parsed.Run()
 	}
@@ -155,7 +155,7 @@ func fail(stderr io.Writer, err error) int {
 func newParser(options ...kong.Option) *kong.Kong {
 	parser, err := kong.New(&cli{}, append(options,
 		kong.Name("awa-agent"),
-		kong.Description("The agent of are-we-alive: it keeps the list of a cluster's nodes and tells which of "+
+		kong.Description("The agent of are-we-alive: it keeps the list of a cluster's nodes and reports which of "+
 			"them are alive."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),

@@ -145,7 +145,7 @@ func (c *nodeAddCmd) Run(ctx context.Context, std streams) error {
 		fields["labels"] = c.Label
 	}
 	return c.call(ctx, awa.RoleMember, func(ctx context.Context, client *api.Client, addr string) error {
-		return c.edit(ctx, std, client, addr, change{action: awa.Create, fields: fields, key: awa.NewUID()})
+		return c.edit(ctx, std, client, addr, nodeEdit{action: awa.Create, fields: fields, key: awa.NewUID()})
 	})
 }
 
@@ -239,7 +239,7 @@ func (t target) editNode(ctx context.Context, std streams, name string, a awa.Ac
 			n := set.Nodes[i]
 			f := fields(n)
 			f["id"] = n.ID
-			err = t.edit(ctx, std, client, addr, change{action: a, fields: f, key: awa.NewUID(), ifChanged: n.Changed})
+			err = t.edit(ctx, std, client, addr, nodeEdit{action: a, fields: f, key: awa.NewUID(), ifChanged: n.Changed})
 			if !errors.Is(err, awa.ErrConflict) || try == editConflicts || pauses.Wait(ctx) != nil {
 				return err
 			}

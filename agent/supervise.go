@@ -21,7 +21,7 @@ type supervised interface {
 const (
 	// joinPatience is how long systemd is left waiting for an agent that is not
 	// ready, since it has to join a cluster first. Then it counts as started, and
-	// its status tells what it lacks: the other servers may be down, or boot at
+	// its status says what it lacks: the other servers may be down, or boot at
 	// the same time.
 	joinPatience = 10 * time.Second
 	// checkEvery is the time between two looks of an agent at itself, at most.
@@ -37,20 +37,20 @@ const (
 type supervisor struct {
 	agent supervised
 	log   *slog.Logger
-	// send tells systemd something; nil when nobody listens.
+	// send sends systemd a message; nil when nobody listens.
 	send func(state string) error
 	// every is the time between two looks at the agent.
 	every time.Duration
 	// hangups are the requests to read the key file again.
 	hangups <-chan os.Signal
 
-	started bool   // systemd was told that it has
-	status  string // what systemd was told last
+	started bool   // systemd knows that it has
+	status  string // what systemd got last
 	trouble string // the last check's
 	reload  string // the last reload's trouble
 }
 
-// supervise runs a supervisor until ctx ends, which it tells systemd, or the
+// supervise runs a supervisor until ctx ends, which it reports to systemd, or the
 // returned function is called.
 func supervise(ctx context.Context, d supervised, log *slog.Logger, hangups <-chan os.Signal) (stop func()) {
 	s := &supervisor{agent: d, log: log, every: checkEvery, hangups: hangups}
@@ -93,14 +93,14 @@ func (s *supervisor) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			if s.send != nil {
-				s.tell([]string{systemd.SdNotifyStopping})
+				s.notify([]string{systemd.SdNotifyStopping})
 			}
 			return
 		case <-s.hangups:
 			s.reloadKeys()
 			continue
 		case <-status:
-			s.tell(nil)
+			s.notify(nil)
 			continue
 		case <-ready:
 			ready, patience, mayStart = nil, nil, true
@@ -108,13 +108,13 @@ func (s *supervisor) run(ctx context.Context) {
 			mayStart = true
 		case <-look:
 		}
-		s.look(ctx, mayStart)
+		s.check(ctx, mayStart)
 	}
 }
 
-// look tells systemd how the agent is; when it is well and may count as
+// check reports to systemd how the agent is; when it is well and may count as
 // started, that too.
-func (s *supervisor) look(ctx context.Context, mayStart bool) {
+func (s *supervisor) check(ctx context.Context, mayStart bool) {
 	if s.send == nil {
 		return
 	}
@@ -137,26 +137,26 @@ func (s *supervisor) look(ctx context.Context, mayStart bool) {
 		s.log.Warn("this agent is not well; systemd starts it again when that lasts", "error", trouble)
 	}
 	s.trouble = trouble
-	s.tell(state)
+	s.notify(state)
 }
 
 // reloadKeys reads the key file again. What comes of it stands in the log too.
 func (s *supervisor) reloadKeys() {
 	if s.started {
-		s.tell([]string{systemd.SdNotifyReloading})
+		s.notify([]string{systemd.SdNotifyReloading})
 	}
 	s.reload = ""
 	if err := s.agent.Reload(); err != nil {
 		s.reload = err.Error()
 	}
 	if s.started {
-		s.tell([]string{systemd.SdNotifyReady})
+		s.notify([]string{systemd.SdNotifyReady})
 	}
 }
 
-// tell sends systemd the state, and the line of systemctl status when that
+// notify sends systemd the state, and the line of systemctl status when that
 // has changed.
-func (s *supervisor) tell(state []string) {
+func (s *supervisor) notify(state []string) {
 	status := s.agent.Summary()
 	if s.trouble != "" {
 		status = "not well: " + s.trouble
@@ -172,6 +172,6 @@ func (s *supervisor) tell(state []string) {
 		return
 	}
 	if err := s.send(strings.Join(state, "\n")); err != nil {
-		s.log.Warn("systemd can't be told how this agent is", "error", err)
+		s.log.Warn("systemd can't be notified of how this agent is", "error", err)
 	}
 }

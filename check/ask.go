@@ -140,7 +140,7 @@ func ask(ctx context.Context, agents fetcher, cfg config,
 
 // poorView reports whether another agent, if there is one, may know better: a
 // founder that lost its disk, say, has a cluster of its own until the others call.
-// One that was asked for some nodes alone tells no others, and may know none of them.
+// One that was asked for some nodes alone reports no others, and may know none of them.
 func poorView(s awa.ClusterStatus, cfg config) bool {
 	few := 1
 	if len(cfg.selection.Names) > 0 {
@@ -178,7 +178,7 @@ func fetch(ctx context.Context, agents fetcher, cfg config, i int, to chan<- ans
 	a.status, a.err = agents.ClusterStatus(ctx, cfg.agents[i], false, names...)
 }
 
-// failures names the agents that failed and why. A time that was over is told
+// failures names the agents that failed and why. A time that was over is reported
 // as the user set it.
 func failures(cfg config, errs []error) []report.Failure {
 	var all []report.Failure

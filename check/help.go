@@ -57,7 +57,7 @@ func explain(program *kong.Application) {
 			report.DefaultFormat().Name},
 		"perfdata": {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. " +
 			"Default: cluster"},
-		"mesh": {"", "Add who does not see whom, as all agents that answer tell it: the agents and " +
+		"mesh": {"", "Add who does not see whom, as all agents that answer report it: the agents and " +
 			"nodes that differ only."},
 		"verbose": {"", "Add the table of all nodes to the plugin's line; twice: and the health codes that " +
 			"don't count."},

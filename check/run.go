@@ -51,7 +51,7 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 	switch {
 	case err != nil:
 		p.forced = true
-		return p.print(report.NoResult(err.Error()+" (check_awa -h tells more)", start))
+		return p.print(report.NoResult(err.Error()+" (see check_awa -h)", start))
 	case help != "":
 		p.write([]byte(help))
 		return report.Unknown.ExitCode() // as the monitoring plugins do

@@ -266,7 +266,7 @@ func TestCommand_interrupted(t *testing.T) {
 // sentence on stderr and nothing on stdout.
 func TestCommand_wrong(t *testing.T) {
 	t.Parallel()
-	const help = " (awa-agent --help tells what there is)"
+	const help = " (see awa-agent --help)"
 	const noAgent = "the agent at 127.0.0.1:1 was not reached (connect: connection refused): is it running, and is " +
 		"--agent right?"
 	dir := t.TempDir()

@@ -24,7 +24,7 @@ func TestStart_refused(t *testing.T) {
 		loopback = "not a loopback address, and without a key every stranger who reaches it could edit the node list: " +
 			"make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on " +
 			"one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
-		help     = " (awa-agent --help tells what there is)"
+		help     = " (see awa-agent --help)"
 		noObject = ` is not a JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` +
 			help
 		noPort  = " is not a port: use a number from 1 to 65535"

@@ -26,7 +26,7 @@ _check_awa() {
         '*--exclude=[No nodes whose name matches, such as test*]:GLOB: ' \
         '(-o --output)'{-o+,--output=}'[nagios, table, influx or json]:FORMAT:(nagios table influx json)' \
         '--perfdata=[cluster, or nodes for the round trip of each node as well, on later lines]:WHICH:(cluster nodes)' \
-        '--mesh[Add who does not see whom, as all agents that answer tell it]' \
+        '--mesh[Add who does not see whom, as all agents that answer report it]' \
         '*'{-v,--verbose}'[Add the table of all nodes to the plugin'\''s line]' \
         '(-V --version)'{-V,--version}'[Print the version]' \
         '(-h --help)'{-h,--help}'[Print this]'

@@ -103,7 +103,7 @@ func (p Program) Completion(shell string) (string, error) {
 }
 
 // script looks through all commands. A flag must be of one kind in all of
-// them, since the scripts tell by its name alone whether a value follows.
+// them, since the scripts see from its name alone whether a value follows.
 func (p Program) script() (script, error) {
 	s := script{Name: p.App.Name, Ident: strings.ReplaceAll(p.App.Name, "-", "_")}
 	kinds := map[string]*value{}
@@ -162,7 +162,7 @@ func (p Program) option(f *kong.Flag) option {
 	return o
 }
 
-// value tells by the word that stands for a value what it is.
+// value returns what a value is, by the word that stands for it.
 func (p Program) value(v *kong.Value, name string) value {
 	words := p.Values[v.Name]
 	if v.Enum != "" {

@@ -27,7 +27,7 @@ import (
 //go:embed *.in
 var sources embed.FS
 
-// Program is a program's command line, and what its model doesn't tell.
+// Program is a program's command line, and what its model doesn't say.
 type Program struct {
 	App *kong.Application
 	// Values are what a flag takes, by its name, where kong knows no enum.

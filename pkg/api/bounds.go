@@ -51,7 +51,7 @@ const (
 	// someFields are the other members of a JSON object, whatever it is.
 	someFields = 256
 	// nodeBytes is what a node costs in a status or a list, on the average of
-	// many: 500 with all that we tell of it, and the rest for its labels.
+	// many: 500 with all that we send of it, and the rest for its labels.
 	nodeBytes = 2 << 10
 	// opinionBytes holds a sentence of awa.MaxText, each character of it escaped.
 	opinionBytes = 2*awa.MaxText + 560

@@ -22,7 +22,7 @@ import (
 
 // ClientConfig says who asks and what may be kept open.
 type ClientConfig struct {
-	// Caller tells the agent that asks; nil for a monitoring client.
+	// Caller returns the agent that asks; nil for a monitoring client.
 	Caller func() awa.Caller
 	// MaxIdle is how many connections are kept open in all, 2,000 when 0. One
 	// costs about 6 KiB on each side, with TLS 15 KiB here and 23 KiB there; a
@@ -253,7 +253,7 @@ func (c *Client) Push(ctx context.Context, addr string, ch awa.Change) error {
 // Edit hands an edit to an agent, which passes it to the leader; hops is how
 // often it has been passed on. The node is the zero Node after a DELETE. It is
 // sent once: whoever repeats it must remember that the first one may have been
-// made, whatever the second is told. That is so when the error is of
+// made, whatever the second gets. That is so when the error is of
 // awa.StageReply, and then the key makes it safe to repeat. An answer that says
 // anything else than what was asked for is such an error too.
 func (c *Client) Edit(ctx context.Context, addr string, e awa.Edit, hops int) (uint64, awa.Node, error) {
@@ -387,10 +387,10 @@ func (c *Client) call(ctx context.Context, addr string, req request, read func(*
 // gets none that the agent has closed already: its answer would be lost, and
 // nobody could say whether it was read.
 func (c *Client) kept(addr string, req request) net.Conn {
-	conn := c.pool.take(addr)
+	conn := c.pool.get(addr)
 	for conn != nil && req.once && !stillOpen(conn) {
 		conn.Close()
-		conn = c.pool.take(addr)
+		conn = c.pool.get(addr)
 	}
 	return conn
 }
@@ -407,14 +407,14 @@ func (c *Client) use(ctx context.Context, conn net.Conn, round int, addr string,
 	c.readers.Put(br)
 	c.writers.Put(bw)
 	if good {
-		c.pool.give(addr, conn, round)
+		c.pool.put(addr, conn, round)
 	} else {
 		conn.Close()
 	}
 	return err
 }
 
-// givenUp tells a call that was cancelled from one whose time ran out: see
+// givenUp distinguishes a call that was cancelled from one whose time ran out: see
 // bound, which makes both of them a read that times out.
 func givenUp(ctx context.Context, err error) {
 	var ping *awa.PingError

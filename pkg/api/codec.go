@@ -41,8 +41,8 @@ type answerReader struct {
 	left int // bytes that it may still have
 }
 
-// take counts bytes that were read. Of what is too large nothing is left.
-func (in *answerReader) take(n int) error {
+// count counts bytes that were read. Of what is too large nothing is left.
+func (in *answerReader) count(n int) error {
 	if n > in.left {
 		in.left = 0
 		return fmt.Errorf("%w (its answer is larger than %d KiB)", errNoAgent, in.most>>10)
@@ -196,7 +196,7 @@ func (in *answerReader) readLine(left *int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := in.take(len(line)); err != nil {
+	if err := in.count(len(line)); err != nil {
 		return nil, err
 	}
 	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
@@ -241,7 +241,7 @@ func (in *answerReader) readRest() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return body, in.take(len(body))
+	return body, in.count(len(body))
 }
 
 func (in *answerReader) readChunks() (body []byte, err error) {
@@ -274,7 +274,7 @@ func (in *answerReader) readChunks() (body []byte, err error) {
 // readMore reads n bytes more of a body. Memory is taken as they arrive, not
 // because somebody says that they will.
 func (in *answerReader) readMore(body []byte, n uint64) ([]byte, error) {
-	if err := in.take(int(min(n, math.MaxInt))); err != nil {
+	if err := in.count(int(min(n, math.MaxInt))); err != nil {
 		return nil, err
 	}
 	for left := int(n); left > 0; {

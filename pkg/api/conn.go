@@ -38,8 +38,8 @@ type idleConn struct {
 	since time.Time
 }
 
-// take returns an idle connection, or nil.
-func (p *pool) take(addr string) net.Conn {
+// get returns an idle connection, or nil.
+func (p *pool) get(addr string) net.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	conns := p.idle[addr]
@@ -48,16 +48,16 @@ func (p *pool) take(addr string) net.Conn {
 		conns = conns[:len(conns)-1]
 		p.count--
 		if time.Since(c.since) < p.keep {
-			p.put(addr, conns)
+			p.setIdle(addr, conns)
 			return c.Conn
 		}
 		c.Close()
 	}
-	p.put(addr, conns)
+	p.setIdle(addr, conns)
 	return nil
 }
 
-func (p *pool) put(addr string, conns []idleConn) {
+func (p *pool) setIdle(addr string, conns []idleConn) {
 	if len(conns) == 0 {
 		delete(p.idle, addr)
 		return
@@ -73,9 +73,9 @@ func (p *pool) now() int {
 	return p.round
 }
 
-// give keeps a connection, or closes it when there is no room, or when all were
+// put keeps a connection, or closes it when there is no room, or when all were
 // closed since its round.
-func (p *pool) give(addr string, c net.Conn, round int) {
+func (p *pool) put(addr string, c net.Conn, round int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if time.Since(p.pruned) >= p.keep/4 {
@@ -106,7 +106,7 @@ func (p *pool) prune() {
 			c.Close()
 			p.count--
 		}
-		p.put(addr, fresh)
+		p.setIdle(addr, fresh)
 	}
 }
 
@@ -127,7 +127,7 @@ func (p *pool) dropOldest() bool {
 	conns := p.idle[oldest]
 	conns[0].Close()
 	p.count--
-	p.put(oldest, conns[1:])
+	p.setIdle(oldest, conns[1:])
 	return true
 }
 
@@ -157,15 +157,15 @@ func (c *Client) dial(ctx context.Context, addr, uid string) (conn net.Conn, wai
 	if _, err := netip.ParseAddr(host); err != nil {
 		needs = 2 // a name's lookup has two sockets, and two of its addresses may be tried at once
 	}
-	if waited, err = c.permits.take(ctx, needs); err != nil {
+	if waited, err = c.permits.acquire(ctx, needs); err != nil {
 		return nil, waited, err
 	}
 	if conn, err = c.connect(ctx, host, port); err != nil {
-		c.permits.give(needs)
+		c.permits.release(needs)
 		return nil, waited, err
 	}
-	c.permits.give(needs - 1)
-	conn = c.permits.hold(conn)
+	c.permits.release(needs - 1)
+	conn = c.permits.releaseOnClose(conn)
 	if c.cfg.Secure == nil {
 		return conn, waited, nil
 	}

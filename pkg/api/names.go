@@ -132,15 +132,15 @@ func (n *Names) run(host string, h *hostName, done chan struct{}) {
 		h.addrs = addrs
 	}
 	if n.ctx.Err() == nil && len(h.addrs) > 0 {
-		n.tell(host, h)
+		n.logRemembered(host, h)
 	}
 	h.done = nil
 	close(done)
 }
 
-// tell logs that earlier addresses of a name are used, and when that is over: once
+// logRemembered logs that earlier addresses of a name are used, and when that is over: once
 // for an outage of the name servers, and once for a name that is gone.
-func (n *Names) tell(host string, h *hostName) {
+func (n *Names) logRemembered(host string, h *hostName) {
 	dns, ok := errors.AsType[*net.DNSError](h.err)
 	switch {
 	case h.err == nil:

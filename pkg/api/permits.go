@@ -36,10 +36,10 @@ func newPermits(most int, makeRoom func() bool) *permits {
 	return &permits{most: most, free: most, makeRoom: makeRoom}
 }
 
-// take takes n permits: at once when so many are free or idle connections can
+// acquire takes n permits: at once when so many are free or idle connections can
 // be closed for it, else as soon as others give theirs back. waited is how
 // long that took. The error, when ctx ends before, is an *awa.PingError.
-func (p *permits) take(ctx context.Context, n int) (waited time.Duration, err error) {
+func (p *permits) acquire(ctx context.Context, n int) (waited time.Duration, err error) {
 	if p == nil {
 		return 0, nil
 	}
@@ -65,7 +65,7 @@ func (p *permits) take(ctx context.Context, n int) (waited time.Duration, err er
 	}
 	p.mu.Unlock()
 	if i < 0 { // granted in the same moment
-		p.give(w.n)
+		p.release(w.n)
 	}
 	if context.Cause(ctx) == context.Canceled {
 		return time.Since(began), &awa.PingError{Stage: awa.StageConnect, Err: context.Canceled}
@@ -99,8 +99,8 @@ func (p *permits) grant() {
 	}
 }
 
-// give gives n permits back.
-func (p *permits) give(n int) {
+// release gives n permits back.
+func (p *permits) release(n int) {
 	if p == nil || n == 0 {
 		return
 	}
@@ -120,29 +120,29 @@ func (p *permits) wanted() bool {
 	return len(p.waiting) > 0
 }
 
-// hold makes the end of a connection give its permit back.
-func (p *permits) hold(c net.Conn) net.Conn {
+// releaseOnClose makes the end of a connection give its permit back.
+func (p *permits) releaseOnClose(c net.Conn) net.Conn {
 	if p == nil {
 		return c
 	}
-	return &heldConn{Conn: c, of: p}
+	return &permitConn{Conn: c, of: p}
 }
 
-// heldConn is a connection that holds a permit.
-type heldConn struct {
+// permitConn is a connection that holds a permit.
+type permitConn struct {
 	net.Conn
 	of     *permits
 	closed atomic.Bool
 }
 
 // NetConn returns the connection below, as tls.Conn.NetConn does.
-func (c *heldConn) NetConn() net.Conn { return c.Conn }
+func (c *permitConn) NetConn() net.Conn { return c.Conn }
 
 // Close closes the connection.
-func (c *heldConn) Close() error {
+func (c *permitConn) Close() error {
 	err := c.Conn.Close()
 	if c.closed.CompareAndSwap(false, true) {
-		c.of.give(1)
+		c.of.release(1)
 	}
 	return err
 }

@@ -157,7 +157,7 @@ func TestPermits(t *testing.T) {
 		p := newPermits(2, func() bool { return false })
 		get := func(n int) chan error {
 			got := make(chan error, 1)
-			go func() { _, err := p.take(t.Context(), n); got <- err }()
+			go func() { _, err := p.acquire(t.Context(), n); got <- err }()
 			synctest.Wait()
 			return got
 		}
@@ -166,23 +166,23 @@ func TestPermits(t *testing.T) {
 			t.Fatal("two are free")
 		}
 		both, one := get(2), get(1)
-		p.give(1)
+		p.release(1)
 		synctest.Wait()
 		if len(both)+len(one) > 0 {
 			t.Fatal("one free permit was given to somebody who came later, or counted twice")
 		}
-		p.give(1)
+		p.release(1)
 		synctest.Wait()
 		if len(both) != 1 || len(one) != 0 {
 			t.Fatal("the first does not come first")
 		}
-		p.give(2)
+		p.release(2)
 		if synctest.Wait(); len(one) != 1 {
 			t.Fatal("nobody was woken")
 		}
 		if large := get(5); len(large) != 0 {
 			t.Fatal("one is still held")
-		} else if p.give(1); <-large != nil || p.free != 0 {
+		} else if p.release(1); <-large != nil || p.free != 0 {
 			t.Error("whoever wants more than all gets all")
 		}
 	})
@@ -194,7 +194,7 @@ func TestPool_dropOldest(t *testing.T) {
 		conns := make([]*idler, 3)
 		for i, addr := range []string{"b", "a", "b"} {
 			conns[i] = &idler{}
-			p.give(addr, conns[i], 0)
+			p.put(addr, conns[i], 0)
 			time.Sleep(time.Second) // of the bubble's clock
 		}
 		for i, c := range conns {
@@ -207,7 +207,7 @@ func TestPool_dropOldest(t *testing.T) {
 		}
 		p.wanted = func() bool { return true }
 		kept := &idler{}
-		if p.give("a", kept, 0); !kept.closed {
+		if p.put("a", kept, 0); !kept.closed {
 			t.Error("one is kept though somebody waits for it")
 		}
 	})

@@ -21,16 +21,16 @@ func TestPool(t *testing.T) {
 	const keep = 2 * time.Minute
 	give := func(p *pool, addr string) *idler {
 		c := &idler{}
-		p.give(addr, c, p.round)
+		p.put(addr, c, p.round)
 		return c
 	}
 	for name, test := range map[string]func(t *testing.T, p *pool){
 		"gives back the newest, by address": func(t *testing.T, p *pool) {
 			a1, a2, b := give(p, "a"), give(p, "a"), give(p, "b")
-			if got := []net.Conn{p.take("a"), p.take("b"), p.take("a")}; got[0] != a2 || got[1] != b || got[2] != a1 {
+			if got := []net.Conn{p.get("a"), p.get("b"), p.get("a")}; got[0] != a2 || got[1] != b || got[2] != a1 {
 				t.Errorf("%p, not %p, %p, %p", got, a2, b, a1)
 			}
-			if c := p.take("a"); c != nil || len(p.idle) != 0 {
+			if c := p.get("a"); c != nil || len(p.idle) != 0 {
 				t.Errorf("%v is there yet, of %d addresses", c, len(p.idle))
 			}
 		},
@@ -44,7 +44,7 @@ func TestPool(t *testing.T) {
 					t.Errorf("connection %d: closed is %v", i, c.closed)
 				}
 			}
-			p.take("0")
+			p.get("0")
 			if c := give(p, "x"); c.closed {
 				t.Error("there was room for one more")
 			}
@@ -53,12 +53,12 @@ func TestPool(t *testing.T) {
 			old := give(p, "a")
 			time.Sleep(keep - 1) // of the bubble's clock, here and below
 			fresh := give(p, "a")
-			if p.take("a") != fresh || p.take("a") != old {
+			if p.get("a") != fresh || p.get("a") != old {
 				t.Error("one went too early")
 			}
-			p.give("a", old, p.round)
+			p.put("a", old, p.round)
 			time.Sleep(keep)
-			if c := p.take("a"); c != nil || !old.closed {
+			if c := p.get("a"); c != nil || !old.closed {
 				t.Errorf("%v was kept for too long", c)
 			}
 		},
@@ -67,7 +67,7 @@ func TestPool(t *testing.T) {
 			for range 10 {
 				time.Sleep(keep / 8)
 				give(p, "a")
-				p.take("a")
+				p.get("a")
 			}
 			if !gone.closed || p.count != 0 {
 				t.Errorf("closed is %v, and %d are idle", gone.closed, p.count)
@@ -91,14 +91,14 @@ func TestPool(t *testing.T) {
 		"closes all, for now": func(t *testing.T, p *pool) {
 			a := give(p, "a")
 			p.close(false)
-			if b := give(p, "a"); !a.closed || b.closed || p.take("a") != b {
+			if b := give(p, "a"); !a.closed || b.closed || p.get("a") != b {
 				t.Error("it is closed for good, or not at all")
 			}
 		},
 		"closes all, for good": func(t *testing.T, p *pool) {
 			a := give(p, "a")
 			p.close(true)
-			if b := give(p, "a"); !a.closed || !b.closed || p.take("a") != nil {
+			if b := give(p, "a"); !a.closed || !b.closed || p.get("a") != nil {
 				t.Error("it is not closed for good")
 			}
 		},

@@ -70,7 +70,7 @@ func tooFewPermits(most int) error {
 }
 
 // ownDelay makes a call that found no answer in time an awa.ErrShortage when so
-// much of its time went by waiting for a descriptor that silence tells nothing.
+// much of its time went by waiting for a descriptor that silence proves nothing.
 func (c *Client) ownDelay(err error, waited time.Duration, began time.Time) error {
 	ping, ok := errors.AsType[*awa.PingError](err)
 	if !ok || waited == 0 || !errors.Is(ping.Err, errNoAnswer) || waited < time.Since(began)/4 {

@@ -63,7 +63,7 @@ type healthCode struct {
 	text     string // what it means of an agent, whose name stands for %s
 }
 
-// healthCodes are all codes, in the order in which they are told.
+// healthCodes are all codes, in the order in which they are reported.
 var healthCodes = []healthCode{
 	{OtherCluster, SeverityCritical, "%s belongs to another cluster: empty the data folder of the agent that is wrong, " +
 		"and have it join"},
@@ -113,7 +113,7 @@ func (c HealthCode) Severity() Severity {
 	return SeverityWarning
 }
 
-// Of is the sentence about another agent that tells this code of itself.
+// Of is the sentence about another agent that reports this code of itself.
 func (c HealthCode) Of(agent string) string {
 	if i := c.index(); i >= 0 {
 		return fmt.Sprintf(healthCodes[i].text, agent)

@@ -144,10 +144,10 @@ type ClusterStatus struct {
 	State   uint64   // of its list
 	Leader  string   // name of the leader, "" when none is known
 	Voters  []string // names of the voters, as far as known
-	// Insecure tells that the agent has no key and was allowed to do without:
+	// Insecure reports whether the agent has no key and was allowed to do without:
 	// everybody who reaches it may edit the list.
 	Insecure bool
-	// Isolated tells that the agent reached no other one, though its list has
+	// Isolated reports whether the agent reached no other one, though its list has
 	// others: the fault is likelier its own.
 	Isolated bool
 	SweptAt  time.Time

@@ -16,7 +16,7 @@ import (
 
 // finish asserts what must hold after every test: once the network is whole
 // and every agent runs, the cluster takes an edit; all agents hold the same
-// changes, with the ids 1, 2, 3, …; what clients were told of their edits is
+// changes, with the ids 1, 2, 3, …; what clients were answered is
 // true; each data folder opens again, with the nodes that the changes make;
 // and no goroutine is left.
 func (c *Cluster) finish() {

@@ -10,7 +10,7 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// ledger keeps what became of each edit, as its client was told.
+// ledger keeps what became of each edit, as its client was answered.
 type ledger struct {
 	mu   sync.Mutex
 	keys map[string]*account // by idempotency key
@@ -19,7 +19,7 @@ type ledger struct {
 // account is all there is to know of the edits with one key.
 type account struct {
 	acked   uint64   // the id that it was acknowledged with, 0 when it never was
-	node    awa.Node // as told with that
+	node    awa.Node // as answered with that
 	unknown bool     // an attempt may have been made
 	refused error    // the last refusal
 }
@@ -52,7 +52,7 @@ func (c *Cluster) Acknowledged() int {
 	return n
 }
 
-// note takes an answer in. It tells when it contradicts an earlier one.
+// note takes an answer in. It reports when it contradicts an earlier one.
 func (l *ledger) note(key string, id uint64, node awa.Node, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,7 +82,7 @@ func Unknown(err error) bool {
 	return errors.Is(err, awa.ErrUnknownOutcome) || errors.As(err, &lost) && lost.Stage == awa.StageReply
 }
 
-// check compares a list with what the clients were told.
+// check compares a list with what the clients were answered.
 func (l *ledger) check(changes []awa.Change) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,7 +111,7 @@ func (l *ledger) check(changes []awa.Change) error {
 			return err
 		}
 		if was, told := text(n), text(a.node); was != told {
-			return fmt.Errorf("change %d made %s, and its client was told %s", c.ID, was, told)
+			return fmt.Errorf("change %d made %s, and its client was answered %s", c.ID, was, told)
 		}
 	}
 	return nil
@@ -167,7 +167,7 @@ func (c *Cluster) MustEdit(i int, e awa.Edit) (uint64, awa.Node) {
 	return id, n
 }
 
-// Forget drops what clients were told so far, for a test that founds the list
+// Forget drops what clients were answered so far, for a test that founds the list
 // again from a backup.
 func (c *Cluster) Forget() {
 	c.ledger.mu.Lock()

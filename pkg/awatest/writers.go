@@ -11,7 +11,7 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// Writers edit the list at all agents at once, until they are told to stop.
+// Writers edit the list at all agents at once, until they are stopped.
 type Writers struct {
 	c      *Cluster
 	cancel context.CancelFunc
@@ -19,7 +19,7 @@ type Writers struct {
 }
 
 // Write starts some writers at each agent. A writer makes a node, changes it a
-// few times, and removes it. When its agent is away, or tells it that the
+// few times, and removes it. When its agent is away, or answers that the
 // outcome is not known, it repeats the edit with the same key, here or at
 // another agent, or gives up.
 func (c *Cluster) Write(perAgent int) *Writers {

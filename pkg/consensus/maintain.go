@@ -83,8 +83,8 @@ func (c *Consensus) pace() {
 }
 
 // snapshotRepaired makes a snapshot of all of the list after examine has brought the
-// applied index back. The next voters get the list with it: what was learned by a program
-// of before can't be made out of the log.
+// applied index back. The next voters get the list with it: what was learned by an
+// earlier version can't be made out of the log.
 func (c *Consensus) snapshotRepaired() {
 	r := c.running()
 	if r == nil || !c.repaired.Load() || r.AppliedIndex() == 0 {

@@ -148,7 +148,7 @@ func (c *Consensus) finishDropping() error {
 }
 
 // configIndex finds the index of the newest configuration that this agent
-// holds, in the log or in the snapshot; raft does not tell it.
+// holds, in the log or in the snapshot; raft does not return it.
 func (c *Consensus) configIndex() (uint64, error) {
 	newest, err := snapshotConfig(c.cfg.Dir)
 	if err != nil {

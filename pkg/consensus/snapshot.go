@@ -97,7 +97,7 @@ func writeWhole(to io.Writer, list List, head snapshotHead) error {
 }
 
 // snapshotStore is Raft's folder of snapshots, and remembers which was opened
-// last: Raft doesn't tell the state machine what it restores.
+// last: Raft doesn't say to the state machine what it restores.
 type snapshotStore struct {
 	*raft.FileSnapshotStore
 	list    List

@@ -11,7 +11,7 @@ import (
 	"are-we-alive/pkg/awatest/testlist"
 )
 
-// What a program of before had let others say of Raft is put right at start.
+// What an earlier version had let others say of Raft is put right at start.
 func TestStart_PoisonedFolder(t *testing.T) {
 	st := testlist.Open(t)
 	dir := t.TempDir()
@@ -32,7 +32,7 @@ func TestStart_PoisonedFolder(t *testing.T) {
 	}
 	good := st.Meta()
 	stop(t, c)
-	// A forged change of before, which the list has as all others have it.
+	// A forged change of an earlier version, which the list has as all others have it.
 	if err := st.Prove([]awa.Change{{ID: 2, Action: awa.Create, Data: `{"id":2,"name":"forged","host":"h","port":"1"}`,
 		Index: 1 << 62, Term: 1}}, 1<<62, 1); err != nil {
 		t.Fatal(err)

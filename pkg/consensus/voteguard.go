@@ -13,16 +13,16 @@ import (
 )
 
 // voteGuard is Raft's network with one more rule for votes. Raft trusts an
-// agent's log to tell a candidate that has missed something; but an agent
+// agent's log to reject a candidate that has missed something; but an agent
 // that is not a voter any more has dropped its log, and raft would have it vote
 // for anybody. With a few such votes an agent that was away could lead by the
-// voters of the past. So an agent that was told that it lost its vote
+// voters of the past. So an agent that learned that it lost its vote
 // grants none, and no agent grants one to a candidate whose log lacks an entry that
 // its own Raft has applied, or that was in the log that it dropped. What its list
 // has learned from others does not count: it may be forged.
 //
 // A disk may be older than it was when the agent stopped: rolled back, or put
-// back from a copy. Then its log tells too little, and its vote could help a
+// back from a copy. Then its log says too little, and its vote could help a
 // candidate that lacks what was decided. So an agent that was just started asks the
 // other voters before it votes, and grants no vote to a candidate that is behind
 // any of those that answer, until it is level with them.

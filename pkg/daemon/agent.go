@@ -109,24 +109,24 @@ func (a *agent) Status(cached bool, nodes ...string) (awa.ClusterStatus, error) 
 	if err := a.hasList(); err != nil {
 		return awa.ClusterStatus{}, err
 	}
-	var look watch.Look
+	var result watch.Result
 	if cached {
-		look = a.watch.Last()
-		look.Short = a.watch.Shortage()
+		result = a.watch.Last()
+		result.Short = a.watch.Shortage()
 	}
 	switch {
-	case !look.At.IsZero() || look.Short != nil:
+	case !result.At.IsZero() || result.Short != nil:
 	case len(nodes) > 0: // what is said of the cluster besides takes all nodes
-		look = a.watch.Some(a.store.State(), nodes)
-		look.Nodes = watch.Merge(a.watch.Last().Nodes, look.Nodes)
+		result = a.watch.Some(a.store.State(), nodes)
+		result.Nodes = watch.Merge(a.watch.Last().Nodes, result.Nodes)
 	default:
-		look = a.watch.Shared(a.store.State())
+		result = a.watch.Shared(a.store.State())
 	}
-	if look.Short != nil {
+	if result.Short != nil {
 		return awa.ClusterStatus{}, awa.Faultf(awa.ErrShortage,
-			"agent %s could not look at all nodes, so it says nothing of them: %v", a.name, look.Short)
+			"agent %s could not look at all nodes, so it says nothing of them: %v", a.name, result.Short)
 	}
-	s := a.status(look)
+	s := a.status(result)
 	if len(nodes) > 0 {
 		s.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n awa.NodeStatus) bool {
 			return !slices.ContainsFunc(nodes, func(name string) bool { return awa.NameKey(name) == n.Node.Key() })
@@ -145,13 +145,13 @@ func (a *agent) hasList() error {
 
 // status is what a sweep saw, with what this agent knows besides. What has left the
 // list since is left out.
-func (a *agent) status(look watch.Look) awa.ClusterStatus {
+func (a *agent) status(result watch.Result) awa.ClusterStatus {
 	m := a.store.Meta()
 	list := a.store.Nodes()
-	look.Nodes = stillListed(look.Nodes, list)
+	result.Nodes = stillListed(result.Nodes, list)
 	s := awa.ClusterStatus{
 		Cluster: m.Cluster, History: m.History, Agent: a.listedName(), State: a.store.State(), Insecure: a.insecure,
-		Isolated: look.Isolated, SweptAt: look.At, Took: look.Took, Health: a.conditions(look), Nodes: look.Nodes,
+		Isolated: result.Isolated, SweptAt: result.At, Took: result.Took, Health: a.conditions(result), Nodes: result.Nodes,
 	}
 	names := map[string]string{}
 	for _, n := range list {

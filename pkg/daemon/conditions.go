@@ -14,7 +14,7 @@ import (
 // conditions are the health codes that hold: what this agent finds of itself and
 // of agents that are not on its list, what the lists of those on it have to do
 // with its own, what they say of themselves, and how the voters are.
-func (a *agent) conditions(look watch.Look) []awa.Condition {
+func (a *agent) conditions(result watch.Result) []awa.Condition {
 	var all []awa.Condition
 	own := a.store.Meta().UID
 	told := map[awa.Condition]bool{} // those about an agent without their texts
@@ -31,7 +31,7 @@ func (a *agent) conditions(look watch.Look) []awa.Condition {
 	for _, c := range a.found() {
 		add(c)
 	}
-	for _, n := range look.Nodes {
+	for _, n := range result.Nodes {
 		if n.Self == nil || n.Verdict != awa.Online || n.Self.UID == own {
 			continue
 		}
@@ -42,10 +42,10 @@ func (a *agent) conditions(look watch.Look) []awa.Condition {
 			add(awa.Condition{Code: code, Agent: n.Node.Name, Text: code.Of(n.Node.Name)})
 		}
 	}
-	if c := a.votersCondition(look); c.Code != "" {
+	if c := a.votersCondition(result); c.Code != "" {
 		add(c)
 	}
-	for _, c := range a.quiet(look) {
+	for _, c := range a.quiet(result) {
 		add(c)
 	}
 	order := awa.HealthCodes()
@@ -86,20 +86,20 @@ func (a *agent) notReached() awa.Condition {
 // condition: the default of check_awa's --skew-warning.
 const skewMost = 5 * time.Second
 
-// quiet are the conditions that a status tells with numbers too.
-func (a *agent) quiet(look watch.Look) []awa.Condition {
+// quiet are the conditions that a status has as numbers too.
+func (a *agent) quiet(result watch.Result) []awa.Condition {
 	var all []awa.Condition
 	own := a.listedName()
 	tell := func(code awa.HealthCode, name string) {
 		all = append(all, awa.Condition{Code: code, Agent: name, Text: code.Of(name)})
 	}
-	if look.Isolated {
+	if result.Isolated {
 		tell(awa.Isolated, own)
 	}
 	if !a.hasKey {
 		tell(awa.NoKey, own)
 	}
-	for _, n := range look.Nodes {
+	for _, n := range result.Nodes {
 		if n.Verdict != awa.Online {
 			continue
 		}
@@ -140,17 +140,17 @@ func (a *agent) ownConditions() []awa.Condition {
 
 // votersCondition reports whether the list can be edited, and whether it still could
 // be after one more loss. Before the first sweep nothing is known.
-func (a *agent) votersCondition(look watch.Look) awa.Condition {
+func (a *agent) votersCondition(result watch.Result) awa.Condition {
 	voters := a.Voters()
-	if look.At.IsZero() {
+	if result.At.IsZero() {
 		return awa.Condition{}
 	}
-	if len(voters) == 0 { // only a leader tells the others who votes
+	if len(voters) == 0 { // only a leader names the voters to others
 		return a.noLeader()
 	}
 	alive := map[string]bool{a.store.Meta().UID: true}
 	agents := 0
-	for _, n := range look.Nodes {
+	for _, n := range result.Nodes {
 		if n.Node.UID == "" {
 			continue
 		}
@@ -197,7 +197,7 @@ func (a *agent) noLeader() awa.Condition {
 		"%v: look at the logs of the voters", without.Round(time.Second))}
 }
 
-// electionMost is how long the voters may have no leader before that is told: an
+// electionMost is how long the voters may have no leader before that is a condition: an
 // election takes some two seconds.
 const electionMost = 10 * time.Second
 

@@ -25,7 +25,7 @@ import (
 	"are-we-alive/pkg/watch"
 )
 
-// Config is what an agent is told. Validate says what is wrong with it.
+// Config configures an agent. Validate returns what is wrong with it.
 type Config struct {
 	// Name, Host and Port are this node as it stands on the list. Port 0 is
 	// the port that is listened on.
@@ -48,7 +48,7 @@ type Config struct {
 	// it register whoever holds its entry.
 	Rejoin, TakeOver bool
 	// KeyFile is the file of the cluster's keys, which Reload reads again. ""
-	// is not a key: whoever reaches the port may read and edit the list, and only
+	// means no key: whoever reaches the port may read and edit the list, and only
 	// loopback addresses are listened on.
 	KeyFile string
 	// Insecure without a KeyFile allows other addresses than loopback. With
@@ -63,7 +63,7 @@ type Config struct {
 	// read, and nobody edit. "" is none. Without an address it is every one;
 	// without a port it is 25484; port 0 is any free one.
 	Web string
-	// Clock is this agent's clock, as it tells it to others and compares theirs
+	// Clock is this agent's clock, which it sends to others and compares with theirs
 	// with it; nil is time.Now. No order of anything hangs on it.
 	Clock func() time.Time
 	// Timing of the replication; zero fields mean the defaults.
@@ -296,7 +296,7 @@ func (d *Daemon) requireStartMode() error {
 // api.ClientConfig.MaxIdle. Longer lists are swept more seldom.
 const keptConnections = 2000
 
-// wire makes the parts and tells them of each other.
+// wire makes the parts and connects them.
 func (d *Daemon) wire() {
 	d.names = api.NewNames(d.log)
 	asks := api.ClientConfig{
@@ -341,7 +341,7 @@ func (d *Daemon) replicaConfig() replica.Config {
 	}
 }
 
-// seen tells the replication what the background sweeps saw.
+// seen returns what the background sweeps saw, for the replication.
 func (d *Daemon) seen() map[string]replica.Seen {
 	all := map[string]replica.Seen{}
 	now := time.Now()

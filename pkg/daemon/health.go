@@ -58,19 +58,19 @@ func (d *Daemon) Summary() string {
 		}
 		return "no node list yet, joining " + strings.Join(d.cfg.Join, ", ")
 	}
-	look := d.watch.Last()
-	look.Nodes = stillListed(look.Nodes, d.store.Nodes())
-	if len(look.Nodes) == 0 {
+	result := d.watch.Last()
+	result.Nodes = stillListed(result.Nodes, d.store.Nodes())
+	if len(result.Nodes) == 0 {
 		return nodes(len(d.store.Nodes())) + " on the list, not pinged yet"
 	}
 	online := 0
-	for _, n := range look.Nodes {
+	for _, n := range result.Nodes {
 		if n.Verdict == awa.Online {
 			online++
 		}
 	}
-	text := fmt.Sprintf("%d of %s online", online, nodes(len(look.Nodes)))
-	if look.Isolated {
+	text := fmt.Sprintf("%d of %s online", online, nodes(len(result.Nodes)))
+	if result.Isolated {
 		text += ", this agent reaches no other one"
 	}
 	if short := d.watch.Shortage(); short != nil {

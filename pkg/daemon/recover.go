@@ -72,7 +72,7 @@ func Recover(ctx context.Context, dataDir string, ask func(ctx context.Context, 
 }
 
 // HighestEpoch is the highest epoch of a history of a backup's cluster that its
-// agents tell of, or that of the backup: a restore must begin a higher one.
+// agents know, or that of the backup: a restore must begin a higher one.
 func HighestEpoch(ctx context.Context, set awa.ChangeSet, ask func(ctx context.Context, addr string) (awa.Self,
 	error)) (uint64, error) {
 	list, err := awa.Replay(set.Changes)

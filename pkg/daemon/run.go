@@ -123,7 +123,7 @@ func (d *Daemon) member(quit, ctx context.Context) error {
 	starting, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(quit, stop)()
-	if err := d.haveList(starting); err != nil || starting.Err() != nil {
+	if err := d.obtainList(starting); err != nil || starting.Err() != nil {
 		return err
 	}
 	d.warnFiles()
@@ -139,8 +139,8 @@ func (d *Daemon) member(quit, ctx context.Context) error {
 	return group.Wait()
 }
 
-// haveList gets the list that the folder lacks, or begins one.
-func (d *Daemon) haveList(ctx context.Context) error {
+// obtainList gets the list that the folder lacks, or begins one.
+func (d *Daemon) obtainList(ctx context.Context) error {
 	cfg := d.replicaConfig()
 	switch m := d.store.Meta(); {
 	case m.Cluster != "":

@@ -14,7 +14,7 @@ type view struct {
 	now time.Time
 }
 
-// swept reports whether a sweep has ended. What only a sweep can tell is left
+// swept reports whether a sweep has ended. What only a sweep can know is left
 // out before, since a 0 would be a false alarm.
 func (v view) swept() bool { return !v.SweptAt.IsZero() }
 
@@ -34,7 +34,7 @@ func families() []family {
 	return append(agentFamilies(), append(clusterFamilies(), nodeFamilies()...)...)
 }
 
-// agentFamilies tell of the agent and its list, and need no sweep.
+// agentFamilies are about the agent and its list, and need no sweep.
 func agentFamilies() []family {
 	return []family{
 		{"awa_build_info", "The agent's version; the value is always 1.", []string{"version"}, func(_ view, add add) {
@@ -64,7 +64,7 @@ func agentFamilies() []family {
 	}
 }
 
-// clusterFamilies tell what the last sweep saw of the whole cluster.
+// clusterFamilies are what the last sweep saw of the whole cluster.
 func clusterFamilies() []family {
 	return []family{
 		{"awa_last_sweep_timestamp_seconds", "Unix time at which the last background sweep began, from which all that is " +
@@ -114,14 +114,14 @@ func clusterFamilies() []family {
 	}
 }
 
-// nodeFamilies tell what the last sweep saw of each node.
+// nodeFamilies are what the last sweep saw of each node.
 func nodeFamilies() []family {
 	node := []string{"node"}
 	online := func(value func(awa.NodeStatus) float64) func(view, add) {
 		return perNode(func(n awa.NodeStatus, _ view) (float64, bool) { return value(n), n.Verdict == awa.Online })
 	}
 	return []family{
-		{"awa_node_online", "1 when the node answered this agent's last ping, as itself, else 0: awa_node_verdict tells " +
+		{"awa_node_online", "1 when the node answered this agent's last ping, as itself, else 0: awa_node_verdict says " +
 			"what it is then.", node, perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
 			return number(n.Verdict == awa.Online), true
 		})},

@@ -30,7 +30,7 @@ const (
 )
 
 // Compare says how another agent's list relates to this agent's, as far as what
-// it says of it tells: "" when one is the beginning of the other, or may be.
+// can be known: "" when one is the beginning of the other, or may be.
 func (r *Replica) Compare(self awa.Self) awa.HealthCode {
 	code, _ := r.compareLists(self.Cluster, self.History, self.Position())
 	return code

@@ -17,7 +17,7 @@ func Caller(l List, addr, instance string) awa.Caller {
 	return c
 }
 
-// Answered is told of each answer to a ping: who leads, who votes, and
+// Answered is called for each answer to a ping: who leads, who votes, and
 // whether that agent is ahead.
 func (r *Replica) Answered(addr string, self awa.Self) {
 	m := r.list.Meta()
@@ -33,14 +33,14 @@ func (r *Replica) Answered(addr string, self awa.Self) {
 	if self.Cluster != m.Cluster || self.History != m.History {
 		return
 	}
-	r.met(self.UID, addr)
+	r.noteAddr(self.UID, addr)
 	r.learn(self)
 	if self.State > r.list.State() {
 		r.replicator.behind(addr, self.State)
 	}
 }
 
-// Heard is told of each request that another agent sent: it may have moved,
+// Heard is called for each request that another agent sent: it may have moved,
 // or be ahead.
 func (r *Replica) Heard(from awa.Caller) {
 	m := r.list.Meta()
@@ -72,8 +72,8 @@ func (r *Replica) called(from awa.Caller) {
 	if listed, ok := r.listed(from.UID); !ok || from.Addr == "" || from.Addr == listed {
 		return
 	}
-	if look, ok := r.cfg.Seen()[from.UID]; ok && !look.Online {
-		r.met(from.UID, from.Addr)
+	if sighting, ok := r.cfg.Seen()[from.UID]; ok && !sighting.Online {
+		r.noteAddr(from.UID, from.Addr)
 	}
 }
 

@@ -113,6 +113,6 @@ func (r *Replica) leaderUID() string {
 
 // leaderOffline reports whether the leader was offline when this agent looked.
 func (r *Replica) leaderOffline() bool {
-	look, ok := r.cfg.Seen()[r.leaderUID()]
-	return ok && !look.Online
+	sighting, ok := r.cfg.Seen()[r.leaderUID()]
+	return ok && !sighting.Online
 }

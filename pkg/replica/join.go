@@ -80,7 +80,7 @@ func joinFrom(ctx context.Context, cfg Config, addr string, patience time.Durati
 			err = cfg.List.Apply(more.Changes)
 		}
 		if err != nil || len(more.Changes) == 0 {
-			return nil // pings tell soon who has the rest
+			return nil // pings show soon who has the rest
 		}
 	}
 	return nil

@@ -136,7 +136,7 @@ func (r *Replica) whoMayLead(hops int) []string {
 		if !ok || uid == r.uid || slices.Contains(online, addr) || slices.Contains(offline, addr) {
 			return
 		}
-		if look, ok := seen[uid]; ok && !look.Online {
+		if sighting, ok := seen[uid]; ok && !sighting.Online {
 			offline = append(offline, addr)
 		} else {
 			online = append(online, addr)

@@ -90,7 +90,7 @@ func (r *Replica) followLeader(ctx context.Context) error {
 	m := r.list.Meta()
 	if err != nil || self.UID != uid || self.Leader != uid || self.Cluster != m.Cluster || self.History != m.History ||
 		self.Digest == (awa.Digest{}) {
-		return nil // the next ping tells more
+		return nil // the next ping shows more
 	}
 	code, known := r.compareLists(self.Cluster, self.History, self.Position())
 	if code == "" && !known { // it is ahead
@@ -117,7 +117,7 @@ func (r *Replica) alone() bool {
 }
 
 // leaveCluster is for a founder that lost its disk, and created a second cluster
-// since its configuration still tells it to: it joins the first one, whose agents
+// since its configuration still says so: it joins the first one, whose agents
 // call it. Of two new clusters that hold nothing yet, the one with the lower id
 // stays.
 func (r *Replica) leaveCluster(ctx context.Context, d difference) (done bool, err error) {

@@ -238,7 +238,7 @@ func (r *Replica) registration(ctx context.Context, want awa.Node) (e *awa.Parse
 }
 
 // removed reports that this agent's entry was removed from the list, if it was: then
-// it must not come back by itself. The changes tell who has done so.
+// it must not come back by itself. The changes say who has done so.
 func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 	var entry uint64 // the node that had this agent's uid last
 	var last awa.Change

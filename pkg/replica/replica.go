@@ -70,9 +70,9 @@ type Config struct {
 	Peers Peers
 	// Dir is the folder of Raft's snapshots.
 	Dir string
-	// Instance is this process, as told in pings.
+	// Instance is this process, as its answers to pings name it.
 	Instance string
-	// Seen tells of all agents but this one, by uid.
+	// Seen returns how all agents except this one looked, by uid.
 	Seen func() map[string]Seen
 	// Contacts are addresses of agents that may know the cluster.
 	Contacts []string
@@ -311,9 +311,9 @@ func (r *Replica) listed(uid string) (string, bool) {
 	return n.Addr(), ok
 }
 
-// met notes where an agent answers. When all voters have moved, the list
+// noteAddr notes where an agent answers. When all voters have moved, the list
 // can't say so before they have found each other.
-func (r *Replica) met(uid, addr string) {
+func (r *Replica) noteAddr(uid, addr string) {
 	listed, ok := r.listed(uid)
 	r.mu.Lock()
 	defer r.mu.Unlock()

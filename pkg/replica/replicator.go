@@ -254,7 +254,7 @@ func (s *replicator) push(ctx context.Context) {
 		s.originals.lack()
 		seen := s.seen()
 		for _, n := range s.list.Nodes() {
-			if look, ok := seen[n.UID]; ok && !look.Online {
+			if sighting, ok := seen[n.UID]; ok && !sighting.Online {
 				continue // it will ask when it is back
 			}
 			if n.UID == s.uid || n.UID == "" || !s.begin(n.Addr()) {

@@ -76,8 +76,8 @@ func (r *Replica) admit(uid string, s successor) bool {
 func (r *Replica) needs(uid string, s successor) bool {
 	voters := r.list.Meta().Voters.UIDs
 	online := 2 // this agent and the successor
-	for other, look := range r.cfg.Seen() {
-		if look.Online && other != r.uid && other != uid && other != s.of {
+	for other, sighting := range r.cfg.Seen() {
+		if sighting.Online && other != r.uid && other != uid && other != s.of {
 			online++
 		}
 	}

@@ -102,7 +102,7 @@ func groupsText(groups []group, room int) string {
 }
 
 const (
-	// maxGroups is how many causes a text tells apart.
+	// maxGroups is how many causes a text names.
 	maxGroups = 5
 	// minGroup is how many bytes a group is worth beginning for.
 	minGroup = 60
@@ -186,7 +186,7 @@ func spansText(spans []span, room int) string {
 }
 
 // inCommon says what nodes have in common, when that is true: ", all 40 of rack=r7".
-// all are those that they are of; a label that every one of them has tells nothing.
+// all are those that they are of; a label that every one of them has says nothing.
 func inCommon(nodes, all []awa.NodeStatus) string {
 	hit, having := map[Label]int{}, map[Label]int{}
 	for _, n := range nodes {

@@ -10,10 +10,10 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// finding is one thing to tell of the nodes: how it is judged, and its words.
+// finding is one thing to say of the nodes: how it is judged, and its words.
 type finding struct {
 	state State
-	// ofNodes tells that it is about a verdict, so that it says how many of
+	// ofNodes reports whether it is about a verdict, so that it says how many of
 	// how many nodes have it.
 	ofNodes bool
 	head    string   // before the items
@@ -25,7 +25,7 @@ type finding struct {
 	tail    string // behind the items
 }
 
-// judge finds what there is to tell, and the state that follows.
+// judge finds what there is to report, and the state that follows.
 func (r *Result) judge() {
 	r.findings = r.find()
 	for _, f := range r.findings {
@@ -64,7 +64,7 @@ func (r Result) find() []finding {
 	}
 	for _, c := range r.health {
 		if c.Code == awa.NoMajority && len(r.DeadVoters) > 0 {
-			continue // it is told of with the names of the voters
+			continue // it is reported with the names of the voters
 		}
 		if c.state == OK && c.Code.Quiet() {
 			continue
@@ -98,7 +98,7 @@ func isOffline(n awa.NodeStatus) bool     { return !isMismatch(n) && !isUnreacha
 func isMismatch(n awa.NodeStatus) bool    { return n.Verdict == awa.Mismatch }
 func isUnreachable(n awa.NodeStatus) bool { return n.Verdict == awa.Unreachable }
 
-// verdictFindings tells of the nodes of a verdict, of which there are total.
+// verdictFindings returns the findings about the nodes of a verdict, of which there are total.
 func (r Result) verdictFindings(word string, is func(awa.NodeStatus) bool, total int, state State) []finding {
 	if total == 0 {
 		return nil
@@ -168,7 +168,7 @@ func (r Result) measures() []measure {
 	return []measure{behind, skew, rtt}
 }
 
-// measured judges the worst value of a measure, and tells of all nodes whose
+// measured judges the worst value of a measure, and names all nodes whose
 // value alerts as that one does, the worst first.
 func (r Result) measured(m measure) finding {
 	if m.worst == nil {

@@ -9,10 +9,10 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// mesh is who does not see whom: what every agent that answered told of the nodes, as
+// mesh is who does not see whom: what every agent that answered reported of the nodes, as
 // against what all of them see alike.
 type mesh struct {
-	told   int      // agents that told what they see
+	told   int      // agents that reported what they see
 	nobody []string // names of the nodes that none of them sees
 	rows   []meshRow
 }
@@ -23,21 +23,21 @@ type meshRow struct {
 	blind  []string // the names of those nodes
 }
 
-// meshView is what one agent told of the nodes.
+// meshView is what one agent reported of the nodes.
 type meshView struct {
 	agent string
 	id    uint64
 	not   map[uint64]bool // ids of the nodes that it does not see
-	until uint64          // the last id that it told of; what comes after is not known
+	until uint64          // the last id that it reported; what comes after is not known
 }
 
 // sees reports whether the agent sees a node; known is false of itself, and when it
-// has not told.
+// has not reported.
 func (v meshView) sees(id uint64) (sees, known bool) {
 	return !v.not[id], v.id != id && id <= v.until
 }
 
-// meshViews are what the agents of a status told, and what the agent asked saw itself.
+// meshViews are what the agents of a status reported, and what the agent asked saw itself.
 func meshViews(st awa.ClusterStatus) []meshView {
 	var all []meshView
 	for _, n := range st.Nodes {
@@ -113,7 +113,7 @@ const meshWidth = 80
 
 // Mesh writes who does not see whom, in lines of at most 80 characters: a line for the
 // nodes that nobody sees, and one for each group of agents that does not see other
-// nodes than the rest do. What an agent does not see it told in answer to the ping, at
+// nodes than the rest do. What an agent does not see it reported in answer to the ping, at
 // most awa.MaxSees nodes, so this costs no further request.
 //
 //	mesh of 3 agents: they do not see all nodes alike
@@ -148,7 +148,7 @@ func Mesh(w io.Writer, r Result) error {
 
 // objectMesh is the mesh in JSON.
 type objectMesh struct {
-	Agents int             `json:"agents"` // that told what they see
+	Agents int             `json:"agents"` // that reported what they see
 	Nobody []string        `json:"nobody_sees"`
 	Rows   []objectMeshRow `json:"rows"`
 }

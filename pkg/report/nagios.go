@@ -126,7 +126,7 @@ func NodePerfdata(w io.Writer, r Result) error {
 }
 
 const (
-	// maxLabel is the longest label in bytes that every reader tells from
+	// maxLabel is the longest label in bytes that every reader distinguishes from
 	// others (RRDtool's data sources).
 	maxLabel = 19
 	// rttPrefix begins the label of a node. No other label holds a dash.

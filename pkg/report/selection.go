@@ -85,9 +85,9 @@ func (s Selection) of(st awa.ClusterStatus) ([]awa.NodeStatus, string) {
 	switch {
 	case len(unknown) > 0:
 		return nil, "the node list of " + agent + " has no node " + list(unknown, len(unknown), maxOnlyWhy) +
-			": correct --node, or add the node (awa-agent node list tells all names)"
+			": correct --node, or add the node (see awa-agent node list)"
 	case len(selected) == 0:
-		return nil, fmt.Sprintf("none of the %d nodes is selected by %s: correct them (awa-agent node list tells "+
+		return nil, fmt.Sprintf("none of the %d nodes is selected by %s: correct them (see awa-agent node list for "+
 			"names and labels)", len(st.Nodes), clip(plain(s.String()), maxOnlyWhy))
 	}
 	return selected, ""

@@ -35,24 +35,24 @@ func TestSelection(t *testing.T) {
 			{Key: "host", Value: "rack db"}}}, "n1 n2 n3"},
 		"another value": {report.Selection{Labels: []report.Label{{Key: "role", Value: "db"},
 			{Key: "host", Value: "rack web"}}}, "none of the 12 nodes is selected by --label role=db --label host=rack web: " +
-			"correct them (awa-agent node list tells names and labels)"},
+			"correct them (see awa-agent node list for names and labels)"},
 		"a label by case": {report.Selection{Labels: []report.Label{{Key: "role", Value: "DB"}}}, "none of the 12 nodes " +
-			"is selected by --label role=DB: correct them (awa-agent node list tells names and labels)"},
+			"is selected by --label role=DB: correct them (see awa-agent node list for names and labels)"},
 		"a label nobody has": {report.Selection{Labels: []report.Label{{Key: "rack", Value: "1"}}}, "none of the 12 " +
-			"nodes is selected by --label rack=1: correct them (awa-agent node list tells names and labels)"},
+			"nodes is selected by --label rack=1: correct them (see awa-agent node list for names and labels)"},
 		"all but":        {report.Selection{Exclude: globs(t, "n1*", "N[2-4]")}, "n5 n6 n7 n8 n9"},
 		"the whole name": {report.Selection{Exclude: globs(t, "1")}, "n1 n2 n3 n4 n5 n6 n7 n8 n9 n10 n11 n12"},
 		"all of it": {report.Selection{Names: []string{"n1", "n2", "n7"},
 			Labels: []report.Label{{Key: "role", Value: "db"}}, Exclude: globs(t, "n2")}, "n1"},
 		"none is left": {report.Selection{Exclude: globs(t, "*")}, "none of the 12 nodes is selected by --exclude *: " +
-			"correct them (awa-agent node list tells names and labels)"},
+			"correct them (see awa-agent node list for names and labels)"},
 		"a name not there": {report.Selection{Names: []string{"n1", "n13"}}, "the node list of n1 has no node n13: " +
-			"correct --node, or add the node (awa-agent node list tells all names)"},
+			"correct --node, or add the node (see awa-agent node list)"},
 		"a name that is out": {report.Selection{Names: []string{"n1"}, Exclude: globs(t, "n?")}, "none of the 12 nodes " +
-			"is selected by --node n1 --exclude n?: correct them (awa-agent node list tells names and labels)"},
+			"is selected by --node n1 --exclude n?: correct them (see awa-agent node list for names and labels)"},
 		"more than fit in one": {report.Selection{Names: strings.Fields(strings.Repeat("no-such-node ", 99))},
 			"the node list of n1 has no node " + strings.Repeat("no-such-node, ", 26) + "no-such-node and 72 more: correct " +
-				"--node, or add the node (awa-agent node list tells all names)"},
+				"--node, or add the node (see awa-agent node list)"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

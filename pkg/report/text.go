@@ -63,7 +63,7 @@ func (r Result) viewText() string {
 	return ""
 }
 
-// nodesText tells what was found, the worst first, or else how many nodes are
+// nodesText says what was found, the worst first, or else how many nodes are
 // online. Each finding gets a share of the room, the first ones the largest,
 // and leaves what it does not need to those behind it.
 func (r Result) nodesText(room int) string {
@@ -79,7 +79,7 @@ func (r Result) nodesText(room int) string {
 		}
 		share := (room - len(text) - len(joint)) * 2 / (len(r.findings) - i + 1)
 		if i == 0 {
-			f.short = "" // what matters most is told whole
+			f.short = "" // what matters most is said in full
 		}
 		text += joint + f.text(share)
 		joint = ", and "

@@ -49,7 +49,7 @@ const (
 )
 
 // provenValue is up to where this agent's own Raft has decided the list. A
-// program of before wrote only keyIndex, and moves it without this one: so it
+// program of an earlier version wrote only keyIndex, and moves it without this one: so it
 // only counts while Of is what keyIndex holds.
 type provenValue struct {
 	Of    uint64 `json:"of"`

@@ -242,7 +242,7 @@ func inUse(path string) error {
 		"folder of its own", path)
 }
 
-// isSystem tells the system's errors from what bbolt says of a file.
+// isSystem reports whether an error is the system's, and not what bbolt says of a file.
 func isSystem(err error) bool {
 	var inPath *fs.PathError
 	var number syscall.Errno

@@ -68,7 +68,7 @@ type element struct {
 // checkPages checks every page that the newest good meta page, which is
 // transaction txid's, leads to. A file with one bad meta page is taken as
 // bbolt takes it: such a page is most likely a write that a power failure cut
-// short, and then nobody was told that its transaction is on disk.
+// short, and then nobody was answered that its transaction is on disk.
 func checkPages(file io.ReaderAt, size, txid int) error {
 	c := &pages{file: file, size: size}
 	if size < pageHeader+metaSize {
@@ -119,7 +119,7 @@ func (c *pages) meta(txid uint64) (root, freelist, end uint64, err error) {
 
 // walk checks the tree below a page, whose keys must rise and not be below
 // from. It returns the last one, which is valid until the next walk at this
-// depth. root tells the tree of the buckets from the others.
+// depth. root marks the tree of the buckets.
 func (c *pages) walk(id uint64, depth int, from []byte, root bool) (last []byte, err error) {
 	p, err := c.read(id, depth)
 	switch {

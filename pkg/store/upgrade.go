@@ -11,7 +11,7 @@ import (
 // upgrade makes a file of formatPlain one of format: each change gets its
 // digest, each value of the voters its sum. It goes on where a crash has
 // stopped it, since what a change holds already is written again; the version
-// comes last, with the sums, which can't be told from the values.
+// comes last, with the sums, which can't be distinguished from the values.
 func (s *Store) upgrade() error {
 	digest := awa.FirstDigest(s.meta.Cluster)
 	for at, more := uint64(0), true; more; {

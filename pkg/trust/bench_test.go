@@ -47,7 +47,7 @@ func BenchmarkHandshake(b *testing.B) {
 	}
 }
 
-// cpu is the processor time of this process, which tells more than the clock
+// cpu is the processor time of this process, which says more than the clock
 // does on a machine that others use.
 func cpu(b *testing.B) time.Duration {
 	var u syscall.Rusage

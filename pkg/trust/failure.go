@@ -106,7 +106,7 @@ const (
 // not exported, a number all the same.
 func alertIn(err error) (uint8, bool) { return alertOf("remote error", err) }
 
-// alertOf finds an alert that either side sent; op tells which.
+// alertOf finds an alert that either side sent; by says which.
 func alertOf(by string, err error) (uint8, bool) {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok || op.Op != by {
@@ -142,7 +142,7 @@ func (h *holding) refusal(alert uint8, err error) error {
 	case alertCertificateUnknown, alertUnsupported:
 		f.Text = "it does not accept our certificate: use the same key file on both sides, and compare the clocks"
 	default:
-		f.Text = fmt.Sprintf("it ended the TLS connection (alert %d): its log may tell why; if it is not an agent, "+
+		f.Text = fmt.Sprintf("it ended the TLS connection (alert %d): its log may say why; if it is not an agent, "+
 			"correct the address", alert)
 	}
 	return f
@@ -277,13 +277,13 @@ func (h *holding) refusedBy(alert uint8, err error) error {
 	switch alert {
 	case alertUnknownCA, alertBadCertificate, alertCertificateUnknown, alertUnsupported:
 		return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client does not accept the certificate of this "+
-			"agent (key %s): it has another key, or meant another agent; its own message tells which", h.all[0].id)}
+			"agent (key %s): it has another key, or meant another agent; its own message says which", h.all[0].id)}
 	case alertCertificateExpired:
 		return &Failure{Code: ErrExpired, Err: err, Text: "by the clock of a client the certificate of this agent is " +
 			"over: set the clock there"}
 	}
 	return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client ended the TLS handshake (alert %d): its "+
-		"own message may tell why", alert)}
+		"own message may say why", alert)}
 }
 
 // badClient is a client whose certificate we don't accept.

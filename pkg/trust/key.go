@@ -60,7 +60,7 @@ func NewKey() Key {
 
 func newKey(r awa.Role, b []byte) Key { return Key{func() secret { return secret{r, b} }} }
 
-// Role tells what the key's holder may do.
+// Role returns what the key's holder may do.
 func (k Key) Role() awa.Role {
 	if k.open == nil {
 		return ""

@@ -89,7 +89,7 @@ func (k *Keyring) SetIdentity(uid, name string) error {
 }
 
 func (k *Keyring) change(keys []Key, o owner) error {
-	h, err := hold(keys, o)
+	h, err := newHolding(keys, o)
 	if err != nil {
 		return err
 	}
@@ -101,8 +101,8 @@ func (k *Keyring) change(keys []Key, o owner) error {
 	return nil
 }
 
-// hold derives all that a Keyring hands out.
-func hold(keys []Key, o owner) (*holding, error) {
+// newHolding derives all that a Keyring hands out.
+func newHolding(keys []Key, o owner) (*holding, error) {
 	if len(keys) == 0 {
 		return nil, awa.Faultf(awa.ErrBadInput, "there is no key: make one with awa-agent key new")
 	}
@@ -161,7 +161,7 @@ func (h *holding) serverConfig(secret *tls.Config) *tls.Config {
 	c := base()
 	c.Certificates = []tls.Certificate{h.own}
 	c.ClientAuth = tls.RequireAnyClientCert
-	c.ClientCAs = h.callers // whose names the client is told
+	c.ClientCAs = h.callers // whose names the client gets
 	c.VerifyConnection = h.acceptClient
 	t := tickets{secret, h}
 	c.WrapSession, c.UnwrapSession = t.wrap, t.unwrap
@@ -197,11 +197,11 @@ type Target struct {
 // Client returns the configuration for one connection to a target: make it again
 // for each, it is cheap, and an old one does not follow a change of the
 // keyring. The agent's certificate is verified against the member CAs and the
-// name that stands for the target; what a failure means ClientError tells.
+// name that stands for the target; ClientError returns what a failure means.
 //
 // A target without uid and name is for a client that knows an address only,
 // such as check_awa or a joining agent: whoever answers is a member of the
-// cluster, and which one its answer tells. Go keeps sessions under the server
+// cluster, and its answer says which one. Go keeps sessions under the server
 // name, which all agents share then, and a resumed session returns the
 // certificate of the first connection. So sessions are kept for the name and
 // the address together, and no address sees another's.
@@ -221,7 +221,7 @@ func (k *Keyring) Client(t Target) *tls.Config {
 	if t.Addr != "" {
 		c.ClientSessionCache = sessionsOf{k.sessions, t.Addr, h, &issuer}
 	}
-	// Not Certificates: an agent that names no CA of ours is to be told who
+	// Not Certificates: an agent that names no CA of ours must learn who
 	// asks, so that it can say what is wrong.
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &h.own, nil

@@ -14,7 +14,7 @@ import (
 )
 
 // Listener makes the connections of another listener speak TLS with the
-// keyring's Server configuration. A handshake that fails is told to failed,
+// keyring's Server configuration. A handshake that fails is passed to failed,
 // once for each connection, with what ServerError makes of it; failed may be
 // called from many goroutines at once, as often as strangers like. A client
 // that speaks plain HTTP gets an answer that says so.
@@ -53,7 +53,7 @@ type serverConn struct {
 func (c *serverConn) Handshake() error {
 	err := c.Conn.Handshake()
 	if err != nil {
-		c.once.Do(func() { c.tell(err) })
+		c.once.Do(func() { c.report(err) })
 		return err
 	}
 	release(c.Conn)
@@ -76,7 +76,7 @@ func (c *serverConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-func (c *serverConn) tell(err error) {
+func (c *serverConn) report(err error) {
 	tooMuch := errors.Is(err, errTooMuch)
 	err = c.of.keys.ServerError(err)
 	c.of.failed(c.RemoteAddr(), err)
@@ -90,7 +90,7 @@ func (c *serverConn) tell(err error) {
 	linger(c.NetConn())
 }
 
-// answerPlain tells a client that it must speak TLS.
+// answerPlain answers a client that must speak TLS.
 func answerPlain(c net.Conn) {
 	body, err := json.Marshal(map[string]string{
 		"error": "this agent speaks TLS only: give this side the key file of the cluster (--key-file, check_awa -k), or " +
@@ -110,7 +110,7 @@ const lingerTime = 500 * time.Millisecond
 
 // linger reads on for a moment before a connection is closed. Closing with
 // unread bytes resets it, and the other side's system may then drop what we
-// said last: the alert or the answer that tells its user what is wrong. When
+// said last: the alert or the answer that says to its user what is wrong. When
 // maxHandshake bytes were read, it waits without reading: what a client still
 // sends stays in the system's buffer, and it has the time to read.
 func linger(c net.Conn) {
@@ -125,7 +125,7 @@ func linger(c net.Conn) {
 }
 
 // PlainListener is for an agent without a key: it leaves the connections of
-// another listener as they are, and tells failed, as Listener does, when a
+// another listener as they are, and calls failed, as Listener does, when a
 // client begins to speak TLS. What that client gets is the HTTP server's
 // answer to something that is not HTTP.
 func PlainListener(inner net.Listener, failed func(remote net.Addr, err error)) net.Listener {

@@ -24,7 +24,7 @@ const (
 // issuedBy begins the entry in a session's Extra that names the CA of the
 // peer's certificate, its subject key id. It is why a session that outlives
 // the key of its peer is not resumed and a full handshake is made instead, so
-// that a peer with another key by now gets in, and others are told why not.
+// that a peer with another key by now gets in, and others get a reason.
 var issuedBy = []byte("awa1 issuer ")
 
 // mark notes in a session which CA the peer's certificate is of.

@@ -8,12 +8,12 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// skewOf tells how far a node's clock is ahead of ours, and the bound of its
+// skewOf returns how far a node's clock is ahead of ours, and the bound of its
 // error. The node read its clock at some time between our question and its
 // answer, so half the round trip, whatever was slow in it, is the most that
 // the middle can be wrong; its answer is cut to whole milliseconds, which adds
 // half of one. at is our clock at the end of the exchange. A node that does not
-// tell its time in milliseconds returns 0, 0.
+// send its time in milliseconds returns 0, 0.
 func skewOf(self awa.Self, at time.Time, rtt time.Duration) (skew, most time.Duration) {
 	if self.TimeMS == 0 {
 		return 0, 0

@@ -17,44 +17,44 @@ type Memory interface {
 	Remember(seen []awa.Sighting, gone []uint64) error
 }
 
-// unkept are the changes of sightings that Memory has not been told yet.
-type unkept struct {
+// pendingWrites are the changes of sightings that Memory does not have yet.
+type pendingWrites struct {
 	seen map[uint64]awa.Sighting
 	gone map[uint64]bool
 	news chan struct{} // holds a token when there are any
 }
 
-func newUnkept() unkept {
-	return unkept{map[uint64]awa.Sighting{}, map[uint64]bool{}, make(chan struct{}, 1)}
+func newPendingWrites() pendingWrites {
+	return pendingWrites{map[uint64]awa.Sighting{}, map[uint64]bool{}, make(chan struct{}, 1)}
 }
 
-func (u *unkept) see(g awa.Sighting) {
-	delete(u.gone, g.ID)
-	u.seen[g.ID] = g
-	u.wake()
+func (p *pendingWrites) add(g awa.Sighting) {
+	delete(p.gone, g.ID)
+	p.seen[g.ID] = g
+	p.wake()
 }
 
-func (u *unkept) forget(id uint64) {
-	delete(u.seen, id)
-	u.gone[id] = true
-	u.wake()
+func (p *pendingWrites) forget(id uint64) {
+	delete(p.seen, id)
+	p.gone[id] = true
+	p.wake()
 }
 
-func (u *unkept) wake() {
+func (p *pendingWrites) wake() {
 	select {
-	case u.news <- struct{}{}:
+	case p.news <- struct{}{}:
 	default:
 	}
 }
 
-// take returns all changes in the order of their ids, and forgets them.
-func (u *unkept) take() (seen []awa.Sighting, gone []uint64) {
-	for _, id := range slices.Sorted(maps.Keys(u.seen)) {
-		seen = append(seen, u.seen[id])
+// drain returns all changes in the order of their ids, and forgets them.
+func (p *pendingWrites) drain() (seen []awa.Sighting, gone []uint64) {
+	for _, id := range slices.Sorted(maps.Keys(p.seen)) {
+		seen = append(seen, p.seen[id])
 	}
-	gone = slices.Sorted(maps.Keys(u.gone))
-	clear(u.seen)
-	clear(u.gone)
+	gone = slices.Sorted(maps.Keys(p.gone))
+	clear(p.seen)
+	clear(p.gone)
 	return seen, gone
 }
 
@@ -78,19 +78,19 @@ func (w *Watcher) recall() {
 	}
 }
 
-// keep tells Memory of each change, away from the sweeps, until ctx ends. All
+// writePending passes each change to Memory, away from the sweeps, until ctx ends. All
 // that came together is one call.
-func (w *Watcher) keep(ctx context.Context) {
+func (w *Watcher) writePending(ctx context.Context) {
 	if w.cfg.Memory == nil {
 		return
 	}
 	for ctx.Err() == nil {
 		select {
-		case <-w.unkept.news:
+		case <-w.pending.news:
 		case <-ctx.Done():
 		}
 		w.mu.Lock()
-		seen, gone := w.unkept.take()
+		seen, gone := w.pending.drain()
 		w.mu.Unlock()
 		if len(seen)+len(gone) == 0 {
 			continue

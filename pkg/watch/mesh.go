@@ -8,8 +8,8 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// seesNot are the ids of the nodes that are not online, awa.MaxSees at most.
-func seesNot(nodes []awa.NodeStatus) []uint64 {
+// missing are the ids of the nodes that are not online, awa.MaxSees at most.
+func missing(nodes []awa.NodeStatus) []uint64 {
 	ids := []uint64{}
 	for _, n := range nodes {
 		if n.Verdict != awa.Online && len(ids) < awa.MaxSees {
@@ -31,7 +31,7 @@ func (w *Watcher) Sees() []uint64 {
 // zero NotReached says that they can.
 type NotReached struct {
 	Addr string // of this agent's entry
-	// By are the names of the agents that can't, Of is how many told what they see.
+	// By are the names of the agents that can't, Of is how many reported what they see.
 	By []string
 	Of int
 	// Stage and Error are those of one of them, which was asked for a ping.
@@ -47,9 +47,9 @@ func (w *Watcher) NotReached() NotReached {
 }
 
 // checkReached finds out whether most of the agents that this one reaches can't reach
-// it. What they tell in answer to a ping may be older than this agent's last start, so
+// it. What they report in answer to a ping may be older than this agent's last start, so
 // some of them are asked for a ping of now.
-func (w *Watcher) checkReached(ctx context.Context, l Look) {
+func (w *Watcher) checkReached(ctx context.Context, l Result) {
 	found := w.notReached(ctx, l)
 	w.mu.Lock()
 	before := w.unreached
@@ -64,7 +64,7 @@ func (w *Watcher) checkReached(ctx context.Context, l Look) {
 	}
 }
 
-func (w *Watcher) notReached(ctx context.Context, l Look) NotReached {
+func (w *Watcher) notReached(ctx context.Context, l Result) NotReached {
 	ours := w.cfg.Self()
 	own := slices.IndexFunc(l.Nodes, func(n awa.NodeStatus) bool { return n.Node.UID == ours.UID })
 	if own < 0 || ours.UID == "" || w.cfg.Prober == nil {

@@ -180,7 +180,7 @@ func TestWatcher_Some(t *testing.T) {
 			p.sees[n.Addr()] = []uint64{7}
 		}
 		w := newWatcher(net, list, first(list), with(p))
-		some := func(names ...string) (watch.Look, int) {
+		some := func(names ...string) (watch.Result, int) {
 			net.mu.Lock()
 			clear(net.attempts)
 			net.mu.Unlock()

@@ -241,7 +241,7 @@ func (p *ping) conclude(a attempt) {
 		p.s.lacks(a.err)
 		return // the node was not even asked
 	case a.late && p.time < p.s.w.cfg.PingTimeout/4:
-		return // so little time was left for it that silence tells nothing
+		return // so little time was left for it that silence proves nothing
 	case a.late:
 		st.Verdict = awa.Offline
 		if a.stage != awa.StageResolve || !strings.HasPrefix(a.text, "name server ") { // which is named where it is known

@@ -9,7 +9,7 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// scope says what a look is about. The zero scope is every node, and no
+// scope says what a sweep is about. The zero scope is every node, and no
 // opinion known from before.
 type scope struct {
 	// known returns opinions that need not be asked for again; nil has none.
@@ -41,7 +41,7 @@ func (s *sweep) everyone() []awa.NodeStatus {
 	return Merge(s.of.before, s.out)
 }
 
-// Merge returns the nodes of before, with what was seen of some of them since in its
+// Merge returns the nodes seen before, with what was seen of some of them since in its
 // place. Both are by node id, and so is what it returns.
 func Merge(before, since []awa.NodeStatus) []awa.NodeStatus {
 	all := make([]awa.NodeStatus, 0, len(before)+len(since))
@@ -60,7 +60,7 @@ func Merge(before, since []awa.NodeStatus) []awa.NodeStatus {
 // list has them. It costs their pings, and when one of them fails a request to some
 // of the agents that were online when Run looked last. It is Shared when none of those
 // answers, before Run has looked, and while maxProbes others are under way.
-func (w *Watcher) Some(state uint64, names []string) Look {
+func (w *Watcher) Some(state uint64, names []string) Result {
 	wanted := map[string]bool{}
 	for _, name := range names {
 		wanted[awa.NameKey(name)] = true
@@ -72,11 +72,11 @@ func (w *Watcher) Some(state uint64, names []string) Look {
 			case w.probes <- struct{}{}:
 				defer func() { <-w.probes }()
 			default: // so many at once cost more than a sweep that they share
-				return Look{}, nil
+				return Result{}, nil
 			}
-			return w.look(context.Background(), scope{names: wanted, before: last.Nodes}), nil
+			return w.sweepAndNote(context.Background(), scope{names: wanted, before: last.Nodes}), nil
 		})
-		if l := v.(Look); !l.At.IsZero() && !l.lonely() {
+		if l := v.(Result); !l.At.IsZero() && !l.lonely() {
 			return l
 		}
 	}
@@ -84,7 +84,7 @@ func (w *Watcher) Some(state uint64, names []string) Look {
 }
 
 // lonely reports whether a node failed of which no other agent said anything.
-func (l Look) lonely() bool {
+func (l Result) lonely() bool {
 	return slices.ContainsFunc(l.Nodes, func(n awa.NodeStatus) bool { return n.Verdict != awa.Online && n.Asked == 0 })
 }
 

@@ -22,7 +22,7 @@ func TestWatcher_Shared(t *testing.T) {
 			defer net.mu.Unlock()
 			return len(net.attempts[list[9].Addr()])
 		}
-		looks := make([]watch.Look, 1000)
+		looks := make([]watch.Result, 1000)
 		var all sync.WaitGroup
 		began := time.Now()
 		for i := range looks {

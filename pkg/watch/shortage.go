@@ -13,7 +13,7 @@ import (
 const slowSweep = 5
 
 // lacks notes that a node could not be looked at since this agent lacks
-// something: the node keeps the verdict that it had, and nobody is told anything
+// something: the node keeps the verdict that it had, and nobody gets anything
 // of this sweep.
 func (s *sweep) lacks(err error) {
 	if fault, ok := errors.AsType[*awa.Fault](err); ok { // without the stage of a ping
@@ -22,7 +22,7 @@ func (s *sweep) lacks(err error) {
 	s.short.CompareAndSwap(nil, &err)
 }
 
-// shortage returns the first reason that lacks was told; nil for none.
+// shortage returns the first reason that lacks got; nil for none.
 func (s *sweep) shortage() error {
 	if err := s.short.Load(); err != nil {
 		return *err

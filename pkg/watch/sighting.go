@@ -21,7 +21,7 @@ type sighting struct {
 	ping    time.Time // when the ping behind until began
 	self    awa.Self  // its last answer as itself
 	opinion opinion   // of others, the last time that it was away
-	kept    time.Time // the since that Memory has, or was told
+	kept    time.Time // the since that Memory has
 }
 
 // Seen is how long a node has been continuously online or away.
@@ -34,7 +34,7 @@ type Seen struct {
 	Self awa.Self
 }
 
-// Seen tells of each node that has a uid, by uid, what sweeps saw of it. It
+// Seen returns what sweeps saw of each node that has a uid, by uid. It
 // leaves out nodes that no sweep has pinged yet.
 func (w *Watcher) Seen() map[string]Seen {
 	w.mu.Lock()
@@ -60,8 +60,8 @@ func (w *Watcher) knownOpinion(n awa.Node) (opinion, bool) {
 	return g.opinion, true
 }
 
-// change is a verdict that differs from the one before it.
-type change struct {
+// verdictChange is a verdict that differs from the one before it.
+type verdictChange struct {
 	status *awa.NodeStatus
 	after  time.Duration // how long the other verdict held; 0 when there was none
 }
@@ -69,7 +69,7 @@ type change struct {
 // note remembers what a sweep saw, fills in Since, forgets the nodes that are
 // gone from the list, and logs what changed.
 func (w *Watcher) note(s *sweep) {
-	var changes []change
+	var changes []verdictChange
 	whole := s.of.names == nil
 	w.mu.Lock()
 	for i := range s.out {
@@ -88,7 +88,7 @@ func (w *Watcher) note(s *sweep) {
 		}
 		if w.cfg.Memory != nil && g.since != g.kept {
 			g.kept = g.since
-			w.unkept.see(awa.Sighting{ID: st.Node.ID, UID: g.uid, Verdict: g.verdict, Since: g.since})
+			w.pending.add(awa.Sighting{ID: st.Node.ID, UID: g.uid, Verdict: g.verdict, Since: g.since})
 		}
 	}
 	if whole && len(w.sightings) > len(s.out) {
@@ -96,7 +96,7 @@ func (w *Watcher) note(s *sweep) {
 		maps.DeleteFunc(w.sightings, func(id uint64, g *sighting) bool {
 			gone := g.ping.Before(s.began)
 			if gone && w.cfg.Memory != nil {
-				w.unkept.forget(id)
+				w.pending.forget(id)
 			}
 			return gone
 		})
@@ -110,12 +110,12 @@ func (w *Watcher) note(s *sweep) {
 // update takes in one status of the node, whose ping began then, and sets its
 // Since. It reports whether that changed the verdict, or was the first one and
 // is worth a line in the log.
-func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) (change, bool) {
-	if ping.Before(g.ping) { // another sweep had a newer look meanwhile
+func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) (verdictChange, bool) {
+	if ping.Before(g.ping) { // another sweep was newer
 		if st.Since = g.since; st.Verdict != g.verdict {
 			st.Since = time.Time{}
 		}
-		return change{}, false
+		return verdictChange{}, false
 	}
 	g.ping, g.until, g.opinion = ping, st.Since, o
 	if st.Verdict == awa.Online {
@@ -126,10 +126,10 @@ func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) (change
 	}
 	if st.Verdict == g.verdict {
 		st.Since = g.since
-		return change{}, false
+		return verdictChange{}, false
 	}
 	first := g.verdict == ""
-	c := change{status: st}
+	c := verdictChange{status: st}
 	if !first {
 		c.after = st.Since.Sub(g.since)
 	}
@@ -137,7 +137,7 @@ func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) (change
 	return c, !first || st.Verdict != awa.Online
 }
 
-func (w *Watcher) log(c change) {
+func (w *Watcher) log(c verdictChange) {
 	st := c.status
 	level, message := slog.LevelWarn, ""
 	switch st.Verdict {

@@ -43,7 +43,7 @@ func verdictOf(stage awa.Stage, err error) awa.Verdict {
 // better returns the one of a ping's two attempts that was answered, or else
 // the more telling failure: the one that came further, and at the same stage
 // the one that is not mere silence. An attempt that this agent could not make
-// leaves the other one without its second chance, so that silence alone tells
+// leaves the other one without its second chance, so that silence alone proves
 // nothing.
 func better(first, second attempt) attempt {
 	switch {

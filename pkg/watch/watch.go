@@ -59,10 +59,10 @@ type Config struct {
 	Pinger Pinger
 	// Nodes returns the node list by id. It is not modified.
 	Nodes func() []awa.Node
-	// Self tells who this agent is: its cluster is the one that others must
+	// Self returns who this agent is: its cluster is the one that others must
 	// be of.
 	Self func() awa.Self
-	// Heard, when set, is told each answer that a node gave as itself, this
+	// Heard, when set, is called for each answer that a node gave as itself, this
 	// agent's own entry included. It is called from many goroutines at once,
 	// and must be quick: the sweep waits for it.
 	Heard func(awa.Node, awa.Self)
@@ -70,10 +70,10 @@ type Config struct {
 	// asked.
 	Prober Prober
 	// Memory keeps over restarts since when each node is as it is. nil means
-	// that it counts from the start. Only Run tells it anything.
+	// that it counts from the start. Only Run writes to it.
 	Memory Memory
 	// Clock is this agent's clock, which skews are measured against and since
-	// when is told by. nil means time.Now. Only the pulse of a sweep compares
+	// when is taken from. nil means time.Now. Only the pulse of a sweep compares
 	// two of its times; nothing is ordered by it.
 	Clock func() time.Time
 
@@ -102,11 +102,11 @@ type Config struct {
 	// MaxOpen is how many pings are under way at once, those too that wait for
 	// an answer for long; each holds at most two connections. 0 means 4096.
 	// Lower makes sweeps slower, by up to the time of a ping for each dead node:
-	// one that takes too long is given up, see Look.Short.
+	// one that takes too long is given up, see Result.Short.
 	MaxOpen int
 	// Busy reports whether this process has more to do than its processors can:
 	// then a sweep runs no more pings at once than it does already. nil means
-	// what the Go scheduler tells.
+	// what the Go scheduler says.
 	Busy func() bool
 	// Log gets each change of a verdict. nil means none.
 	Log *slog.Logger
@@ -123,11 +123,11 @@ type Watcher struct {
 
 	mu        sync.Mutex
 	sightings map[uint64]*sighting // by node id
-	unkept    unkept
-	last      Look
+	pending   pendingWrites
+	last      Result
 	sees      []uint64 // see Sees
 	unreached NotReached
-	short     error     // of the last background sweep, see Look.Short
+	short     error     // of the last background sweep, see Result.Short
 	due       time.Time // when a background sweep will be over; zero while none is meant to run
 }
 
@@ -165,18 +165,18 @@ func New(cfg Config) *Watcher {
 		open:      make(chan struct{}, most),
 		probes:    make(chan struct{}, maxProbes),
 		sightings: map[uint64]*sighting{},
-		unkept:    newUnkept(),
+		pending:   newPendingWrites(),
 	}
 	w.recall()
 	return w
 }
 
-// Look is what one sweep saw.
-type Look struct {
+// Result is what one sweep saw.
+type Result struct {
 	At    time.Time // when it began
 	Took  time.Duration
 	Nodes []awa.NodeStatus // by node id; must not be modified
-	// Isolated tells that this agent reached no other one, though there are some.
+	// Isolated reports whether this agent reached no other one, though there are some.
 	Isolated bool
 	// Short, when not nil, says that nodes could not be looked at since this
 	// agent lacks something (awa.ErrShortage). Of those nothing is known, and
@@ -190,10 +190,12 @@ type Look struct {
 // process came to a standstill meanwhile and had to begin again. When ctx ends
 // early, so does the sweep: the nodes that it has learned nothing of are then
 // offline with a zero Since, and don't count as seen.
-func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus { return w.look(ctx, scope{}).Nodes }
+func (w *Watcher) Sweep(ctx context.Context) []awa.NodeStatus {
+	return w.sweepAndNote(ctx, scope{}).Nodes
+}
 
-// look is one sweep with all that belongs to it.
-func (w *Watcher) look(ctx context.Context, of scope) Look {
+// sweepAndNote is one sweep with all that belongs to it.
+func (w *Watcher) sweepAndNote(ctx context.Context, of scope) Result {
 	at := w.cfg.Clock()
 	began := time.Now()
 	s, late := w.round(ctx, of)
@@ -205,7 +207,7 @@ func (w *Watcher) look(ctx context.Context, of scope) Look {
 	all := s.everyone()
 	setBehind(s.out, all, s.ours)
 	w.note(s)
-	return Look{At: at, Took: time.Since(began), Nodes: s.out, Isolated: isolated(all, s.ours), Short: s.shortage()}
+	return Result{At: at, Took: time.Since(began), Nodes: s.out, Isolated: isolated(all, s.ours), Short: s.shortage()}
 }
 
 // round makes a sweep. late is not 0 when nodes failed and the process itself
@@ -239,13 +241,13 @@ func (s *sweep) wellAnswered() bool {
 // asks while such a sweep is under way gets what that one sees. state is that
 // of the node list, so that nobody who has just changed the list gets a sweep
 // of the one before.
-func (w *Watcher) Shared(state uint64) Look {
+func (w *Watcher) Shared(state uint64) Result {
 	v, _, _ := w.shared.Do(strconv.FormatUint(state, 10), func() (any, error) {
 		// Not one caller's context, whose end would cut short the others'. A
 		// sweep ends soon by itself.
-		return w.look(context.Background(), scope{}), nil
+		return w.sweepAndNote(context.Background(), scope{}), nil
 	})
-	return v.(Look)
+	return v.(Result)
 }
 
 // Run sweeps in the background until ctx ends, at once and then every
@@ -253,17 +255,17 @@ func (w *Watcher) Shared(state uint64) Look {
 // ended.
 func (w *Watcher) Run(ctx context.Context) error {
 	var keeper sync.WaitGroup
-	keeper.Go(func() { w.keep(ctx) })
+	keeper.Go(func() { w.writePending(ctx) })
 	defer keeper.Wait()
 	defer w.expect(time.Time{})
 	for {
 		began := time.Now()
 		w.expect(began)
-		l := w.look(ctx, scope{known: w.knownOpinion})
+		l := w.sweepAndNote(ctx, scope{known: w.knownOpinion})
 		if ctx.Err() != nil {
 			return nil
 		}
-		w.looked(l)
+		w.keepResult(l)
 		w.checkReached(ctx, l)
 
 		next := began.Add(interval(w.cfg.Watch, len(l.Nodes), w.cfg.Kept, rand.Float64()))
@@ -276,13 +278,13 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// looked keeps what a background sweep saw. One that could not look at every
+// keepResult keeps what a background sweep saw. One that could not look at every
 // node leaves what the one before it saw.
-func (w *Watcher) looked(l Look) {
+func (w *Watcher) keepResult(l Result) {
 	w.mu.Lock()
 	before := w.short
 	if w.short = l.Short; l.Short == nil {
-		w.last, w.sees = l, seesNot(l.Nodes)
+		w.last, w.sees = l, missing(l.Nodes)
 	}
 	w.mu.Unlock()
 	switch {
@@ -314,7 +316,7 @@ func (w *Watcher) expect(began time.Time) {
 	}
 }
 
-// Overdue tells for how long a background sweep should have been over, 0 when
+// Overdue returns for how long a background sweep should have been over, 0 when
 // none is late. A machine that stood still, or is too busy, makes them late;
 // one that stays so has come to a standstill itself.
 func (w *Watcher) Overdue() time.Duration {
@@ -327,8 +329,8 @@ func (w *Watcher) Overdue() time.Duration {
 }
 
 // Last returns what the last background sweep saw that could look at every node,
-// the zero Look before the end of the first.
-func (w *Watcher) Last() Look {
+// the zero Result before the end of the first.
+func (w *Watcher) Last() Result {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.last

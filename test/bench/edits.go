@@ -164,7 +164,7 @@ func rate(took []time.Duration) float64 {
 }
 
 // crowd has all writers edit at the leader. It returns their edits per second,
-// and the CPU time of an edit in all of this process, which tells more than
+// and the CPU time of an edit in all of this process, which says more than
 // the former while others use the machine.
 func (e *editors) crowd(ctx context.Context, d time.Duration) (float64, time.Duration, error) {
 	var writers errgroup.Group

@@ -190,5 +190,5 @@ func rss(pid int) (float64, error) {
 			return kib * 1024 / 1e6, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/status tells no VmRSS", pid)
+	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
 }

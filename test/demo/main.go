@@ -172,7 +172,7 @@ func (d *demo) await(n int) error {
 	}
 }
 
-// gone waits for the end of an agent that was told to end.
+// gone waits for the end of an agent that was asked to end.
 func (d *demo) gone(a *agent) error {
 	err := a.cmd.Wait()
 	a.cmd = nil

@@ -17,7 +17,7 @@ func (h *handler) admit(ctx *fasthttp.RequestCtx) (route, awa.Role, error) {
 	if err != nil {
 		return route{}, "", err
 	}
-	if !settle(ctx.Conn(), role) {
+	if !markAuthorized(ctx.Conn(), role) {
 		ctx.SetConnectionClose()
 		return route{}, "", awa.Faultf(wire.CodeTooMany, "this address has a request under way on each connection that "+
 			"one caller may have: wait for their answers, or ask another agent")
@@ -46,9 +46,9 @@ func (h *handler) roleOf(ctx *fasthttp.RequestCtx) (awa.Role, error) {
 		"key file that the servers of the cluster have now, and connect again")
 }
 
-// settle tells the guard below a connection that its client has a role, and
+// markAuthorized marks the connection below as that of a client with a role, and
 // reports whether there is room for one more of its connections.
-func settle(conn net.Conn, role awa.Role) bool {
+func markAuthorized(conn net.Conn, role awa.Role) bool {
 	c := guardedBelow(conn)
-	return c == nil || c.settle(role)
+	return c == nil || c.authorize(role)
 }

@@ -52,7 +52,7 @@ func pageAsks() error {
 
 // fromForm refuses a body of a kind that a page's form can make any browser
 // send, even one without those headers. JSON is not among them, nor is what
-// curl says when it is told nothing.
+// curl says when it is not configured.
 func fromForm(ctx *fasthttp.RequestCtx) error {
 	media, _, _ := strings.Cut(string(ctx.Request.Header.ContentType()), ";")
 	switch media = strings.ToLower(strings.TrimSpace(media)); media {

@@ -27,7 +27,7 @@
 // have, and else of the address that has the most: of an idle one, the idlest
 // first. An agent that is short of file descriptors has fewer places (limitsFor).
 //
-// A stranger is told one and the same at every call: that its key is not
+// A stranger gets the same answer to every call: that its key is not
 // accepted. It is asked for at each request, since keys may be removed.
 // A role that is not enough costs nothing but the look for the call.
 //

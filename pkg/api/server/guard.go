@@ -123,11 +123,11 @@ type place [kinds]list.List // of *guarded
 // guarded is a connection that a guard counts.
 type guarded struct {
 	net.Conn
-	of      *guard
-	at      netip.Prefix
-	settled atomic.Bool  // its client has shown a role
-	busy    atomic.Bool  // a request is under way; a Raft stream is one too
-	turned  atomic.Int64 // when it became busy or idle, as guard.now
+	of         *guard
+	at         netip.Prefix
+	authorized atomic.Bool  // its client has shown a role
+	busy       atomic.Bool  // a request is under way; a Raft stream is one too
+	turned     atomic.Int64 // when it became busy or idle, as guard.now
 
 	// Guarded by of.mu:
 	kind kind
@@ -300,11 +300,11 @@ func (g *guard) closePending() {
 	}
 }
 
-// settle says that the connection's client has shown a role, by a request that
+// authorize says that the connection's client has shown a role, by a request that
 // is under way now. It waits while there is no room; false means that there
 // still is none, or that the connection was closed meanwhile.
-func (c *guarded) settle(role awa.Role) bool {
-	if c.settled.Load() {
+func (c *guarded) authorize(role awa.Role) bool {
+	if c.authorized.Load() {
 		return true
 	}
 	k := kindOf(role)
@@ -351,7 +351,7 @@ func (c *guarded) move(k kind) (ok bool, freed <-chan struct{}) {
 	c.busy.Store(k != streaming) // of streams the oldest goes first
 	c.turned.Store(g.now())
 	g.add(c, k)
-	c.settled.Store(true)
+	c.authorized.Store(true)
 	g.mu.Unlock()
 	g.pushOut(out, k)
 	return true, nil

@@ -49,7 +49,7 @@ func (d door) come(from string) (*comer, *guarded) {
 func (d door) enter(t *testing.T, from string, role awa.Role) *comer {
 	t.Helper()
 	c, g := d.come(from)
-	if !settle(g, role) {
+	if !markAuthorized(g, role) {
 		t.Fatalf("a %s from %s is not let in", role, from)
 	}
 	g.turn(false)
@@ -65,7 +65,7 @@ func TestGuard_pending(t *testing.T) {
 	d := newDoor(limits{pending: {4, 2}, trusted: {100, 100}})
 	first, _ := d.come("192.0.2.1")
 	second, settled := d.come("192.0.2.1")
-	settle(settled, awa.RoleMember)
+	markAuthorized(settled, awa.RoleMember)
 	third, _ := d.come("192.0.2.1")
 	if first.closed || second.closed || third.closed {
 		t.Fatal("there was room")
@@ -241,10 +241,10 @@ func TestGuard_busy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(limits{pending: {9, 9}, checking: {4, 2}})
 		old, busy := d.come("192.0.2.1")
-		settle(busy, awa.RoleCheck)
+		markAuthorized(busy, awa.RoleCheck)
 		second := d.enter(t, "192.0.2.1", awa.RoleCheck)
 		third, also := d.come("192.0.2.1")
-		settle(also, awa.RoleCheck)
+		markAuthorized(also, awa.RoleCheck)
 		if old.closed || !second.closed {
 			t.Fatal("the one with a request under way was closed, and not the idle one")
 		}
@@ -252,7 +252,7 @@ func TestGuard_busy(t *testing.T) {
 		// Now both have a request under way: a further one waits for their end.
 		fourth, waits := d.come("192.0.2.1")
 		settled := make(chan bool, 1)
-		go func() { settled <- settle(waits, awa.RoleCheck) }()
+		go func() { settled <- markAuthorized(waits, awa.RoleCheck) }()
 		synctest.Wait()
 		if len(settled) > 0 {
 			t.Fatal("it did not wait")
@@ -265,7 +265,7 @@ func TestGuard_busy(t *testing.T) {
 		// And not for ever.
 		fifth, late := d.come("192.0.2.1")
 		began := time.Now()
-		if settle(late, awa.RoleCheck) || time.Since(began) != roomTime || third.closed || fourth.closed || fifth.closed {
+		if markAuthorized(late, awa.RoleCheck) || time.Since(began) != roomTime || third.closed || fourth.closed || fifth.closed {
 			t.Errorf("after %v: it is let in, or another one closed", time.Since(began))
 		}
 		late.Close()
@@ -273,7 +273,7 @@ func TestGuard_busy(t *testing.T) {
 		// Another caller need not wait, even when all share is taken.
 		d.enter(t, "192.0.2.2", awa.RoleCheck)
 		_, b := d.come("192.0.2.3")
-		settle(b, awa.RoleCheck)
+		markAuthorized(b, awa.RoleCheck)
 		newcomer := d.enter(t, "192.0.2.4", awa.RoleCheck)
 		if newcomer.closed || !third.closed {
 			t.Error("the caller that has the most keeps all, since it does not read its answers")
@@ -286,10 +286,10 @@ func TestGuard_closed_while_waiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(limits{pending: {9, 9}, checking: {1, 1}})
 		_, busy := d.come("192.0.2.1")
-		settle(busy, awa.RoleCheck)
+		markAuthorized(busy, awa.RoleCheck)
 		_, waits := d.come("192.0.2.1")
 		settled := make(chan bool, 1)
-		go func() { settled <- settle(waits, awa.RoleCheck) }()
+		go func() { settled <- markAuthorized(waits, awa.RoleCheck) }()
 		synctest.Wait()
 		waits.Close()
 		if began := time.Now(); <-settled || time.Since(began) > 0 {
@@ -308,8 +308,8 @@ func TestGuard_streams(t *testing.T) {
 	d := newDoor(standardLimits())
 	stream := func(from string) *comer {
 		c, g := d.come(from)
-		settle(g, awa.RoleMember)
-		turned(g, fasthttp.StateHijacked)
+		markAuthorized(g, awa.RoleMember)
+		onState(g, fasthttp.StateHijacked)
 		return c
 	}
 	first, second := stream("192.0.2.1"), stream("192.0.2.1")

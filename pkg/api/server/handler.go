@@ -23,7 +23,7 @@ import (
 type Agent interface {
 	// Self answers a ping.
 	Self() awa.Self
-	// Heard is told of each request that another agent sent.
+	// Heard is called for each request that another agent sent.
 	Heard(from awa.Caller)
 	// Status sweeps, or returns the last background sweep when cached; with names
 	// of nodes only those, as far as the list has them.
@@ -112,7 +112,7 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// broken answers a request that could not be read. Whoever has no role is told
+// broken answers a request that could not be read. Whoever has no role gets
 // that alone.
 func (h *handler) broken(ctx *fasthttp.RequestCtx, err error) {
 	if _, nobody := h.roleOf(ctx); nobody != nil {

@@ -32,7 +32,7 @@ type Config struct {
 	Agent Agent
 	Log   *slog.Logger
 	// Secure makes the port's connections speak TLS, as trust.Keyring.Listener
-	// does, and tells failed of the clients that it lets not in. nil leaves
+	// does, and calls failed for each client that it refuses. nil leaves
 	// the connections as they are.
 	Secure func(inner net.Listener, failed func(remote net.Addr, err error)) net.Listener
 	// Role returns the role that a client's certificate stands for; false for
@@ -85,7 +85,7 @@ func newServer(log *slog.Logger, serve fasthttp.RequestHandler, broken func(*fas
 		WriteTimeout:          writeTimeout,
 		IdleTimeout:           idleTimeout,
 		ReadBufferSize:        maxHeader,
-		ConnState:             turned,
+		ConnState:             onState,
 		MaxRequestBodySize:    maxBody,
 		KeepHijackedConns:     true, // else Close doesn't wake a blocked Read of a Raft stream
 		ReduceMemoryUsage:     true,
@@ -95,11 +95,11 @@ func newServer(log *slog.Logger, serve fasthttp.RequestHandler, broken func(*fas
 	}}
 }
 
-// turned tells the guard below a connection that a request begins or has
+// onState marks the connection below as busy when a request begins, or as idle when it has
 // ended, or that the connection has become a Raft stream.
-func turned(conn net.Conn, state fasthttp.ConnState) {
+func onState(conn net.Conn, state fasthttp.ConnState) {
 	c := guardedBelow(conn)
-	if c == nil || !c.settled.Load() {
+	if c == nil || !c.authorized.Load() {
 		return
 	}
 	switch state {
@@ -183,11 +183,11 @@ func isShortage(err error) bool {
 	return false
 }
 
-// debugLog takes the server's own log lines, which tell of misbehaving
+// debugLog takes the server's own log lines, which are about misbehaving
 // clients: nothing that an administrator must see.
 type debugLog struct{ *rateLimitedLog }
 
-// Printf implements fasthttp.Logger. Its lines are told apart by their format.
+// Printf implements fasthttp.Logger. Its lines are distinguished by their format.
 func (l debugLog) Printf(format string, args ...any) {
 	l.line(slog.LevelDebug, format, "http server", "message", lazy{format, args})
 }

@@ -26,7 +26,7 @@ const (
 	PathRaft    = "/v1/raft"
 )
 
-// The headers in which agents tell each other who they are and what they
+// The headers in which agents say who they are and what they
 // hold. A request with a uid comes from an agent; other clients send none.
 const (
 	HeaderUID     = "Awa-Uid"
