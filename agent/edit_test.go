@@ -125,7 +125,7 @@ func TestEdit_gone(t *testing.T) {
 	}
 }
 
-// TestEdit_conflicts gives a node up that changes under every try.
+// TestEdit_conflicts stops at a node that changes under every try.
 func TestEdit_conflicts(t *testing.T) {
 	t.Parallel()
 	var edits atomic.Int64

@@ -114,9 +114,11 @@ func TestKey_wrong(t *testing.T) {
 			"copy the file from another server of the cluster"},
 		"key check --key-file DIR/open": {2, "key file DIR/open: other users may read it (its mode is 0640): run chmod " +
 			"600 on it, and make a new key if somebody may have read it"},
-		"key check --key-file DIR":                      {2, "key file DIR: it is a folder: name the file in it"},
-		"key cert --key-file DIR/cluster --out DIR/new": {2, "missing flags: --role=ROLE (see awa-agent --help)"},
-		"key cert --key-file DIR/cluster --role check":  {2, "missing flags: --out=DIR (see awa-agent --help)"},
+		"key check --key-file DIR": {2, "key file DIR: it is a folder: name the file in it"},
+		"key cert --key-file DIR/cluster --out DIR/new": {2, "missing flags: --role=ROLE (see awa-agent " +
+			"--help)"},
+		"key cert --key-file DIR/cluster --role check": {2, "missing flags: --out=DIR (see awa-agent " +
+			"--help)"},
 		"key cert --key-file DIR/cluster --role all --out DIR/new": {2,
 			`--role must be one of "check","member" but got "all" (see awa-agent --help)`},
 		"key cert --key-file DIR/check --role member --out DIR/new": {2, readOnly},
@@ -206,7 +208,8 @@ func TestKeyFile(t *testing.T) {
 	write(t, dir, "check", key.Check().FileText(), 0o600)
 	write(t, dir, "other", other.FileText(), 0o600)
 	with, without := keyed(t, key), keyed(t)
-	for args, want := range map[string]string{ // of stderr, after "the agent at … was not reached (tls: "; "" when all is well
+	// By command line: stderr, after "the agent at … was not reached (tls: "; "" when all is well.
+	for args, want := range map[string]string{
 		"--key-file DIR/cluster --agent WITH": "",
 		"--key-file DIR/check --agent WITH":   "",
 		"--key-file= --agent WITHOUT":         "",

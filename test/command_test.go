@@ -315,7 +315,8 @@ func TestCommand_wrong(t *testing.T) {
 		"backup x --agent 127.0.0.1:1":             {1, noAgent},
 		"restore":                                  {2, `expected "<file>"` + help},
 		"restore nothing --data-dir d":             {1, "read backup: open nothing: no such file or directory"},
-		"restore there --data-dir d":               {1, "there is not a backup of a node list, or is damaged: nothing was changed"},
+		"restore there --data-dir d": {1,
+			"there is not a backup of a node list, or is damaged: nothing was changed"},
 		"restore other.json --data-dir d": {1, "other.json is a backup of format 2, and this program knows format 1: use " +
 			"a newer awa-agent"},
 		"restore lies.json --data-dir d": {1, "lies.json is a damaged backup (it says its state is 7 and holds 0 " +

@@ -121,7 +121,7 @@ var everyOption = [][2]string{
 }
 
 // checkEveryOption wants all variables on the command line that Icinga has run,
-// and check_awa to know all of them. Of the flags that check_awa -h tells none
+// and check_awa to know all of them. Of the flags that check_awa -h lists none
 // may be missing, except those that are nothing for a plugin's command.
 func (i *icinga) checkEveryOption() {
 	i.t.Helper()
@@ -145,7 +145,7 @@ func (i *icinga) checkEveryOption() {
 		}
 	}
 	if len(flags) <= len(everyOption) {
-		i.t.Errorf("check_awa -h tells only of %q", flags)
+		i.t.Errorf("check_awa -h lists only %q", flags)
 	}
 }
 

@@ -73,7 +73,7 @@ func TestOriginal(t *testing.T) {
 	c.agents[2].kill()
 	want := table([2]string{"a1", "Online"}, [2]string{"a2", "Online"}, [2]string{"a3", "Offline"},
 		[2]string{"down", "Offline"})
-	for _, database := range []string{"a1", "anew"} {
+	for _, database := range []string{"a1", "again"} {
 		if out := status(c.agents[1], database); out != want {
 			t.Errorf("with the database %s:\n%swant\n%s", database, out, want)
 		}

@@ -81,7 +81,8 @@ type objectError struct {
 //	 "cluster":"…","agent":"n1","leader":"n1","voters":["n1","n2","n3"],"list_state":3,
 //	 "swept_at":"2026-11-23T18:00:00Z","took_s":0.004,"behind_max":0,"rtt_max_s":0.0012,"skew_max_s":0.0004,
 //	 "counts":{"nodes":3,"online":2,"offline":1,"mismatch":0,"unreachable":0,"maintenance":0},
-//	 "nodes":[{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","verdict":"online","problem":false,"rtt_s":0.0002,"behind":0},
+//	 "nodes":[{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","verdict":"online","problem":false,
+//	           "rtt_s":0.0002,"behind":0},
 //	          {"id":3,"name":"n3",…,"verdict":"offline","problem":true,"stage":"connect","error":"connection refused"}]}
 //
 // Without an agent's answer it holds state, text and, when agents were asked,

@@ -20,7 +20,8 @@ import (
 //	branch        count × { pos u32, key size u32, page u64 }, then the keys
 //	leaf          count × { flags u32, pos u32, key size u32, value size u32 }, then keys and values
 //	freelist      count × page u64; a count of 65535 means that the first u64 is the count
-//	meta          magic u32, version u32, page size u32, flags u32, root u64, sequence u64, freelist u64, pages u64, txid u64, checksum u64
+//	meta          magic u32, version u32, page size u32, flags u32, root u64, sequence u64, freelist u64,
+//	              pages u64, txid u64, checksum u64
 //	bucket value  root u64, sequence u64; when root is 0, a leaf page follows
 //
 // where pos counts from the start of its element.

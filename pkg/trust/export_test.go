@@ -103,10 +103,10 @@ func TestExport_opensslVerify(t *testing.T) {
 					"ca.pem agent.pem"},
 				"another agent's uid": {bad: true, args: "-purpose sslserver -verify_hostname " + uidB + ".uid.awa.internal " +
 					"-CAfile ca.pem agent.pem"},
-				"an agent asks":                 {args: "-purpose sslclient -CAfile member.pem agent.pem"},
-				"the check role asks":           {args: "-purpose sslclient -CAfile check.pem cert.pem"},
-				"the check role can't answer":   {bad: true, args: "-purpose sslserver -CAfile check.pem cert.pem"},
-				"the check role is no member's": {bad: true, args: "-purpose sslclient -CAfile ca.pem cert.pem"},
+				"an agent asks":                      {args: "-purpose sslclient -CAfile member.pem agent.pem"},
+				"the check role asks":                {args: "-purpose sslclient -CAfile check.pem cert.pem"},
+				"the check role can't answer":        {bad: true, args: "-purpose sslserver -CAfile check.pem cert.pem"},
+				"the check role is not the member's": {bad: true, args: "-purpose sslclient -CAfile ca.pem cert.pem"},
 			} {
 				for _, strict := range []string{"", "-x509_strict"} {
 					args := append([]string{openssl, "verify"}, strings.Fields(strict+" -no-CApath "+c.args)...)

@@ -236,7 +236,8 @@ func badEdits() []BadRequest {
 	bad("data that would be too large with who and when",
 		`{"action":"CREATE","data":{"name":"x","host":"h","port":1,"x":"`+strings.Repeat("x",
 			16<<10-60)+`"}}`, 400, "bad_input", "the data has 16408 bytes: at most 16384 are allowed")
-	bad("data that is not UTF-8", "{\"action\":\"CREATE\",\"data\":{\"name\":\"x\",\"host\":\"h\",\"port\":1,\"x\":\"\xff\xfe\"}}", 400, "bad_input", notJSON+exampleEdit)
+	bad("data that is not UTF-8", `{"action":"CREATE","data":{"name":"x","host":"h","port":1,"x":"`+"\xff\xfe"+`"}}`,
+		400, "bad_input", notJSON+exampleEdit)
 	for _, h := range []struct{ header, text string }{
 		{"Idempotency-Key: " + strings.Repeat("k", 129), "the idempotency key is not usable: send 1 to 128 visible " +
 			"ASCII characters"},
@@ -412,7 +413,8 @@ func badPushes() []BadRequest {
 	claim("a taken name", `{"id":3,"action":"CREATE","data":"{\"name\":\"n1\",\"host\":\"h\",\"port\":1}"}`, 409,
 		"name_taken",
 		"the name n1 is taken by node 1: choose another name, or change that node")
-	both("data that is not UTF-8", "{\"id\":3,\"action\":\"CREATE\",\"data\":\"{\\\"id\\\":3,\\\"name\\\":\\\"x\\\",\\\"host\\\":\\\"h\\\",\\\"port\\\":1,\\\"x\\\":\\\"\xff\\\"}\"}", 400, "bad_input", notJSON+examplePush)
+	both("data that is not UTF-8", `{"id":3,"action":"CREATE","data":"{\"id\":3,\"name\":\"x\",\"host\":\"h\",\"port\":1,`+
+		`\"x\":\"`+"\xff"+`\"}"}`, 400, "bad_input", notJSON+examplePush)
 	return all
 }
 

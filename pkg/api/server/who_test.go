@@ -187,7 +187,8 @@ func ask(conn net.Conn, method, target, body string) (status int, answer string,
 	if method == http.MethodPost {
 		raw += "Awa-Uid: 0123456789abcdef0123456789abcdef\r\nAwa-State: 0\r\nUpgrade: awa-raft/1\r\n"
 	}
-	if _, err := io.WriteString(conn, raw+"Content-Length: "+big.NewInt(int64(len(body))).String()+"\r\n\r\n"+body); err != nil {
+	raw += "Content-Length: " + big.NewInt(int64(len(body))).String() + "\r\n\r\n" + body
+	if _, err := io.WriteString(conn, raw); err != nil {
 		return 0, "", err
 	}
 	in := bufio.NewReader(conn)
