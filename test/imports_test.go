@@ -13,7 +13,7 @@ import (
 
 const module = "are-we-alive"
 
-// allowed is the table of DESIGN section 9: what each package may import of
+// allowed is the table of packages: what each one may import of
 // ours. awatest is for tests alone, and what lies in test may import anything;
 // testaid, which the tests of all packages import, may import none of ours.
 var allowed = map[string][]string{

@@ -111,7 +111,7 @@ type agent struct {
 }
 
 // New makes a cluster of n agents, starts them, and waits until each of them
-// holds all of the list and the voters are as many as DESIGN.md says.
+// holds all of the list and the voters are as many as consensus.TargetVoters says.
 func New(t testing.TB, n int, opts ...Option) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, net: newNetwork(), alone: goleak.IgnoreCurrent()}

@@ -11,7 +11,7 @@ import (
 )
 
 // The agent with an entry's uid at the entry's address holds the entry until it is proven
-// to be gone (DESIGN.md, section 4). An agent that claims the entry with another uid or
+// to be gone. An agent that claims the entry with another uid or
 // from another address asks other agents to ping the holder. Its own ping counts only
 // when none of them answers: its name server may resolve the entry's name to itself.
 

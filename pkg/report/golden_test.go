@@ -281,7 +281,7 @@ func hostile() awa.ClusterStatus {
 	return st
 }
 
-// kinds are the formats.
+// kinds are the formats, and what may be written beside them.
 var kinds = map[string]func(io.Writer, report.Result) error{
 	"nagios":      report.Nagios,
 	"table":       func(w io.Writer, r report.Result) error { return report.Table(w, r, false) },
@@ -290,6 +290,21 @@ var kinds = map[string]func(io.Writer, report.Result) error{
 	"json":        report.JSON,
 
 	"node_perfdata": report.NodePerfdata,
+}
+
+func TestGolden_allFormats(t *testing.T) {
+	for _, name := range report.FormatNames() {
+		if kinds[name] == nil {
+			t.Errorf("no golden file shows the format %s: add it to kinds", name)
+		}
+		f, err := report.ParseFormat(name)
+		if err != nil || f.Name != name {
+			t.Errorf("%s is %s (%v)", name, f.Name, err)
+		}
+	}
+	if _, err := report.ParseFormat("xml"); err == nil || !strings.Contains(err.Error(), report.Alternatives(report.FormatNames())) {
+		t.Errorf("an unknown format: %v", err)
+	}
 }
 
 func TestGolden(t *testing.T) {
