@@ -1,0 +1,52 @@
+package report_test
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/report"
+)
+
+// exampleStatus is what an agent saw: one of two nodes is dead.
+func exampleStatus() awa.ClusterStatus {
+	return awa.ClusterStatus{Agent: "web1", State: 2, Nodes: []awa.NodeStatus{
+		{Node: awa.Node{ID: 1, Name: "web1", Host: "10.0.0.1", Port: 25483}, Verdict: awa.Online, RTT: time.Millisecond},
+		{Node: awa.Node{ID: 2, Name: "db1", Host: "10.0.0.3", Port: 25483}, Verdict: awa.Offline,
+			Stage: awa.StageConnect, Error: "no answer within 1s"},
+	}}
+}
+
+// A status is judged by rules, and the result is written in a format.
+func ExampleEvaluate() {
+	none, _ := report.ParseThreshold("0")
+	rules := report.Rules{Dead: report.Limits{Critical: none}}
+	result := report.Evaluate(exampleStatus(), report.Selection{}, rules, time.Now())
+	fmt.Println(result.State, result.State.ExitCode())
+	fmt.Println(result.Text())
+	// Output:
+	// CRITICAL 2
+	// 1 of 2 nodes offline: db1 (connect: no answer within 1s)
+}
+
+func ExampleTable() {
+	result := report.Evaluate(exampleStatus(), report.Selection{}, report.Rules{}, time.Now())
+	if err := report.Table(os.Stdout, result, false); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// Name  Host      Port   Status
+	// web1  10.0.0.1  25483  Online
+	// db1   10.0.0.3  25483  Offline (connect: no answer within 1s)
+}
+
+func ExampleParseFormat() {
+	format, err := report.ParseFormat("influx")
+	fmt.Println(format.Name, err)
+	_, err = report.ParseFormat("xml")
+	fmt.Println(err)
+	// Output:
+	// influx <nil>
+	// "xml" is not a format: use nagios, table, influx or json
+}
