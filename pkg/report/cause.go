@@ -72,42 +72,6 @@ func groupsOf(nodes []awa.NodeStatus) []group {
 	return all
 }
 
-// groupsText returns groups in about room bytes: "2 no answer (n1, n2), 1 resolve: no such
-// host (n3)". The first group always stands.
-func groupsText(groups []group, room int) string {
-	text := ""
-	for i, g := range groups {
-		left, joint := groups[i:], ", "
-		if i == 0 {
-			joint = ""
-		}
-		if i > 0 && (i == maxGroups || room-len(text) < minGroup) {
-			rest := 0
-			for _, g := range left {
-				rest += g.total
-			}
-			return text + fmt.Sprintf(" and %d more", rest)
-		}
-		if len(groups) > 1 {
-			joint += strconv.Itoa(g.total) + " "
-			if g.cause == notRunning {
-				g.cause = "host answers, agent not running"
-			}
-		}
-		share := (room - len(text)) * 2 / (len(left) + 1)
-		text += joint + g.cause + " ("
-		text += spansText(g.spans, share-len(joint)-len(g.cause)-len(" ()")) + ")"
-	}
-	return text
-}
-
-const (
-	// maxGroups is how many causes a text names.
-	maxGroups = 5
-	// minGroup is how many bytes a group is worth beginning for.
-	minGroup = 60
-)
-
 // span is some names in a row: "n1-n9".
 type span struct {
 	text  string
@@ -158,31 +122,6 @@ func spansOf(names []string) []span {
 		all = all[n:]
 	}
 	return spans
-}
-
-// spansText joins as many spans as fit into room bytes and counts the names of the
-// rest: "n1-n9, n12 and 7 more". The first one always stands.
-func spansText(spans []span, room int) string {
-	left := 0
-	for _, s := range spans {
-		left += s.total
-	}
-	text := ""
-	for i, s := range spans {
-		joint, more := ", ", ""
-		if i == 0 {
-			joint = ""
-		}
-		if left > s.total {
-			more = fmt.Sprintf(" and %d more", left-s.total)
-		}
-		if i > 0 && (i == maxNamed || len(text)+len(joint)+len(s.text)+len(more) > room) {
-			return text + fmt.Sprintf(" and %d more", left)
-		}
-		text += joint + s.text
-		left -= s.total
-	}
-	return text
 }
 
 // inCommon says what nodes have in common, when that is true: ", all 40 of rack=r7".

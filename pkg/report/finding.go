@@ -28,12 +28,36 @@ type finding struct {
 // judge finds what there is to report, and the state that follows.
 func (r *Result) judge() {
 	r.findings = r.find()
-	for _, f := range r.findings {
+	first := true // of the findings about verdicts
+	for i, f := range r.findings {
 		r.State = worse(r.State, f.state)
+		if f.ofNodes {
+			r.findings[i] = r.withHead(f, first)
+			first = false
+		}
 	}
 }
 
-// find returns all that is worth telling, the worst first, and within a
+// withHead completes a finding about a verdict: "2 of 6 nodes offline (1 more
+// under maintenance): ". The first one says of how many.
+func (r Result) withHead(f finding, first bool) finding {
+	n, only := r.onlyNode()
+	of := countText(r.Counts.Nodes, "node")
+	switch {
+	case only:
+		f.head, f.items = nodeName(n.Node.Name)+" is "+f.head+": "+clip(plain(reason(n)), maxOnlyWhy), nil
+	case !first:
+		f.head = fmt.Sprintf("%d %s%s: ", f.total, f.head, f.common)
+	case r.Counts.Maintenance > 0:
+		f.head = fmt.Sprintf("%d of %s %s%s (%d more under maintenance): ", f.total, of, f.head, f.common,
+			r.Counts.Maintenance)
+	default:
+		f.head = fmt.Sprintf("%d of %s %s%s: ", f.total, of, f.head, f.common)
+	}
+	return f
+}
+
+// find returns all that is worth reporting, the worst first, and within a
 // state in the order of the package's words: what is dead, what is cut off,
 // what is not as it should be.
 func (r Result) find() []finding {
@@ -79,21 +103,6 @@ func (r Result) find() []finding {
 	return all
 }
 
-// text returns the finding in about room bytes: as many items as fit, and the
-// first in any case.
-func (f finding) text(room int) string {
-	if len(f.groups) > 0 {
-		return f.head + groupsText(f.groups, room-len(f.head))
-	}
-	if len(f.items) == 0 {
-		if text := f.head + f.tail; len(text) <= room || f.short == "" {
-			return text
-		}
-		return f.short
-	}
-	return f.head + list(f.items, f.total, room-len(f.head)-len(f.tail)) + f.tail
-}
-
 func isOffline(n awa.NodeStatus) bool     { return !isMismatch(n) && !isUnreachable(n) }
 func isMismatch(n awa.NodeStatus) bool    { return n.Verdict == awa.Mismatch }
 func isUnreachable(n awa.NodeStatus) bool { return n.Verdict == awa.Unreachable }
@@ -122,7 +131,7 @@ type measure struct {
 	limits Limits
 	worst  *float64 // of all nodes that count; nil when it is not known
 	of     func(awa.NodeStatus) (value float64, known bool)
-	tell   func(awa.NodeStatus) string // the value, for a person
+	text   func(awa.NodeStatus) string // the value, for a person
 	one    [2]string                   // what stands before and behind the name of the only node, then its value
 	many   string                      // behind the number of nodes
 }
@@ -132,7 +141,7 @@ func (r Result) measures() []measure {
 	behind := measure{
 		limits: r.rules.Behind,
 		of:     func(n awa.NodeStatus) (float64, bool) { return float64(n.Behind), true },
-		tell:   func(n awa.NodeStatus) string { return countText(n.Behind, "change") },
+		text:   func(n awa.NodeStatus) string { return countText(n.Behind, "change") },
 		one:    [2]string{"", " lacks "},
 		many:   " nodes lack changes: ",
 	}
@@ -142,14 +151,14 @@ func (r Result) measures() []measure {
 			d, known := certainSkew(n)
 			return inSeconds(d), known
 		},
-		tell: func(n awa.NodeStatus) string { return skewText(n) + " " + agent },
+		text: func(n awa.NodeStatus) string { return skewText(n) + " " + agent },
 		one:  [2]string{"the clock of ", " is "},
 		many: " clocks differ: ",
 	}
 	rtt := measure{
 		limits: r.rules.RTT,
 		of:     func(n awa.NodeStatus) (float64, bool) { return inSeconds(n.RTT), true },
-		tell:   func(n awa.NodeStatus) string { return spanText(n.RTT) },
+		text:   func(n awa.NodeStatus) string { return spanText(n.RTT) },
 		one:    [2]string{"", " answers after "},
 		many:   " nodes answer late: ",
 	}
@@ -194,12 +203,12 @@ func (r Result) measured(m measure) finding {
 	f.tail = m.limits.text(f.state)
 	if len(all) == 1 {
 		n := *all[0].node
-		f.head = m.one[0] + nodeName(n.Node.Name) + m.one[1] + m.tell(n)
+		f.head = m.one[0] + nodeName(n.Node.Name) + m.one[1] + m.text(n)
 		return f
 	}
 	f.total, f.head = len(all), strconv.Itoa(len(all))+m.many
 	for _, a := range all[:min(len(all), maxNamed)] {
-		f.items = append(f.items, item(nodeName(a.node.Node.Name), m.tell(*a.node), len(all)))
+		f.items = append(f.items, item(nodeName(a.node.Node.Name), m.text(*a.node), len(all)))
 	}
 	return f
 }

@@ -1,36 +1,10 @@
 package report
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
-
-// list joins as many items as fit into room bytes and counts the rest, of
-// total in all: "a, b and 7 more". The first item always stands.
-func list(items []string, total, room int) string {
-	var b strings.Builder
-	for i, item := range items {
-		sep, more := ", ", ""
-		if i == 0 {
-			sep = ""
-		}
-		if rest := total - i - 1; rest > 0 {
-			more = fmt.Sprintf(" and %d more", rest)
-		}
-		if i > 0 && b.Len()+len(sep)+len(item)+len(more) > room {
-			fmt.Fprintf(&b, " and %d more", total-i)
-			return b.String()
-		}
-		b.WriteString(sep)
-		b.WriteString(item)
-	}
-	if rest := total - len(items); rest > 0 {
-		fmt.Fprintf(&b, " and %d more", rest)
-	}
-	return b.String()
-}
 
 // plain makes a text safe for every monitoring system and for the shells that
 // they hand it to: one line, valid UTF-8, and none of
