@@ -39,7 +39,7 @@ func answers(t *testing.T, edits *atomic.Int64, all ...string) (addr string) {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
-// TestEdit_outcome has a command say what is true after each course of things.
+// TestEdit_outcome checks that a command says what is true after each course of things.
 func TestEdit_outcome(t *testing.T) {
 	const (
 		made    = `{"id":6,"node":{"id":1,"name":"n1","host":"h","port":"2","changed":6}}`

@@ -21,7 +21,7 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// TestManual_examples has the program read what its man pages show.
+// TestManual_examples parses what the man pages show.
 func TestManual_examples(t *testing.T) {
 	commands, files := 0, 0
 	for _, name := range []string{"awa-agent.8", "check_awa.8", "cluster_info.json.5"} {

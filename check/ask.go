@@ -126,16 +126,20 @@ func ask(ctx context.Context, agents fetcher, cfg config,
 		errs[alone.agent] = nil
 		return alone.status, failures(cfg, errs), nil
 	}
-	if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, awa.ErrShortage) }) {
-		return awa.ClusterStatus{}, failures(cfg, errs), errShort
+	return awa.ClusterStatus{}, failures(cfg, errs), noAnswer(errs)
+}
+
+// noAnswer returns why no agent answered, when each has failed with an error: see ask.
+func noAnswer(errs []error) error {
+	switch {
+	case slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, awa.ErrShortage) }):
+		return errShort
+	case slices.ContainsFunc(errs, awa.IsTimeout):
+		return errTooLate
+	case !slices.ContainsFunc(errs, func(err error) bool { return !isKeyRefused(err) }):
+		return errKey
 	}
-	if slices.ContainsFunc(errs, awa.IsTimeout) {
-		return awa.ClusterStatus{}, failures(cfg, errs), errTooLate
-	}
-	if !slices.ContainsFunc(errs, func(err error) bool { return !isKeyRefused(err) }) {
-		return awa.ClusterStatus{}, failures(cfg, errs), errKey
-	}
-	return awa.ClusterStatus{}, failures(cfg, errs), errNoAgent
+	return errNoAgent
 }
 
 // poorView reports whether another agent, if there is one, may know better: a

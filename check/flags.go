@@ -19,8 +19,8 @@ import (
 // defaultTimeout is that of -t. An agent takes at most 2.2 s.
 const defaultTimeout = 4 * time.Second
 
-// timeoutText is defaultTimeout as -t takes it.
-var timeoutText = strconv.FormatFloat(defaultTimeout.Seconds(), 'g', -1, 64)
+// seconds writes a time as -t and the ranges take it.
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', -1, 64) }
 
 // The shortest and the longest -t.
 const (
@@ -43,7 +43,7 @@ type flags struct {
 	UnreachableCritical string
 	BehindWarning       string
 	BehindCritical      string
-	SkewWarning         string `default:"5"`
+	SkewWarning         string `default:"${max_skew}"`
 	SkewCritical        string
 	RTTWarning          string   `name:"rtt-warning"`
 	RTTCritical         string   `name:"rtt-critical"`
@@ -108,7 +108,8 @@ func parse(args []string) (cfg config, help string, err error) {
 func newParser(f *flags, options ...kong.Option) *kong.Kong {
 	k, err := kong.New(f, append(options, kong.Name("check_awa"), kong.NoDefaultHelp(), kong.Exit(func(int) {}),
 		kong.KindMapper(reflect.String, kong.MapperFunc(readValue)), kong.Vars{
-			"port": awa.DefaultPort.String(), "timeout": timeoutText, "format": report.DefaultFormat().Name,
+			"port": awa.DefaultPort.String(), "timeout": seconds(defaultTimeout), "max_skew": seconds(awa.DefaultMaxSkew),
+			"format": report.DefaultFormat().Name,
 		})...)
 	if err != nil {
 		panic(err) // the tags of flags are wrong

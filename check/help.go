@@ -29,7 +29,7 @@ func explain(program *kong.Application) {
 		"hostname": {"HOST[:PORT]", "Agent to ask: the first that answers. May be given several " +
 			"times. Default: " + awa.DefaultAgent},
 		"port":    {"PORT", "Port of an agent given without one. Default: " + awa.DefaultPort.String()},
-		"timeout": {"SECONDS", "The plugin has ended by then. Default: " + timeoutText},
+		"timeout": {"SECONDS", "The plugin has ended by then. Default: " + seconds(defaultTimeout)},
 		"key-file": {"FILE", "Check key or cluster key; an empty name is none. Default: " + awa.CheckKeyFile +
 			", then " + filepath.Base(awa.ClusterKeyFile) + ", where they exist"},
 		"warning": {"RANGE", "WARNING when the number of nodes not alive (offline or a mismatch) is outside " +
@@ -40,10 +40,11 @@ func explain(program *kong.Application) {
 		"behind-warning": {"RANGE", "WARNING for the largest number of changes that the list of an online node " +
 			"lacks. Default: none"},
 		"behind-critical": {"RANGE", "CRITICAL for the same number. Default: none"},
-		"skew-warning":    {"RANGE", "WARNING for the largest clock skew of an online node, in seconds. Default: 5"},
-		"skew-critical":   {"RANGE", "CRITICAL for the same skew. Default: none"},
-		"rtt-warning":     {"RANGE", "WARNING for the longest round trip to an online node, in seconds. Default: none"},
-		"rtt-critical":    {"RANGE", "CRITICAL for the same time. Default: none"},
+		"skew-warning": {"RANGE", "WARNING for the largest clock skew of an online node, in seconds. Default: " +
+			seconds(awa.DefaultMaxSkew)},
+		"skew-critical": {"RANGE", "CRITICAL for the same skew. Default: none"},
+		"rtt-warning":   {"RANGE", "WARNING for the longest round trip to an online node, in seconds. Default: none"},
+		"rtt-critical":  {"RANGE", "CRITICAL for the same time. Default: none"},
 		"no-majority-state": {"STATE", "State when fewer than a majority of the voters are alive, so that nobody can " +
 			"edit the list: ok, warning, critical or unknown. Not judged with --node. Default: warning"},
 		"health": {"CODE=STATE", "State when a health code holds, such as LAST_MAJORITY=warning; " +

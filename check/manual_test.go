@@ -46,7 +46,7 @@ func TestManual_formats(t *testing.T) {
 	}
 }
 
-// TestManual_choices has parse read every value that a completion offers.
+// TestManual_choices parses every value that a completion offers.
 func TestManual_choices(t *testing.T) {
 	for flag, values := range choices() {
 		for _, value := range values {
@@ -57,7 +57,7 @@ func TestManual_choices(t *testing.T) {
 	}
 }
 
-// TestManual_examples has parse read the command lines of the man pages.
+// TestManual_examples parses the command lines of the man pages.
 func TestManual_examples(t *testing.T) {
 	tried := 0
 	for _, name := range []string{"awa-agent.8", "check_awa.8"} {

@@ -124,7 +124,7 @@ func installCheckKey(t *testing.T, s *site, owner string) {
 	install(t, s.checkKey, filepath.Join(dir, "check.key"), owner, 0o400)
 }
 
-// asUser has a command run under a user of the machine, and die with the test.
+// asUser runs a command as a user of the machine, and die with the test.
 func asUser(t *testing.T, cmd *exec.Cmd, name string) {
 	t.Helper()
 	who, err := user.Lookup(name)

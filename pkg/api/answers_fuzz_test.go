@@ -20,7 +20,7 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// fuzzAnswer has a server answer a call with any bytes: nothing panics, the
+// fuzzAnswer answers a call with any bytes: nothing panics, the
 // memory stays in proportion to what was sent, and the answer is either good
 // or an error whose sentence can be shown. good is the answer that the lies
 // begin with; call returns what makes a result wrong that was given as good.

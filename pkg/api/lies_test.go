@@ -178,7 +178,7 @@ func TestPing_refused(t *testing.T) {
 	}
 }
 
-// TestClient_sentences has agents say what speaks to a terminal, or never ends.
+// TestClient_sentences is about agents that say what speaks to a terminal, or never ends.
 func TestClient_sentences(t *testing.T) {
 	bad := `\u001b]0;x\u0007\u009b31m|\n` + strings.Repeat("x", 5000)
 	want := awa.CleanText("\x1b]0;x\x07\u009b31m|\n" + strings.Repeat("x", 5000))

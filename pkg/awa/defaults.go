@@ -13,6 +13,9 @@ const (
 	DefaultWatch = 5 * time.Second
 	// DefaultPingTimeout is the time of one ping.
 	DefaultPingTimeout = time.Second
+	// DefaultMaxSkew is how far the clock of an agent may be from that of the one that
+	// looks before it is a problem.
+	DefaultMaxSkew = 5 * time.Second
 	// DefaultAgent is the agent that a program asks when none is named.
 	DefaultAgent = "127.0.0.1"
 )

@@ -24,7 +24,7 @@ type account struct {
 	refused error    // the last refusal
 }
 
-// Edit has an agent make an edit, through its HTTP interface. An edit without
+// Edit sends an edit to an agent, through its HTTP interface. An edit without
 // a key is given one. What the agent answers is remembered and must hold at
 // the end of the test: an acknowledged edit is in the list once, with this
 // id; a refused one is not in it; one of unknown outcome at most once.

@@ -227,8 +227,8 @@ func (m *fsm) prove(changes []awa.Change, index, term uint64) error {
 }
 
 // placeOf is the place of a snapshot in Raft's log, and the voters at it. They
-// are those of Raft's own file, which it has agreed on; what a program of
-// before wrote into the snapshot may be what a peer had claimed. With its list
+// are those of Raft's own file, which it has agreed on; what an earlier
+// version wrote into the snapshot may be what a peer had claimed. With its list
 // it may be ahead of Raft by what was pushed.
 func (m *fsm) placeOf(head snapshotHead, last awa.Change) (index, term uint64, voters awa.VoterSet) {
 	index, term, voters = head.Index, head.Term, head.Voters

@@ -14,7 +14,7 @@ import (
 
 // voteGuard is Raft's network with one more rule for votes. Raft trusts an
 // agent's log to reject a candidate that has missed something; but an agent
-// that is not a voter any more has dropped its log, and raft would have it vote
+// that is not a voter any more has dropped its log, and raft would let it vote
 // for anybody. With a few such votes an agent that was away could lead by the
 // voters of the past. So an agent that learned that it lost its vote
 // grants none, and no agent grants one to a candidate whose log lacks an entry that

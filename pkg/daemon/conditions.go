@@ -82,10 +82,6 @@ func (a *agent) notReached() awa.Condition {
 	return awa.Condition{Code: awa.NotReached, Agent: a.listedName(), Text: text}
 }
 
-// skewMost is how far the clock of an agent may be from that of this one before it is a
-// condition: the default of check_awa's --skew-warning.
-const skewMost = 5 * time.Second
-
 // quiet are the conditions that a status has as numbers too.
 func (a *agent) quiet(result watch.Result) []awa.Condition {
 	var all []awa.Condition
@@ -103,7 +99,7 @@ func (a *agent) quiet(result watch.Result) []awa.Condition {
 		if n.Verdict != awa.Online {
 			continue
 		}
-		if n.SkewError > 0 && n.Skew.Abs()-n.SkewError > skewMost {
+		if n.SkewError > 0 && n.Skew.Abs()-n.SkewError > awa.DefaultMaxSkew {
 			tell(awa.ClockSkew, n.Node.Name)
 		}
 		if n.Behind > 0 {

@@ -44,7 +44,7 @@ type Config struct {
 	// Join is also asked when the nodes of the list have moved.
 	First bool
 	Join  []string
-	// Rejoin has an agent register again that was removed from the list. TakeOver has
+	// Rejoin lets an agent register again that was removed from the list. TakeOver lets
 	// it register whoever holds its entry.
 	Rejoin, TakeOver bool
 	// KeyFile is the file of the cluster's keys, which Reload reads again. ""

@@ -26,7 +26,7 @@ func keyFile(t *testing.T, k trust.Key, mode os.FileMode) string {
 	return path
 }
 
-// TestJoin_keysDiffer has an agent join one that it can't come together with:
+// TestJoin_keysDiffer joins an agent to one whose key it does not have:
 // each says what is wrong and what to do.
 func TestJoin_keysDiffer(t *testing.T) {
 	const notJoined = "no agent to join answers"

@@ -115,7 +115,7 @@ func (r *Replica) Conditions() []awa.Condition {
 				"agent history %s: %s", name, d.history, r.list.Meta().History, r.historyAdvice(d.history))})
 		case awa.OtherCluster:
 			all = append(all, awa.Condition{Code: d.code, Text: fmt.Sprintf("%s belongs to another cluster and calls this "+
-				"one: empty the data folder of the agent that is wrong and have it join, or take the address off its list", name)})
+				"one: empty the data folder of the agent that is wrong and let it join, or take the address off its list", name)})
 		case awa.Diverged:
 			all = append(all, awa.Condition{Code: d.code, Text: d.code.Of(name)})
 		}
@@ -155,7 +155,7 @@ func (r *Replica) historyAdvice(theirs awa.History) string {
 		return "it follows this one as soon as it can"
 	}
 	return "neither is the later one, so a person must choose: stop the agents of one, empty their data folders, and " +
-		"have them join the other"
+		"let them join the other"
 }
 
 func orWord(s, word string) string {

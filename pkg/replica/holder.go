@@ -79,7 +79,7 @@ func (r *Replica) copyOf(entry awa.Node, at string) awa.Condition {
 	return awa.Condition{Code: awa.Duplicate, Text: copies(entry.Name, entry.Addr(), "this one, "+at)}
 }
 
-// probeHolder has agents ping the holder of an entry.
+// probeHolder asks agents to ping the holder of an entry.
 func (r *Replica) probeHolder(ctx context.Context, entry awa.Node) []probeResult {
 	ctx, cancel := context.WithTimeout(ctx, holderWithin)
 	defer cancel()

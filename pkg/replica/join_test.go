@@ -35,7 +35,7 @@ func (a *answers) Ping(_ context.Context, addr string, _ bool) (awa.Self, error)
 	return self, nil
 }
 
-// set has an address answer from now on.
+// set makes an address answer from now on.
 func (a *answers) set(addr string, self awa.Self) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

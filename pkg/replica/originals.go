@@ -38,7 +38,7 @@ func (o *originals) note(addr string, state uint64) {
 	o.states[addr] = state
 }
 
-// lack has the servers be handed what they lack.
+// lack wakes pushToOriginals: a server lacks something.
 func (o *originals) lack() {
 	select {
 	case o.wake <- struct{}{}:

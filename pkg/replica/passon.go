@@ -12,8 +12,8 @@ import (
 
 const (
 	// hedgeAfter is how long an agent that was passed an edit may take before the
-	// next one is tried beside it: it may hang, or be cut off. To have an edit
-	// decided twice is safe, since it has a key.
+	// next one is tried beside it: it may hang, or be cut off. To submit an edit
+	// twice is safe, since it has a key.
 	hedgeAfter = 400 * time.Millisecond
 	// maxHedged is how many are tried at once.
 	maxHedged = 3

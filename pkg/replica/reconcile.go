@@ -13,7 +13,7 @@ import (
 
 // reconcile acts on what observe has found. This agent follows a later history, and
 // the leader of its own history where their lists contradict each other. reconcile
-// must not run beside retire, which stops and starts Raft too.
+// must not run beside Consensus.Maintain, which stops and starts Raft too.
 func (r *Replica) reconcile(ctx context.Context) error {
 	if time.Since(r.reconciled) < 5*r.cfg.Timing.Tick {
 		return nil

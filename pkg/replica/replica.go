@@ -76,7 +76,7 @@ type Config struct {
 	Seen func() map[string]Seen
 	// Contacts are addresses of agents that may know the cluster.
 	Contacts []string
-	// Rejoin has this agent register again though it was removed from the list, and
+	// Rejoin lets this agent register again though it was removed from the list, and
 	// TakeOver though another agent holds its entry; both once.
 	Rejoin, TakeOver bool
 	Timing           Timing

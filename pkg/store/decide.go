@@ -266,5 +266,5 @@ func putNode(tx *bolt.Tx, n awa.Node) error {
 }
 
 func (s *Store) notJoined() error {
-	return awa.Faultf(awa.ErrNotJoined, "%s holds no node list yet: found a cluster or join one first", s.path)
+	return awa.Faultf(awa.ErrNotJoined, "%s holds no node list yet: create a cluster or join one first", s.path)
 }

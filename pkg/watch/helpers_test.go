@@ -156,7 +156,7 @@ func (n *network) underWay(t *testing.T) {
 // observer is an agent that is on no list of these tests.
 var observer = awa.Node{Name: "observer", UID: "ffffffffffffffffffffffffffffffff"}
 
-// first has the Watcher be that of the first node.
+// first makes the Watcher that of the first node.
 func first(list []awa.Node) func(*watch.Config) {
 	return func(cfg *watch.Config) { cfg.Self = func() awa.Self { return selfOf(list[0]) } }
 }

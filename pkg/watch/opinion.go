@@ -20,7 +20,7 @@ const (
 	opinionLasts = 30 * time.Second
 )
 
-// Prober has other agents ping nodes. It is called from many goroutines at
+// Prober asks other agents to ping nodes. It is called from many goroutines at
 // once.
 type Prober interface {
 	// Probe asks the agent at addr, a host:port, for its own pings of nodes, by

@@ -88,7 +88,7 @@ func (l Result) lonely() bool {
 	return slices.ContainsFunc(l.Nodes, func(n awa.NodeStatus) bool { return n.Verdict != awa.Online && n.Asked == 0 })
 }
 
-// excuseSelf has this agent be online for itself, since it is running. Where it can't
+// excuseSelf makes this agent online for itself, since it is running. Where it can't
 // reach the address of its own entry, as behind a NAT that does not lead back in, that
 // stays as a note in Stage and Error. An answer of another agent there is no silence.
 func (s *sweep) excuseSelf() {

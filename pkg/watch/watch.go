@@ -66,7 +66,7 @@ type Config struct {
 	// agent's own entry included. It is called from many goroutines at once,
 	// and must be quick: the sweep waits for it.
 	Heard func(awa.Node, awa.Self)
-	// Prober has other agents give second opinions. nil means that nobody is
+	// Prober asks other agents for second opinions. nil means that nobody is
 	// asked.
 	Prober Prober
 	// Memory keeps over restarts since when each node is as it is. nil means

@@ -13,7 +13,7 @@ import (
 	"are-we-alive/test/program"
 )
 
-// TestBrowser has a web page make its reader's browser call an agent without a
+// TestBrowser opens a web page that makes its reader's browser call an agent without a
 // key: nothing is read and nothing is changed. People with curl get through,
 // and so do our own programs by a name that the agent doesn't know.
 func TestBrowser(t *testing.T) {

@@ -305,7 +305,7 @@ func leakGoroutines(t *testing.T, a *program.Agent) int {
 	return n
 }
 
-// TestLeak_peers has an agent ask peers that answer badly, 10,000 times.
+// TestLeak_peers lets an agent ask peers that answer badly, 10,000 times.
 func TestLeak_peers(t *testing.T) {
 	t.Parallel()
 	const (

@@ -163,7 +163,7 @@ func TestLog_nowhere(t *testing.T) {
 	}
 }
 
-// underShell has a shell start the program.
+// underShell starts the program from a shell.
 func underShell(cmd *exec.Cmd, script string, args []string) {
 	path := cmd.Path
 	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", script, "sh", path}, args...)

@@ -88,7 +88,7 @@ func fuzzRoute(f *testing.F, path string) {
 	})
 }
 
-// fuzzServe has a server read bytes: each answer is whole and not too large,
+// fuzzServe feeds a server bytes: each answer is whole and not too large,
 // each refusal is one of ours, and what was only refused has changed nothing.
 func fuzzServe(t *testing.T, s *Server, agent *fakeAgent, raw []byte) {
 	before := agent.state()

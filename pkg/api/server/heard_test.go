@@ -15,7 +15,7 @@ type stateWhenHeard struct {
 
 func (f *stateWhenHeard) Heard(awa.Caller) { f.state = f.Self().State }
 
-// Else every push would have the agent ask for what it is just being given.
+// Else every push would make the agent ask for what it is just being given.
 func TestServer_tells_of_the_caller_after_its_push(t *testing.T) {
 	agent := &stateWhenHeard{fakeAgent: newFake(t)}
 	addr, _ := serve(t, agent, nil)

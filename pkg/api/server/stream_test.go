@@ -119,7 +119,7 @@ func TestLongAnswers(t *testing.T) {
 	}
 }
 
-// TestLongAnswers_short has an answer that fits into a page go out whole, up to
+// TestLongAnswers_short sends an answer that fits into a page whole, up to
 // the page's edge.
 func TestLongAnswers_short(t *testing.T) {
 	for n, whole := range map[int]bool{pageBytes - 1: true, pageBytes: true, pageBytes + 1: false} {
