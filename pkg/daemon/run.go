@@ -145,7 +145,7 @@ func (d *Daemon) obtainList(ctx context.Context) error {
 	switch m := d.store.Meta(); {
 	case m.Cluster != "":
 		if d.cfg.First {
-			d.log.Info("--first is passed over: this agent holds a list already", "cluster", m.Cluster)
+			d.log.Info("--first is ignored: this agent holds a list already", "cluster", m.Cluster)
 		}
 		return nil
 	case d.cfg.First && len(d.cfg.Join) > 0:

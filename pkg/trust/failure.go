@@ -21,7 +21,7 @@ const (
 	// ErrOtherKey: one side's key is not among the other's. It is another
 	// cluster, or a rotation that left a server out.
 	ErrOtherKey awa.Code = "other_key"
-	// ErrExpired: by this side's clock a certificate is over or not yet valid.
+	// ErrExpired: by this side's clock a certificate has expired or is not yet valid.
 	ErrExpired awa.Code = "expired"
 	// ErrNoCertificate: the client showed no certificate.
 	ErrNoCertificate awa.Code = "no_certificate"
@@ -135,7 +135,7 @@ func (h *holding) refusal(alert uint8, err error) error {
 		f.Text = "it wants a certificate and got none: name the key file (--key-file, check_awa -k)"
 	case alertCertificateExpired:
 		f.Code = ErrExpired
-		f.Text = "by its clock our certificate is over: set the clock of that server"
+		f.Text = "its clock says that our certificate has expired: set the clock of that server"
 	case alertProtocolVersion, alertInsufficient, alertHandshakeFailure:
 		f.Code = ErrNoTLS
 		f.Text = "it speaks no TLS 1.3 with X25519 and Ed25519, so it is not an agent: correct the address"
@@ -279,8 +279,8 @@ func (h *holding) refusedBy(alert uint8, err error) error {
 		return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client does not accept the certificate of this "+
 			"agent (key %s): it has another key, or meant another agent; its own message says which", h.all[0].id)}
 	case alertCertificateExpired:
-		return &Failure{Code: ErrExpired, Err: err, Text: "by the clock of a client the certificate of this agent is " +
-			"over: set the clock there"}
+		return &Failure{Code: ErrExpired, Err: err, Text: "the clock of a client says that the certificate of this " +
+			"agent has expired: set the clock there"}
 	}
 	return &Failure{Code: ErrRefused, Err: err, Text: fmt.Sprintf("a client ended the TLS handshake (alert %d): its "+
 		"own message may say why", alert)}

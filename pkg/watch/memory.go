@@ -66,7 +66,7 @@ func (w *Watcher) recall() {
 	}
 	all, err := w.cfg.Memory.Sightings()
 	if err != nil {
-		w.cfg.Log.Warn("since when the nodes are as they are can't be read, and counts from now", "error", err)
+		w.cfg.Log.Warn("the times of the last verdicts can't be read, and count from now", "error", err)
 	}
 	now := w.cfg.Clock()
 	for _, g := range all {
@@ -96,7 +96,7 @@ func (w *Watcher) writePending(ctx context.Context) {
 			continue
 		}
 		if err := w.cfg.Memory.Remember(seen, gone); err != nil {
-			w.cfg.Log.Warn("since when nodes are as they are can't be kept, and is lost with the next restart", "nodes",
+			w.cfg.Log.Warn("the times of the last verdicts can't be kept, and are lost at the next restart", "nodes",
 				len(seen), "error", err)
 		}
 	}

@@ -62,8 +62,8 @@ func badParameters() []BadRequest {
 		return BadRequest{target, message("GET", target, ""), 400, "bad_input", text}
 	}
 	all := []BadRequest{
-		bad("/sync", "the parameter state is missing: /sync?state=-1 gives all changes"),
-		bad("/sync?State=1", "the parameter state is missing: /sync?state=-1 gives all changes"),
+		bad("/sync", "the parameter state is missing: /sync?state=-1 returns all changes"),
+		bad("/sync?State=1", "the parameter state is missing: /sync?state=-1 returns all changes"),
 		bad("/v1/status?cached=maybe", "cached=maybe is not understood: use cached=1 or leave it out"),
 		bad("/v1/status?node=", `node: "" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and `+
 			`underscores, a letter or `+

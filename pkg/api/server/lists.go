@@ -17,7 +17,7 @@ const pageChanges = 128
 
 func (h *handler) sync(ctx *fasthttp.RequestCtx, from awa.Caller) error {
 	if !ctx.QueryArgs().Has("state") {
-		return awa.Faultf(awa.ErrBadInput, "the parameter state is missing: /sync?state=-1 gives all changes")
+		return awa.Faultf(awa.ErrBadInput, "the parameter state is missing: /sync?state=-1 returns all changes")
 	}
 	log, err := h.changesAfter(ctx, "state", from)
 	if err != nil {
