@@ -164,7 +164,7 @@ func impostors() []row {
 	}, {
 		name:   "another program on the node's port (TLS)",
 		breaks: instead(true),
-		expect: []expect{asked(1, 2, mismatch("n3", "no agent"))},
+		expect: []expect{asked(1, 2, mismatch("n3", "not an agent"))},
 		within: atOnce,
 		mend:   stopProgram,
 	}, {
