@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/backoff"
 )
 
 // Push takes news of a decided change from another agent. applied is false when
@@ -46,11 +47,15 @@ const (
 	// entryWithin is how long a push to a voter waits for the entry, which the
 	// leader sends at the same time by another connection.
 	entryWithin = 50 * time.Millisecond
+	// entryPause is how long it waits before it looks again.
+	entryPause = 2 * time.Millisecond
 )
 
 // pushToVoter looks for the change in this agent's own log.
 func (r *Replica) pushToVoter(c awa.Change) (bool, error) {
-	for end := time.Now().Add(entryWithin); ; {
+	ctx, cancel := context.WithTimeout(context.Background(), entryWithin)
+	defer cancel()
+	for {
 		done, err := r.raft.DecideEarly(c)
 		switch {
 		case err != nil:
@@ -58,11 +63,10 @@ func (r *Replica) pushToVoter(c awa.Change) (bool, error) {
 		case done || r.list.State() >= c.ID: // Raft was faster, or brought another one
 			err := r.list.Apply([]awa.Change{c})
 			return err == nil, err
-		case time.Now().After(end) || r.raft.TooEarly(c):
+		case r.raft.TooEarly(c) || backoff.Wait(ctx, entryPause) != nil:
 			return false, awa.Faultf(awa.ErrGap, "the log of this voter does not hold change %d at index %d: nothing was "+
 				"changed, it gets its changes by Raft", c.ID, c.Index)
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 }
 
