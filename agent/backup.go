@@ -13,7 +13,7 @@ import (
 type backupCmd struct {
 	keyFlag
 	File  string `arg:"" help:"File to write; it must not exist."`
-	Agent string `placeholder:"HOST[:PORT]" default:"127.0.0.1" env:"AWA_AGENT" help:"Agent to ask; any of the cluster will do (${default})."`
+	Agent string `placeholder:"HOST[:PORT]" default:"${agent}" env:"AWA_AGENT" help:"${help_agent}"`
 }
 
 // Run saves the list.

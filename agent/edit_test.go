@@ -22,7 +22,8 @@ func answers(t *testing.T, edits *atomic.Int64, all ...string) (addr string) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method == http.MethodGet {
-			fmt.Fprint(w, `{"cluster":"c","history":"1-ab","state":5,"nodes":[{"id":1,"name":"n1","host":"h","port":"1","changed":5}]}`)
+			fmt.Fprint(w, `{"cluster":"c","history":"1-ab","state":5,"nodes":[{"id":1,"name":"n1","host":"h","port":"1",`+
+				`"changed":5}]}`)
 			return
 		}
 		switch a := all[min(int(edits.Add(1)), len(all))-1]; {

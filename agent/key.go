@@ -16,7 +16,7 @@ import (
 // keyFlag names the key file.
 type keyFlag struct {
 	// nil when it is not named; a name that is empty means no key.
-	KeyFile *string `placeholder:"FILE" env:"AWA_KEY_FILE" help:"The cluster's key file; ${key_file} where there is one, and an empty name for none."`
+	KeyFile *string `placeholder:"FILE" env:"AWA_KEY_FILE" help:"${help_key_file}"`
 }
 
 // path returns the key file, "" for none.
@@ -118,7 +118,7 @@ Next: copy the file to the monitoring hosts as %s, with mode 0600 and for the us
 // keyCertCmd is awa-agent key cert.
 type keyCertCmd struct {
 	keyFlag
-	Role string `required:"" enum:"check,member" placeholder:"ROLE" help:"What its holder may do: check (read only) or member (everything)."`
+	Role string `required:"" enum:"check,member" placeholder:"ROLE" help:"${help_role}"`
 	Out  string `required:"" placeholder:"DIR" help:"Folder for cert.pem, key.pem and ca.pem, none of which may exist."`
 }
 

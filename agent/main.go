@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-
-	"are-we-alive/pkg/awa"
 )
 
 // Exit codes of awa-agent.
@@ -159,12 +157,7 @@ func newParser(options ...kong.Option) *kong.Kong {
 			"them are alive."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{
-			"version": "awa-agent " + awa.Version, "agent": awa.DefaultAgent, "port": awa.DefaultPort.String(),
-			"web_port": awa.DefaultWebPort.String(), "watch": awa.DefaultWatch.String(),
-			"ping_timeout": awa.DefaultPingTimeout.String(), "data_dir": awa.DataDir, "config_file": awa.ConfigFile,
-			"key_file": awa.ClusterKeyFile,
-		},
+		vars(),
 	)...)
 	if err != nil {
 		panic(err) // a mistake in the struct tags

@@ -29,7 +29,7 @@ type nodeCmd struct {
 // target is the agent that a command asks, and how it answers.
 type target struct {
 	keyFlag
-	Agent  string `placeholder:"HOST[:PORT]" default:"${agent}" env:"AWA_AGENT" help:"Agent to ask; any of the cluster will do (${default})."`
+	Agent  string `placeholder:"HOST[:PORT]" default:"${agent}" env:"AWA_AGENT" help:"${help_agent}"`
 	Output string `short:"o" enum:"table,json" default:"table" help:"Form of the answer: table or json (${default})."`
 }
 

@@ -14,8 +14,8 @@ import (
 // recoverCmd is awa-agent recover.
 type recoverCmd struct {
 	keyFlag
-	DataDir string `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"Data folder of a stopped agent (${default})."`
-	Force   bool   `help:"Begin a new history although a majority of the voters answers, or another agent holds a longer list."`
+	DataDir string `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"${help_recover_data_dir}"`
+	Force   bool   `help:"${help_recover_force}"`
 }
 
 // Help is shown below the flags' head.

@@ -15,7 +15,7 @@ import (
 type restoreCmd struct {
 	keyFlag
 	File    string `arg:"" help:"File that awa-agent backup wrote."`
-	DataDir string `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"Empty data folder of a stopped agent (${default})."`
+	DataDir string `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"${help_restore_data_dir}"`
 }
 
 // Run puts the list into an empty data folder.

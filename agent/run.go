@@ -25,22 +25,22 @@ import (
 // configuration file under its name with _ for -.
 type runCmd struct {
 	keyFlag
-	Config      string        `placeholder:"FILE" env:"AWA_CONFIG" help:"Configuration file; else ./cluster_info.json, else ${config_file}, if there is one."`
+	Config      string        `placeholder:"FILE" env:"AWA_CONFIG" help:"${help_config}"`
 	MyName      string        `placeholder:"NAME" env:"AWA_MY_NAME" help:"Name of this node; the host's name by default."`
-	MyHost      string        `placeholder:"HOST" env:"AWA_MY_HOST" help:"DNS name or IP address under which others reach this node; the host's name by default."`
-	MyPort      string        `placeholder:"PORT" env:"AWA_MY_PORT" help:"Port under which others reach this node; that of --listen by default, else ${port}."`
-	Listen      string        `placeholder:"ADDR[:PORT]" env:"AWA_LISTEN" help:"Address to listen on; by default every address with a key or --insecure, and my_host with neither."`
-	DataDir     string        `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"Folder of the node list (${default})."`
-	First       bool          `env:"AWA_FIRST" help:"Begin a new cluster with this node, unless the data folder holds a list."`
-	Join        []string      `placeholder:"HOST[:PORT],…" env:"AWA_JOIN" help:"Agents of the cluster to join; one that answers is enough."`
+	MyHost      string        `placeholder:"HOST" env:"AWA_MY_HOST" help:"${help_my_host}"`
+	MyPort      string        `placeholder:"PORT" env:"AWA_MY_PORT" help:"${help_my_port}"`
+	Listen      string        `placeholder:"ADDR[:PORT]" env:"AWA_LISTEN" help:"${help_listen}"`
+	DataDir     string        `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"${help_data_dir}"`
+	First       bool          `env:"AWA_FIRST" help:"${help_first}"`
+	Join        []string      `placeholder:"HOST[:PORT],…" env:"AWA_JOIN" help:"${help_join}"`
 	TakeOver    bool          `help:"Replace the agent that holds this node's name or entry at once; stop the other one."`
-	Insecure    bool          `env:"AWA_INSECURE" help:"Without a key, allow listening on other addresses than loopback: everybody who reaches the port may then edit the list. With one, allow a key file that others can read."`
-	Watch       time.Duration `placeholder:"TIME" default:"${watch}" env:"AWA_WATCH" help:"Time between sweeps in the background (${default})."`
-	PingTimeout time.Duration `placeholder:"TIME" default:"${ping_timeout}" env:"AWA_PING_TIMEOUT" help:"How long a node may take to answer (${default})."`
-	Web         string        `placeholder:"ADDR[:PORT]" env:"AWA_WEB" help:"Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever reaches it can read: 127.0.0.1, or :${web_port} for every address; port ${web_port} by default. None unless given."`
-	LogFormat   string        `enum:"text,json" default:"text" env:"AWA_LOG_FORMAT" help:"Format of the log on stderr: text or json (${default})."`
+	Insecure    bool          `env:"AWA_INSECURE" help:"${help_insecure}"`
+	Watch       time.Duration `placeholder:"TIME" default:"${watch}" env:"AWA_WATCH" help:"${help_watch}"`
+	PingTimeout time.Duration `placeholder:"TIME" default:"${ping_timeout}" env:"AWA_PING_TIMEOUT" help:"${help_ping_timeout}"`
+	Web         string        `placeholder:"ADDR[:PORT]" env:"AWA_WEB" help:"${help_web}"`
+	LogFormat   string        `enum:"text,json" default:"${log_format}" env:"AWA_LOG_FORMAT" help:"${help_log_format}"`
 	rejoin      bool          // --join stands on the command line, by hand
-	LogLevel    string        `enum:"debug,info,warn,error" default:"info" env:"AWA_LOG_LEVEL" help:"What is logged: debug, info, warn or error (${default})."`
+	LogLevel    string        `enum:"debug,info,warn,error" default:"${log_level}" env:"AWA_LOG_LEVEL" help:"${help_log_level}"`
 }
 
 // AfterApply notes whether --join was given by hand, and not in the configuration.

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"github.com/alecthomas/kong"
+
+	"are-we-alive/pkg/awa"
+)
+
+// vars are what the tags of the command line name as ${…}: the defaults, and the help texts
+// that don't fit into a tag.
+func vars() kong.Vars {
+	const dataDir = " (" + awa.DataDir + ")."
+	const logFormat, logLevel = "text", "info"
+	return kong.Vars{
+		"version": "awa-agent " + awa.Version, "agent": awa.DefaultAgent, "port": awa.DefaultPort.String(),
+		"watch": awa.DefaultWatch.String(), "ping_timeout": awa.DefaultPingTimeout.String(), "data_dir": awa.DataDir,
+		"key_file": awa.ClusterKeyFile, "log_format": logFormat, "log_level": logLevel,
+
+		"help_agent":    "Agent to ask; any of the cluster will do (" + awa.DefaultAgent + ").",
+		"help_key_file": "The cluster's key file; " + awa.ClusterKeyFile + " where there is one, and an empty name for none.",
+		"help_role":     "What its holder may do: check (read only) or member (everything).",
+
+		"help_config":  "Configuration file; else ./" + awa.ConfigName + ", else " + awa.ConfigFile + ", if there is one.",
+		"help_my_host": "DNS name or IP address under which others reach this node; the host's name by default.",
+		"help_my_port": "Port under which others reach this node; that of --listen by default, else " +
+			awa.DefaultPort.String() + ".",
+		"help_listen": "Address to listen on; by default every address with a key or --insecure, and my_host with " +
+			"neither.",
+		"help_data_dir": "Folder of the node list" + dataDir,
+		"help_first":    "Begin a new cluster with this node, unless the data folder holds a list.",
+		"help_join":     "Agents of the cluster to join; one that answers is enough.",
+		"help_insecure": "Without a key, allow listening on other addresses than loopback: everybody who reaches the " +
+			"port may then edit the list. With one, allow a key file that others can read.",
+		"help_watch":        "Time between sweeps in the background (" + awa.DefaultWatch.String() + ").",
+		"help_ping_timeout": "How long a node may take to answer (" + awa.DefaultPingTimeout.String() + ").",
+		"help_web": "Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever " +
+			"reaches it can read: 127.0.0.1, or :" + awa.DefaultWebPort.String() + " for every address; port " +
+			awa.DefaultWebPort.String() + " by default. None unless given.",
+		"help_log_format": "Format of the log on stderr: text or json (" + logFormat + ").",
+		"help_log_level":  "What is logged: debug, info, warn or error (" + logLevel + ").",
+
+		"help_recover_data_dir": "Data folder of a stopped agent" + dataDir,
+		"help_recover_force": "Begin a new history although a majority of the voters answers, or another agent holds a " +
+			"longer list.",
+		"help_restore_data_dir": "Empty data folder of a stopped agent" + dataDir,
+	}
+}
