@@ -265,7 +265,7 @@ func openTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		testaid.Skip(t, "colors on a terminal: there is no pseudo-terminal here: ", err)
+		testaid.Skip(t, "colors on a terminal: this machine has no pseudo-terminal: ", err)
 	}
 	t.Cleanup(func() { master.Close() })
 	number, err := unlockTerminal(master)

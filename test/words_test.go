@@ -24,8 +24,12 @@ func habits() []habit {
 		{
 			name: "is no X", word: " no ", instead: "is not a X, or must be a Y",
 			found:  regexp.MustCompile(`\b(is|are|was|were) no [a-zA-Z]\w*`),
-			except: regexp.MustCompile(`(?i)\b(there|that) (is|are|was|were) no |\b(is|are|was|were) no (longer|more)\b`),
+			except: regexp.MustCompile(`(?i)\bthere (is|are|was|were) no |\b(is|are|was|were) no (longer|more)\b`),
 		},
+		{name: "answers there is no X", word: "there is no", instead: "is not a X",
+			found: regexp.MustCompile(`\b(answers|listens|runs|stands|called) there is no [a-zA-Z]`)},
+		{name: "X gives Y back", word: "gives", instead: "returns", comments: true,
+			found: regexp.MustCompile(`//\s*[A-Za-z]\w* gives\b.* back\b`)},
 		{name: "anew", word: "anew", instead: "again", found: regexp.MustCompile(`\banew\b`)},
 		{name: "but for", word: "but for", instead: "except",
 			found: regexp.MustCompile(`\bbut for (the|that|those|what|one|his|its)\b`)},

@@ -73,7 +73,7 @@ func (p *pool) now() int {
 	return p.round
 }
 
-// put keeps a connection, or closes it when there is no room, or when all were
+// put keeps a connection, or closes it when the pool is full, or when all were
 // closed since its round.
 func (p *pool) put(addr string, c net.Conn, round int) {
 	p.mu.Lock()

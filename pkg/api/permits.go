@@ -99,7 +99,7 @@ func (p *permits) grant() {
 	}
 }
 
-// release gives n permits back.
+// release returns n permits.
 func (p *permits) release(n int) {
 	if p == nil || n == 0 {
 		return

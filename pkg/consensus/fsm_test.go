@@ -112,7 +112,7 @@ func (s *sink) ID() string    { return "test" }
 func (s *sink) Close() error  { s.closed = true; return nil }
 func (s *sink) Cancel() error { s.cancelled = true; return nil }
 
-// sentSnapshot is a snapshot of a machine's list as another agent gets it.
+// sentSnapshot is a snapshot of an fsm's list as another agent gets it.
 func sentSnapshot(t *testing.T, m *fsm) string {
 	t.Helper()
 	var b bytes.Buffer

@@ -210,7 +210,7 @@ func TestSync_LiarsAreAhead(t *testing.T) {
 			r.replicator.behind(fmt.Sprintf("liar%d:1", i), 1<<64-1)
 		}
 		r.replicator.behind("hangs:1", 1<<64-1)
-		r.replicator.behind("10.0.0.1:1", 9) // there is no room for it now
+		r.replicator.behind("10.0.0.1:1", 9) // it does not fit now
 		testaid.Eventually(t, "the honest one was asked", func() bool {
 			r.replicator.behind("10.0.0.1:1", 9)
 			return st.State() == 9

@@ -170,18 +170,18 @@ func (h *holding) badServer(bad *tls.CertificateVerificationError, err error) er
 	case memberName:
 		if what, ok := errors.AsType[odd](bad.Err); ok {
 			return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("its certificate names this cluster and is "+
-				"not that of an agent (%s): what answers there is no agent; correct the address", string(what))}
+				"not that of an agent (%s): what answers there is not an agent; correct the address", string(what))}
 		}
 		if h.knows(cert) {
 			return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "its certificate names this cluster and is not that of an " +
-				"agent: what answers there is no agent; correct the address"}
+				"agent: what answers there is not an agent; correct the address"}
 		}
 		return &Failure{Code: ErrOtherKey, Err: err, Text: fmt.Sprintf("the agent there has another key (%s, ours: %s): "+
 			"use the same key file on both sides, or correct the address if it belongs to "+
 			"another cluster", keyOfCert(cert), strings.Join(h.ids(), ", "))}
 	case checkName:
 		return &Failure{Code: awa.ErrNoAgent, Err: err, Text: "it shows a certificate of the check role, which must not " +
-			"answer for an agent: what answers there is no agent; correct the address"}
+			"answer for an agent: what answers there is not an agent; correct the address"}
 	}
 	return &Failure{Code: awa.ErrNoAgent, Err: err, Text: fmt.Sprintf("what answers there in TLS is not an agent, its "+
 		"certificate is issued by %q: correct the address", awa.Clip(cert.Issuer.CommonName))}

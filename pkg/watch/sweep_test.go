@@ -79,7 +79,7 @@ func TestWatcher_Sweep(t *testing.T) {
 			took: time.Second, starts: []time.Duration{0, 300 * ms}},
 		"an error without a stage is one of reply": {replies: []reply{{err: errors.New("odd")}}, verdict: awa.Offline,
 			failure: "reply: odd", starts: []time.Duration{0, 0}},
-		"an answer at the moment of the lane's end": {replies: []reply{answers.in(50 * ms)}, verdict: awa.Online,
+		"an answer when the permit ends": {replies: []reply{answers.in(50 * ms)}, verdict: awa.Online,
 			took: 50 * ms, rtt: 50 * ms, starts: []time.Duration{0}},
 		"an answer when half the time has long gone": {[]reply{answers.in(999 * ms)}, awa.Online, "", 999 * ms, 999 * ms,
 			nil},
@@ -168,7 +168,7 @@ func TestWatcher_Sweep_black_holes(t *testing.T) {
 func TestWatcher_Sweep_in_flight(t *testing.T) {
 	inFlight := func(n int) func(*watch.Config) { return func(c *watch.Config) { c.InFlight = n } }
 
-	t.Run("no more pings run than lanes, over all sweeps", func(t *testing.T) {
+	t.Run("no more pings hold permits than there are, over all sweeps", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			list := nodes(100)
 			net := newNetwork(list)
@@ -190,7 +190,7 @@ func TestWatcher_Sweep_in_flight(t *testing.T) {
 				t.Errorf("%d pings ran at once, want 8", net.peak)
 			}
 			if took := time.Since(began); took < 250*ms || took > 270*ms {
-				t.Errorf("took %s, want 200 pings of 10 ms in 8 lanes", took)
+				t.Errorf("took %s, want 200 pings of 10 ms with 8 permits", took)
 			}
 		})
 	})
@@ -209,7 +209,7 @@ func TestWatcher_Sweep_in_flight(t *testing.T) {
 					t.Errorf("%d attempts began at %s, want at most 8", n, at)
 				}
 			}
-			// Every lane is given back: a sweep of quick nodes fills them all again.
+			// Every permit is returned: a sweep of quick nodes fills them all again.
 			net.reset()
 			net.peak = 0
 			for _, n := range list {
@@ -222,7 +222,7 @@ func TestWatcher_Sweep_in_flight(t *testing.T) {
 		})
 	})
 
-	t.Run("a lane is patient again after an answer", func(t *testing.T) {
+	t.Run("a permit lasts longer again after an answer", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			list := nodes(8)
 			net := newNetwork(list)
@@ -298,7 +298,7 @@ func TestWatcher_Sweep_busy(t *testing.T) {
 	}
 }
 
-// All that can coincide does: answers, failures, the lane's end, the second
+// All that can coincide does: answers, failures, the permit's end, the second
 // attempt and the ping's end fall on the same moments, in concurrent sweeps.
 func TestWatcher_Sweep_coincidences(t *testing.T) {
 	at := []time.Duration{0, 50 * ms, 100 * ms, 300 * ms, 350 * ms, time.Second}
