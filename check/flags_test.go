@@ -33,18 +33,22 @@ func TestParse_bad(t *testing.T) {
 		"--no-majority-state|red":      `bad --no-majority-state: "red" ` + states,
 		"--no-answer-state=":           `bad --no-answer-state: "" ` + states,
 		"--timeout-state|2":            `bad --timeout-state: "2" ` + states,
-		"--node|a b":                   `bad --node: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
-		"--node=":                      `bad --node: "" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
-		"--node|n1,n2":                 `bad --node: "n1,n2" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
-		"--label|role":                 `bad --label: "role" is not a label with a value: write it as role=database`,
-		"--label=-x=1":                 `bad --label: "-x" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
-		"--exclude|n[1-":               `bad --exclude: "n[1-" is not a pattern for names: write one such as web*, db? or n[1-3]`,
-		"--exclude=":                   `bad --exclude: "" is not a pattern for names: write one such as web*, db? or n[1-3]`,
-		"--perfdata|all":               `bad --perfdata: "all" is neither cluster nor nodes`,
-		"--node":                       `--node: missing value, expecting "<arg>"`,
-		"--label":                      `--label: missing value, expecting "<arg>"`,
-		"--skew-warning":               `--skew-warning: its value is missing`,
-		"--nodes|n1":                   `unknown flag --nodes, did you mean "--node"?`,
+		"--node|a b": `bad --node: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and ` +
+			`underscores, a letter or digit first`,
+		"--node=": `bad --node: "" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, ` +
+			`a letter or digit first`,
+		"--node|n1,n2": `bad --node: "n1,n2" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and ` +
+			`underscores, a letter or digit first`,
+		"--label|role": `bad --label: "role" is not a label with a value: write it as role=database`,
+		"--label=-x=1": `bad --label: "-x" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and ` +
+			`underscores, a letter or digit first`,
+		"--exclude|n[1-": `bad --exclude: "n[1-" is not a pattern for names: write one such as web*, db? or n[1-3]`,
+		"--exclude=":     `bad --exclude: "" is not a pattern for names: write one such as web*, db? or n[1-3]`,
+		"--perfdata|all": `bad --perfdata: "all" is neither cluster nor nodes`,
+		"--node":         `--node: missing value, expecting "<arg>"`,
+		"--label":        `--label: missing value, expecting "<arg>"`,
+		"--skew-warning": `--skew-warning: its value is missing`,
+		"--nodes|n1":     `unknown flag --nodes, did you mean "--node"?`,
 	}
 	for args, want := range tests {
 		t.Run(args, func(t *testing.T) {

@@ -190,7 +190,8 @@ type icingaWant struct {
 // icingaTable is the table of -v, all of it or the part for databases, with
 // what it tells of db1.
 func icingaTable(db1 string) string {
-	return `\nName +Host +Port +Status(?:\nweb1 +10\.0\.0\.1 +25483 +Online\nweb2 +10\.0\.0\.2 +25483 +Online)?\ndb1 +10\.0\.0\.3 +25483 +` + db1
+	return `\nName +Host +Port +Status(?:\nweb1 +10\.0\.0\.1 +25483 +Online\nweb2 +10\.0\.0\.2 +25483 +Online)?\ndb1 ` +
+		`+10\.0\.0\.3 +25483 +` + db1
 }
 
 // icingaValues returns perfdata as Icinga understands them, value warn crit min

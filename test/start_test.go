@@ -106,7 +106,8 @@ func TestStart_refused(t *testing.T) {
 			text: `--log-level must be one of "debug","info","warn","error" but got "loud"` + help},
 
 		"a bad name in the file": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_name":"a b"}`, code: 2,
-			text: `my_name: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+			text: `my_name: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a ` +
+				`letter or digit first`},
 		"a host with a port": {args: usual("--my-host", "h:1"), code: 2,
 			text: `my_host: "h:1" is not a host: an IPv6 address is written without brackets and without a port`},
 		"a port too high in the file": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"my_port":65536}`, code: 2,
@@ -315,10 +316,11 @@ func TestStart_order(t *testing.T) {
 		"environment": {`{"my_name":"file"}`, []string{"AWA_MY_NAME=environment"}, nil, "environment"},
 		"flag": {file: `{"my_name":"file"}`, env: []string{"AWA_MY_NAME=environment"}, args: []string{"--my-name", "flag"},
 			want: "flag"},
-		"flag before file":                  {`{"my_name":"file"}`, nil, []string{"--my-name", "flag"}, "flag"},
-		"another file":                      {`{"my_name":"file"}`, nil, []string{"--config", "other.json"}, "other"},
-		"another file, by the environment":  {`{"my_name":"file"}`, []string{"AWA_CONFIG=other.json"}, nil, "other"},
-		"keys of the original's and others": {file: `{"my_name":"file","my_host":"127.0.0.1","nodes":[{"name":"x"}],"x":null}`, want: "file"},
+		"flag before file":                 {`{"my_name":"file"}`, nil, []string{"--my-name", "flag"}, "flag"},
+		"another file":                     {`{"my_name":"file"}`, nil, []string{"--config", "other.json"}, "other"},
+		"another file, by the environment": {`{"my_name":"file"}`, []string{"AWA_CONFIG=other.json"}, nil, "other"},
+		"keys of the original's and others": {file: `{"my_name":"file","my_host":"127.0.0.1",` +
+			`"nodes":[{"name":"x"}],"x":null}`, want: "file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -344,8 +346,10 @@ func TestStart_order(t *testing.T) {
 func TestStart_originalsFile(t *testing.T) {
 	t.Parallel()
 	for name, file := range map[string]string{
-		"my_port is a string": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": "PORT", "first": true, "data_dir": "data", "log_format": "json"}`,
-		"my_port is a number": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": PORT, "first": true, "data_dir": "data", "log_format": "json"}`,
+		"my_port is a string": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": "PORT", "first": true, ` +
+			`"data_dir": "data", "log_format": "json"}`,
+		"my_port is a number": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": PORT, "first": true, "data_dir": ` +
+			`"data", "log_format": "json"}`,
 		"with all flags": `{"my_name": "web1", "my_host": "127.0.0.1", "my_port": "PORT", "listen": "127.0.0.1:PORT", "data_dir": "data", "first": true, "join": [],
 			"insecure": false, "watch": "1s", "ping_timeout": "500ms", "web": "127.0.0.1:0", "log_format": "json", "log_level": "info"}`,
 	} {

@@ -45,12 +45,17 @@ func answered(call func(context.Context, *Client) error, raw io.Reader) (closed 
 
 const (
 	testUID  = "2965c4ba819f866b0b62263dab403dee"
-	goodPing = `{"status":{"macaddr":"1a:d6:6e:ce:b5:5f","db_state":2,"time":1795423597,"time_ms":1795423597123,"name":"n1","uid":"` + testUID +
-		`","instance":"faf9379e73b13049","cluster":"d92d900e040fdfbd9ea5060a2ad48f9b","history":"1-abc71fa72cf3fd26","leader":"` + testUID + `","version":"0.1.0","log_index":4}}`
+	goodPing = `{"status":{"macaddr":"1a:d6:6e:ce:b5:5f","db_state":2,"time":1795423597,"time_ms":1795423597123,` +
+		`"name":"n1","uid":"` + testUID +
+		`","instance":"faf9379e73b13049","cluster":"d92d900e040fdfbd9ea5060a2ad48f9b",` +
+		`"history":"1-abc71fa72cf3fd26","leader":"` + testUID + `","version":"0.1.0","log_index":4}}`
 	goodNode   = `{"id":7,"name":"n7","host":"10.0.0.7","port":"25483"}`
-	goodStatus = `{"cluster":"c","history":"1-ab","agent":"n1","state":3,"leader":"n1","voters":["n1"],"swept_at":"2026-11-23T18:00:00Z","took_ms":2.5,` +
-		`"nodes":[{"id":7,"name":"n7","host":"10.0.0.7","port":"25483","changed":3,"verdict":"offline","stage":"connect","error":"connection refused","status":null}]}`
-	goodNodes   = `{"cluster":"c","history":"1-ab","state":3,"nodes":[{"id":7,"name":"n7","host":"10.0.0.7","port":"25483","changed":3}]}`
+	goodStatus = `{"cluster":"c","history":"1-ab","agent":"n1","state":3,"leader":"n1","voters":["n1"],` +
+		`"swept_at":"2026-11-23T18:00:00Z","took_ms":2.5,` +
+		`"nodes":[{"id":7,"name":"n7","host":"10.0.0.7","port":"25483","changed":3,"verdict":"offline","stage":"connect",` +
+		`"error":"connection refused","status":null}]}`
+	goodNodes = `{"cluster":"c","history":"1-ab","state":3,"nodes":[{"id":7,"name":"n7","host":"10.0.0.7",` +
+		`"port":"25483","changed":3}]}`
 	goodProbe   = `{"nodes":[{"id":7,"verdict":"online","rtt_ms":1.5}]}`
 	goodChange  = `[3,"CREATE","{\"id\":7,\"name\":\"n7\",\"host\":\"10.0.0.7\",\"port\":\"25483\"}",9,2,"k"]`
 	goodChanges = `{"cluster":"c","history":"1-ab","state":3,"changes":[{"id":3,"action":"CREATE","data":` + goodNode +

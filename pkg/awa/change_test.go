@@ -14,7 +14,8 @@ func TestEdit_Check(t *testing.T) {
 	good := map[Action][]string{
 		Create: {
 			`{"name":"n1","host":"h","port":1}`,
-			`{"name":"n1","host":"h","port":"1","uid":"0123456789abcdef0123456789abcdef","labels":{"a":"b"},"maintenance":"2026-11-23T18:00:00+01:00","by":"me","at":"now","x":{"y":[1]}}`,
+			`{"name":"n1","host":"h","port":"1","uid":"0123456789abcdef0123456789abcdef","labels":{"a":"b"},` +
+				`"maintenance":"2026-11-23T18:00:00+01:00","by":"me","at":"now","x":{"y":[1]}}`,
 			` {"name":"n1","host":"::1","port":1,"uid":null,"labels":null,"maintenance":null,"changed":"ours"} `,
 		},
 		Update: {`{"id":1,"name":"n1","host":"h","port":1}`},
@@ -100,7 +101,8 @@ func TestParsedEdit_Stamped(t *testing.T) {
 }
 
 func TestChange_Node(t *testing.T) {
-	c := Change{ID: 9, Action: Update, Data: `{"id":3,"name":"n1","host":"h","port":"1","labels":{"a":"b"},"rack":7,"by":"me","at":"now","changed":4}`}
+	c := Change{ID: 9, Action: Update, Data: `{"id":3,"name":"n1","host":"h","port":"1","labels":{"a":"b"},"rack":7,` +
+		`"by":"me","at":"now","changed":4}`}
 	n, by, at, err := c.Node()
 	want := Node{ID: 3, Name: "n1", Host: "h", Port: 1, Labels: map[string]string{"a": "b"}, Changed: 9,
 		Extra: map[string]json.RawMessage{"rack": json.RawMessage("7")}}

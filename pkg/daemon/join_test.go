@@ -184,7 +184,8 @@ func TestOpen_ErrorsSayWhatToDo(t *testing.T) {
 		want   string
 	}{
 		"bad name": {func(c *daemon.Config) { c.Name = "a b" },
-			`my_name: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
+			`my_name: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, a letter ` +
+				`or digit first`},
 		"no host":        {func(c *daemon.Config) { c.Host = "" }, `my_host: the host is empty: give a DNS name or an IP address`},
 		"no data folder": {func(c *daemon.Config) { c.DataDir = "" }, `data_dir is empty: name the folder for the node list`},
 		"bad join": {func(c *daemon.Config) { c.First, c.Join = false, []string{"a:b"} },
@@ -192,7 +193,9 @@ func TestOpen_ErrorsSayWhatToDo(t *testing.T) {
 		"watch":        {func(c *daemon.Config) { c.Watch = time.Millisecond }, `watch: 1ms is too short: use 100ms or more`},
 		"ping timeout": {func(c *daemon.Config) { c.PingTimeout = time.Minute }, `ping_timeout: use 10ms to 10s, not 1m0s`},
 		"open to all": {func(c *daemon.Config) { c.Listen = "0.0.0.0" },
-			`listen: 0.0.0.0 is not a loopback address, and without a key every stranger who reaches it could edit the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust`},
+			`listen: 0.0.0.0 is not a loopback address, and without a key every stranger who reaches it could edit the node ` +
+				`list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a ` +
+				`trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust`},
 		"listen": {func(c *daemon.Config) { c.Listen = "127.0.0.1:http" },
 			`listen: "http" is not a port: use a number from 1 to 65535`},
 

@@ -232,7 +232,8 @@ func TestWeb_start(t *testing.T) {
 	c.MustEdit(0, awa.Edit{Action: awa.Create, Data: []byte(`{"name":"x","host":"192.0.2.1","port":1}`)})
 	c.Stop(0)
 	c.Start(0)
-	unknown(0, `{"error":"agent n0 was just started and compares its list with the other agents first: ask again in a few seconds","code":"starting"}`)
+	unknown(0, `{"error":"agent n0 was just started and compares its list with the other agents first: ask again in a `+
+		`few seconds","code":"starting"}`)
 	close(gate)
 	c.Wait("it has swept", func() error {
 		return shows(t, c, 0, `awa_node_online{node="n1"} 1`, `awa_node_online{node="x"} 0`)

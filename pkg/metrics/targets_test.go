@@ -21,7 +21,8 @@ func TestTargets(t *testing.T) {
 				`"10.0.0.1","__meta_awa_id":"1","__meta_awa_maintenance":"false","__meta_awa_node":"web1","__meta_awa_port":"25483"}}]`},
 		"IPv6 in brackets": {awa.Node{ID: 18446744073709551615, Name: "v6", Host: "2001:db8::7", Port: 1},
 			`[{"targets":["[2001:db8::7]:1"],"labels":{` + meta +
-				`"2001:db8::7","__meta_awa_id":"18446744073709551615","__meta_awa_maintenance":"false","__meta_awa_node":"v6","__meta_awa_port":"1"}}]`},
+				`"2001:db8::7","__meta_awa_id":"18446744073709551615","__meta_awa_maintenance":"false",` +
+				`"__meta_awa_node":"v6","__meta_awa_port":"1"}}]`},
 		"under maintenance": {awa.Node{ID: 2, Name: "n", Host: "h", Port: 65535,
 			Maintenance: now.Add(time.Minute).Format(time.RFC3339)},
 			`[{"targets":["h:65535"],"labels":{` + meta +
@@ -33,7 +34,9 @@ func TestTargets(t *testing.T) {
 		"labels": {awa.Node{ID: 3, Name: "n", Host: "h", Port: 1, Labels: map[string]string{"role": "db", "a.b": "later",
 			"a-b": "first", "Site_9": "x \"y\" \\ ü", "node": "of the label"}},
 			`[{"targets":["h:1"],"labels":{` + meta +
-				`"h","__meta_awa_id":"3","__meta_awa_label_Site_9":"x \"y\" \\ ü","__meta_awa_label_a_b":"first","__meta_awa_label_node":"of the label","__meta_awa_label_role":"db","__meta_awa_maintenance":"false","__meta_awa_node":"n","__meta_awa_port":"1"}}]`},
+				`"h","__meta_awa_id":"3","__meta_awa_label_Site_9":"x \"y\" \\ ü","__meta_awa_label_a_b":"first",` +
+				`"__meta_awa_label_node":"of the label","__meta_awa_label_role":"db","__meta_awa_maintenance":"false",` +
+				`"__meta_awa_node":"n","__meta_awa_port":"1"}}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := metrics.Targets("c0ffee", []awa.Node{c.node}, now)

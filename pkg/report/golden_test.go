@@ -302,7 +302,8 @@ func TestGolden_allFormats(t *testing.T) {
 			t.Errorf("%s is %s (%v)", name, f.Name, err)
 		}
 	}
-	if _, err := report.ParseFormat("xml"); err == nil || !strings.Contains(err.Error(), report.Alternatives(report.FormatNames())) {
+	want := report.Alternatives(report.FormatNames())
+	if _, err := report.ParseFormat("xml"); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("an unknown format: %v", err)
 	}
 }

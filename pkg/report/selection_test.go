@@ -89,11 +89,13 @@ func TestParseLabel(t *testing.T) {
 		}
 	}
 	for s, want := range map[string]string{
-		"":             `"" is not a label with a value: write it as role=database`,
-		"role":         `"role" is not a label with a value: write it as role=database`,
-		"role=":        `"role=" is not a label with a value: write it as role=database`,
-		"=db":          `"" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
-		"a b=c":        `"a b" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`,
+		"":      `"" is not a label with a value: write it as role=database`,
+		"role":  `"role" is not a label with a value: write it as role=database`,
+		"role=": `"role=" is not a label with a value: write it as role=database`,
+		"=db": `"" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter ` +
+			`or digit first`,
+		"a b=c": `"a b" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter ` +
+			`or digit first`,
 		"role=\x01":    `the label role holds a control character or a byte that is not UTF-8`,
 		"long=" + long: `the label long has 300 characters: at most 255 are allowed`,
 	} {

@@ -120,7 +120,8 @@ func TestStore_Decide(t *testing.T) {
 func TestStore_Decide_update_keeps_what_it_does_not_name(t *testing.T) {
 	const uid = "0123456789abcdef0123456789abcdef"
 	s := founded(t)
-	decide(t, s, `CREATE - {"name":"n1","host":"h1","port":"1","uid":"`+uid+`","labels":{"a":"1"},"maintenance":"2026-11-23T18:00:00Z","rack":7,"row":{"x": [1, 2]},"by":"me"}`)
+	decide(t, s, `CREATE - {"name":"n1","host":"h1","port":"1","uid":"`+uid+`","labels":{"a":"1"},`+
+		`"maintenance":"2026-11-23T18:00:00Z","rack":7,"row":{"x": [1, 2]},"by":"me"}`)
 	for _, c := range []struct{ edit, want string }{
 		{`{"id":1,"name":"n2","host":"h2","port":2}`,
 			`{"id":1,"name":"n2","host":"h2","port":"2","uid":"` + uid +

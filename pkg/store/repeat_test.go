@@ -37,7 +37,8 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 			"the same": {data: create, same: true},
 			"by another, later": {data: `{"at":"2027-01-01T00:00:00Z","by":"you","name":"x","host":"h","port":1,` + label +
 				`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`, same: true},
-			"in another order": {data: `{"reason":"disk","maintenance":"2026-11-23T18:00:00Z","labels":{"row":"b", "rack":"7"},"port":1,"host":"h","name":"x"}`, same: true},
+			"in another order": {data: `{"reason":"disk","maintenance":"2026-11-23T18:00:00Z","labels":{"row":"b", ` +
+				`"rack":"7"},"port":1,"host":"h","name":"x"}`, same: true},
 			"the port as a string": {data: `{"name":"x","host":"h","port":"1",` + label +
 				`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`, same: true},
 			"another name": {data: `{"name":"y","host":"h","port":1,` + label +
@@ -46,12 +47,14 @@ func TestStore_Decide_keyUsedAgain(t *testing.T) {
 				`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
 			"another port": {data: `{"name":"x","host":"h","port":2,` + label +
 				`,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
-			"another label": {data: `{"name":"x","host":"h","port":1,"labels":{"rack":"8","row":"b"},"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
+			"another label": {data: `{"name":"x","host":"h","port":1,"labels":{"rack":"8","row":"b"},` +
+				`"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
 			"another maintenance": {data: `{"name":"x","host":"h","port":1,` + label +
 				`,"maintenance":"2026-11-23T19:00:00Z","reason":"disk"}`},
 			"another reason": {data: `{"name":"x","host":"h","port":1,` + label +
 				`,"maintenance":"2026-11-23T18:00:00Z","reason":"fan"}`},
-			"one label less": {data: `{"name":"x","host":"h","port":1,"labels":{"rack":"7"},"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
+			"one label less": {data: `{"name":"x","host":"h","port":1,"labels":{"rack":"7"},` +
+				`"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`},
 			"no label": {data: `{"name":"x","host":"h","port":1,"maintenance":"2026-11-23T18:00:00Z","reason":"disk"}`,
 				unseen: true},
 			"an update":         {action: awa.Update, data: `{"id":2,"name":"x","host":"h","port":1}`},

@@ -421,7 +421,8 @@ func checkValues(t *testing.T, keys string, a *program.Agent, want map[string]st
 
 // statusOf is an agent's status with things in it that it may not hold.
 func statusOf(more, node string) string {
-	return `{"cluster":"c","history":"1-ab","agent":"n1","state":3,"leader":"n1","voters":["n1"],"swept_at":"2999-01-01T00:00:00Z","took_ms":2.5` + more +
+	return `{"cluster":"c","history":"1-ab","agent":"n1","state":3,"leader":"n1","voters":["n1"],` +
+		`"swept_at":"2999-01-01T00:00:00Z","took_ms":2.5` + more +
 		`,"nodes":[{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","verdict":"online","rtt_ms":1,"status":null},` +
 		`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","verdict":"offline","stage":"reply","status":null` + node +
 		`}]}`

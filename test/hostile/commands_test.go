@@ -28,7 +28,8 @@ func impostor(t *testing.T, edits ...string) (addr string, asked *atomic.Int64) 
 		switch {
 		case r.Method == http.MethodPost:
 		case r.URL.Path == "/v1/nodes":
-			fmt.Fprint(w, `{"cluster":"c","history":"1-ab","state":1,"nodes":[{"id":1,"name":"n1","host":"10.0.0.1","port":"1","changed":1}]}`)
+			fmt.Fprint(w, `{"cluster":"c","history":"1-ab","state":1,"nodes":[{"id":1,"name":"n1","host":"10.0.0.1",`+
+				`"port":"1","changed":1}]}`)
 			return
 		default: // as older ones ask
 			fmt.Fprint(w, `[[1,"CREATE","{\"id\":1,\"name\":\"n1\",\"host\":\"10.0.0.1\",\"port\":\"1\"}"]]`)
@@ -64,7 +65,8 @@ func TestCommands(t *testing.T) {
 		"an empty answer":              {[]string{`{}`}, "", 1, unknown, "is node 0"},
 		"an answer to something else":  {[]string{`{"ok":true,"data":[]}`}, "", 1, unknown, "is node 0"},
 		"an empty answer to a removal": {[]string{`{}`}, "remove n1", 1, unknown, "Removed"},
-		"a name that steers":           {edits: []string{`{"id":2,"node":{"id":1,"name":"\u001b]0;x\u0007","host":"h","port":"1","changed":2}}`}, code: 1, says: unknown, never: "is node"},
+		"a name that steers": {edits: []string{`{"id":2,"node":{"id":1,"name":"\u001b]0;x\u0007","host":"h","port":"1",` +
+			`"changed":2}}`}, code: 1, says: unknown, never: "is node"},
 		"lost, then made":              {[]string{"", made}, "", 0, "n1 is node 1 at 10.0.0.1:1 (change 2).", ""},
 		"lost three times":             {[]string{""}, "", 1, unknown, "is it running"},
 		"lost, then another cluster":   {[]string{"", "other_cluster"}, "", 1, unknown, ""},
@@ -127,11 +129,14 @@ func TestCommands_read(t *testing.T) {
 		case "/v1/changes":
 			fmt.Fprint(w, `{"cluster":"c","history":"1-ab","state":1,"changes":[`)
 			if r.URL.Query().Get("since") == "0" {
-				fmt.Fprint(w, `{"id":1,"action":"CREATE","data":{"id":1,"name":"n1","host":"h","port":"1","by":"`+strings.ReplaceAll(evil, `\u001b]0;owned\u0007`, "")+`"}}`)
+				fmt.Fprint(w, `{"id":1,"action":"CREATE","data":{"id":1,"name":"n1","host":"h",`+
+					`"port":"1","by":"`+strings.ReplaceAll(evil, `\u001b]0;owned\u0007`, "")+`"}}`)
 			}
 			fmt.Fprint(w, `]}`)
 		case "/v1/nodes":
-			fmt.Fprint(w, `{"cluster":"c","history":"1-ab","state":1,"nodes":[{"id":1,"name":"n1","host":"h","port":"1","maintenance":"2199-01-01T00:00:00Z","changed":1,"labels":{"a":"`+strings.ReplaceAll(evil, `\u001b]0;owned\u0007`, "")+`"}}]}`)
+			fmt.Fprint(w, `{"cluster":"c","history":"1-ab","state":1,"nodes":[{"id":1,"name":"n1","host":"h","port":"1",`+
+				`"maintenance":"2199-01-01T00:00:00Z","changed":1,"labels":{"a":"`+strings.ReplaceAll(evil,
+				`\u001b]0;owned\u0007`, "")+`"}}]}`)
 		default:
 			w.WriteHeader(http.StatusConflict)
 			fmt.Fprint(w, `{"error":"`+evil+`","code":"`+evil+`"}`)

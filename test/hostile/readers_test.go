@@ -149,7 +149,8 @@ func TestLongList(t *testing.T) {
 		node := (id + 1) / 2
 		changes = append(changes,
 			awa.Change{ID: id, Action: awa.Create,
-				Data: fmt.Sprintf(`{"id":%d,"name":"node%d","host":"10.0.0.1","port":"25483","by":"ops@example.com","at":"2026-11-23T18:00:00Z"}`, node, node)},
+				Data: fmt.Sprintf(`{"id":%d,"name":"node%d","host":"10.0.0.1","port":"25483","by":"ops@example.com",`+
+					`"at":"2026-11-23T18:00:00Z"}`, node, node)},
 			awa.Change{ID: id + 1, Action: awa.Delete,
 				Data: fmt.Sprintf(`{"id":%d,"by":"ops@example.com","at":"2026-11-23T18:00:00Z"}`, node)})
 	}

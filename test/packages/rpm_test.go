@@ -34,7 +34,9 @@ func TestRPM_life(t *testing.T) {
 		t.Errorf("rpm -V: %s", changed)
 	}
 
-	in(`echo '{"first": true}' >/etc/are-we-alive/cluster_info.json; echo '# mine' >>/etc/are-we-alive/cluster_info.json.example; mkdir -p /var/lib/are-we-alive; echo data >/var/lib/are-we-alive/awa.db`)
+	in(`echo '{"first": true}' >/etc/are-we-alive/cluster_info.json; echo '# mine' ` +
+		`>>/etc/are-we-alive/cluster_info.json.example; mkdir -p /var/lib/are-we-alive; echo data ` +
+		`>/var/lib/are-we-alive/awa.db`)
 	rpm("-U", "--nodeps", file(t, theStage.newer, kinds[2]))
 	if v := rpm("-q", "--qf", "%{VERSION}", "are-we-alive"); v != newVersion {
 		t.Errorf("after the upgrade it is version %s", v)

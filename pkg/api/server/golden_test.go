@@ -26,10 +26,12 @@ func TestHandler_wire(t *testing.T) {
 		text     = "text/plain; charset=utf-8"
 		change1  = `[1,"CREATE","{\"id\":1,\"name\":\"n1\",\"host\":\"10.0.0.1\",\"port\":\"25483\",\"uid\":\"` + testUID +
 			`\",\"by\":\"agent n1\",\"at\":\"2026-11-23T18:00:00Z\"}",1,1,""]`
-		change2 = `[2,"CREATE","{\"id\":2,\"name\":\"n2\",\"host\":\"10.0.0.2\",\"port\":\"25483\",\"by\":\"ops\",\"at\":\"2026-11-23T18:00:01Z\"}",2,1,""]`
-		held    = `{"id":2,"action":"CREATE","data":"{\"id\":2,\"name\":\"n2\",\"host\":\"10.0.0.2\",\"port\":\"25483\",\"by\":\"ops\",\"at\":\"2026-11-23T18:00:01Z\"}"}`
-		next    = `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`
-		later   = `{"id":7,"action":"DELETE","data":"{\"id\":2}"}`
+		change2 = `[2,"CREATE","{\"id\":2,\"name\":\"n2\",\"host\":\"10.0.0.2\",\"port\":\"25483\",\"by\":\"ops\",` +
+			`\"at\":\"2026-11-23T18:00:01Z\"}",2,1,""]`
+		held = `{"id":2,"action":"CREATE","data":"{\"id\":2,\"name\":\"n2\",\"host\":\"10.0.0.2\",\"port\":\"25483\",` +
+			`\"by\":\"ops\",\"at\":\"2026-11-23T18:00:01Z\"}"}`
+		next  = `{"id":3,"action":"DELETE","data":"{\"id\":2}"}`
+		later = `{"id":7,"action":"DELETE","data":"{\"id\":2}"}`
 	)
 	tests := map[string]struct {
 		method, target, body string
@@ -40,7 +42,8 @@ func TestHandler_wire(t *testing.T) {
 		"status": {method: "GET", target: "/status", status: 200, contentType: jsonType, answer: `[` +
 			`{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","status":{"status":` + selfJSON +
 			`},"verdict":"online","rtt_ms":0.25,"since":"2026-11-23T17:00:00.005Z"},` +
-			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","status":null,"verdict":"offline","error":"connection refused","since":"2026-11-23T17:00:00.005Z"}]`},
+			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","status":null,"verdict":"offline","error":"connection ` +
+			`refused","since":"2026-11-23T17:00:00.005Z"}]`},
 		"sync, all":      {"GET", "/sync?state=-1", "", 200, jsonType, `[` + change1 + `,` + change2 + `]`},
 		"sync, from 0":   {"GET", "/sync?state=0", "", 200, jsonType, `[` + change1 + `,` + change2 + `]`},
 		"sync, the rest": {"GET", "/sync?state=1", "", 200, jsonType, `[` + change2 + `]`},
@@ -60,21 +63,25 @@ func TestHandler_wire(t *testing.T) {
 			`{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","uid":"` + testUID +
 			`","changed":1,"verdict":"online","rtt_ms":0.25,"since":"2026-11-23T17:00:00.005Z","status":` + selfJSON +
 			`},` +
-			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect","error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
+			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect",` +
+			`"error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
 		"v1 nodes": {method: "GET", target: "/v1/nodes", status: 200, contentType: jsonType, answer: `{"cluster":"` +
 			testCluster + `","history":"` + testHistory + `","state":2,"nodes":[` +
 			`{"id":1,"name":"n1","host":"10.0.0.1","port":"25483","uid":"` + testUID + `","changed":1},` +
 			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2}]}`},
 		"v1 changes": {method: "GET", target: "/v1/changes?since=1", status: 200, contentType: jsonType,
 			answer: `{"cluster":"` + testCluster + `","history":"` + testHistory + `","state":2,"changes":[` +
-				`{"id":2,"action":"CREATE","by":"ops","at":"2026-11-23T18:00:01Z","data":{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","by":"ops","at":"2026-11-23T18:00:01Z"}}]}`},
+				`{"id":2,"action":"CREATE","by":"ops","at":"2026-11-23T18:00:01Z","data":{"id":2,"name":"n2",` +
+				`"host":"10.0.0.2","port":"25483","by":"ops","at":"2026-11-23T18:00:01Z"}}]}`},
 		"v1 view": {method: "GET", target: "/v1/view", status: 200, contentType: jsonType, answer: `{"cluster":"` +
 			testCluster + `","history":"` + testHistory + `","agent":"n1","state":2,"leader":"n1","voters":["n1"],` +
 			`"swept_at":"2026-11-23T18:46:37Z","took_ms":2.5,"health":[],"nodes":[` +
-			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect","error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
+			`{"id":2,"name":"n2","host":"10.0.0.2","port":"25483","changed":2,"verdict":"offline","stage":"connect",` +
+			`"error":"connection refused","since":"2026-11-23T17:00:00.005Z","status":null}]}`},
 		"probe": {method: "POST", target: "/v1/probe", body: `{"nodes":[2,1,4711],"within_ms":900}`, status: 200,
 			contentType: jsonType,
-			answer:      `{"nodes":[{"id":1,"verdict":"online","rtt_ms":0.25},{"id":2,"verdict":"offline","stage":"connect","error":"connection refused"}]}`},
+			answer: `{"nodes":[{"id":1,"verdict":"online","rtt_ms":0.25},{"id":2,"verdict":"offline","stage":"connect",` +
+				`"error":"connection refused"}]}`},
 		"probe of nobody": {"POST", "/v1/probe", `{"nodes":[4711]}`, 200, jsonType, `{"nodes":[]}`},
 		"edit, create": {method: "POST", target: "/v1/changes",
 			body:   `{"action":"CREATE","data":{"name":"n3","host":"fe80::1","port":7,"labels":{"role":"db"},"x":[1]}}`,

@@ -395,7 +395,8 @@ func TestProbe_many(t *testing.T) {
 		t.Errorf("%s, pinged %v", r.Status, agent.ids)
 	}
 	r = talk(t, addr, message("POST", "/v1/probe", ids(maxProbe+1)), false, "POST")[0]
-	if want := fmt.Sprintf(`{"error":"the body names %d nodes: at most %d are pinged for one request","code":"bad_input"}`, maxProbe+1, maxProbe); r.StatusCode != 400 || bodyOf(r) != want {
+	if want := fmt.Sprintf(`{"error":"the body names %d nodes: at most %d are pinged for one request",`+
+		`"code":"bad_input"}`, maxProbe+1, maxProbe); r.StatusCode != 400 || bodyOf(r) != want {
 		t.Errorf("%s %s", r.Status, bodyOf(r))
 	}
 }

@@ -359,7 +359,8 @@ func TestAccess_removedKey(t *testing.T) {
 	if err := d.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"error":"this agent does not accept the key of this connection any more: use the key file that the servers of the cluster have now, and connect again","code":"forbidden"}`
+	const want = `{"error":"this agent does not accept the key of this connection any more: use the key file that the ` +
+		`servers of the cluster have now, and connect again","code":"forbidden"}`
 	for call, try := range calls(t) {
 		method, _, _ := strings.Cut(call, " ")
 		status, answer, err := ask(open[call], method, try[0], try[1])

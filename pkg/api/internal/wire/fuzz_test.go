@@ -72,7 +72,8 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Add(status)
 	f.Add(probe)
-	f.Add([]byte(`{"nodes":[{"id":1,"rtt_ms":1e300,"skew_ms":-1e300,"since":"9999-12-31T23:59:59+23:59","port":"1","status":null}],"took_ms":1e-300,"voters":null}`))
+	f.Add([]byte(`{"nodes":[{"id":1,"rtt_ms":1e300,"skew_ms":-1e300,"since":"9999-12-31T23:59:59+23:59","port":"1",` +
+		`"status":null}],"took_ms":1e-300,"voters":null}`))
 	f.Add([]byte(`{"nodes":[null],"swept_at":null,"history":""}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		stays(t, raw, func(b StatusBody) StatusBody {
