@@ -25,8 +25,8 @@ type snapshotHead struct {
 	History awa.History `json:"history"`
 	State   uint64      `json:"state"`
 	Digest  awa.Digest  `json:"digest"` // older programs don't write it
-	// Voters are those that were agreed on last: raft doesn't tell the state
-	// machine of a configuration that comes with a snapshot.
+	// Voters are those that were agreed on last: raft doesn't pass the state
+	// machine the configuration that comes with a snapshot.
 	Voters awa.VoterSet `json:"voters"`
 	// Index and Term are the place in Raft's log where the list had this state:
 	// it may be further than Raft says. Older programs don't write them.

@@ -29,8 +29,8 @@ const (
 	maxDifferences = 1000
 )
 
-// Compare says how another agent's list relates to this agent's, as far as what
-// can be known: "" when one is the beginning of the other, or may be.
+// Compare returns how another agent's list relates to this agent's, as far as that can be
+// known from what it says: "" when one is the beginning of the other, or may be.
 func (r *Replica) Compare(self awa.Self) awa.HealthCode {
 	code, _ := r.compareLists(self.Cluster, self.History, self.Position())
 	return code

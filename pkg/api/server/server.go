@@ -95,8 +95,8 @@ func newServer(log *slog.Logger, serve fasthttp.RequestHandler, broken func(*fas
 	}}
 }
 
-// onState marks the connection below as busy when a request begins, or as idle when it has
-// ended, or that the connection has become a Raft stream.
+// onState marks the connection below as busy while it has a request, as idle after it, and as
+// a stream once it has become one of Raft's.
 func onState(conn net.Conn, state fasthttp.ConnState) {
 	c := guardedBelow(conn)
 	if c == nil || !c.authorized.Load() {
