@@ -72,7 +72,7 @@ const ownPing = 4 << 10
 
 // detached copies the strings of a ping's answer.
 func detached(s awa.Self) awa.Self {
-	for _, field := range []*string{&s.MacAddr, &s.Name, &s.UID, &s.Instance,
+	for _, field := range []*string{&s.MacAddr, &s.Name, &s.UID, &s.Instance, &s.Boot,
 		&s.Cluster, &s.History.ID, &s.Leader, &s.Version} {
 		*field = strings.Clone(*field)
 	}

@@ -33,6 +33,8 @@ const (
 	MaxSeenBy = 64
 	// MaxSees is how many nodes a ping may name that its sender does not see.
 	MaxSees = 64
+	// MaxFlapping is the most changes of a verdict that are counted.
+	MaxFlapping = 1000
 	// MaxRTT is the longest round trip, and the longest time of a sweep. No
 	// call lasts as long.
 	MaxRTT = time.Hour
@@ -120,7 +122,7 @@ func (s Self) Check() error {
 	err := errors.Join(
 		checkWord("uid", s.UID, s.IsOriginal()),
 		checkWord("macaddr", s.MacAddr, true),
-		checkWord("instance", s.Instance, true),
+		checkWord("instance", s.Instance, true), checkWord("boot", s.Boot, true),
 		checkWord("cluster", s.Cluster, true),
 		checkHistory(s.History),
 		checkWord("leader", s.Leader, true),
@@ -135,6 +137,8 @@ func (s Self) Check() error {
 		return fmt.Errorf("name is wrong: %w", CheckName(s.Name))
 	case s.Time < 0 || s.Time > MaxUnix:
 		return fmt.Errorf("time is %d: it must be from 0 to %d", s.Time, int64(MaxUnix))
+	case s.Started < 0 || s.Started > MaxUnix || s.Booted < 0 || s.Booted > MaxUnix:
+		return fmt.Errorf("started is %d and booted is %d: they must be from 0 to %d", s.Started, s.Booted, int64(MaxUnix))
 	case s.TimeMS < 0 || s.TimeMS/1000 > MaxUnix:
 		return fmt.Errorf("time_ms is %d: it must be from 0 to %d", s.TimeMS, int64(MaxUnix*1000+999))
 	case len(s.Health) > MaxConditions:
@@ -249,6 +253,10 @@ func (n NodeStatus) check() error {
 		return fmt.Errorf("asked is %d: it must be from 0 to %d", n.Asked, MaxSeenBy)
 	case len(n.SeenBy) > MaxSeenBy:
 		return fmt.Errorf("seen_by has %d names: at most %d are allowed", len(n.SeenBy), MaxSeenBy)
+	case n.Flapping < 0 || n.Flapping > MaxFlapping:
+		return fmt.Errorf("flapping is %d: it must be from 0 to %d", n.Flapping, MaxFlapping)
+	case n.Goodbye != nil && n.Goodbye.Check() != nil:
+		return n.Goodbye.Check()
 	case n.Self != nil && n.Self.Check() != nil:
 		return fmt.Errorf("status is wrong: %w", n.Self.Check())
 	}

@@ -50,13 +50,19 @@ type Self struct {
 	TimeMS  int64  `json:"time_ms"` // the same in milliseconds
 	Name    string `json:"name"`
 	UID     string `json:"uid"`
-	// Instance is made again at each start, so that an agent knows itself
+	// Instance is made again at each start: so a restart is seen, and an agent knows itself
 	// from another one that was given a copy of its data folder.
-	Instance string  `json:"instance"`
-	Cluster  string  `json:"cluster"` // "" until it holds a list
-	History  History `json:"history"`
-	Leader   string  `json:"leader"` // uid of the leader it knows of, "" for none
-	Version  string  `json:"version"`
+	Instance string `json:"instance"`
+	// Started and Booted are when the agent and its machine were started, in Unix seconds
+	// by the clock of Time; 0 is not known.
+	Started int64 `json:"started,omitempty"`
+	Booted  int64 `json:"booted,omitempty"`
+	// Boot is made again by the kernel when the machine starts; "" is not known.
+	Boot    string  `json:"boot,omitempty"`
+	Cluster string  `json:"cluster"` // "" until it holds a list
+	History History `json:"history"`
+	Leader  string  `json:"leader"` // uid of the leader it knows of, "" for none
+	Version string  `json:"version"`
 	// LogIndex is the newest entry of its Raft log on disk, 0 when it has none.
 	LogIndex uint64 `json:"log_index"`
 	// LogTerm is the term of that entry, 0 also of a version that leaves it out.
@@ -103,8 +109,15 @@ type NodeStatus struct {
 	// Error only where it is the agent asked, which can't reach its own address.
 	Error string
 	RTT   time.Duration // of the answer; 0 when there was none
-	Since time.Time     // when the verdict was first seen; zero when unknown
-	Self  *Self         // the answer there, of a mismatch another agent's; nil when there was none
+	// Since is when the verdict was first seen, or when the agent was started if that was
+	// later; zero when unknown.
+	Since time.Time
+	Self  *Self // the answer there, of a mismatch another agent's; nil when there was none
+	// Goodbye is what the agent of a node that is not online said last, if it did.
+	Goodbye *Goodbye
+	// Flapping is how often the verdict has changed lately, when that is so often that the
+	// node counts as flapping; else 0.
+	Flapping int
 
 	// Of a node that is not online: how many other agents gave a second
 	// opinion, and the names of those that it answered.
@@ -134,6 +147,9 @@ type Sighting struct {
 	UID     string // its agent's then, "" when it had none
 	Verdict Verdict
 	Since   time.Time
+	// Instance and Boot are those of its agent's last answer, "" when they are not known.
+	Instance, Boot string
+	Goodbye        *Goodbye // as in NodeStatus
 }
 
 // ClusterStatus is one agent's view of the whole cluster.

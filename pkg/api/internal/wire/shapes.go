@@ -65,7 +65,10 @@ type NodeStatus struct {
 	Behind      uint64      `json:"behind,omitempty"`        // changes that it lacks
 	SkewMS      float64     `json:"skew_ms,omitempty"`       // its clock's, against that of the agent that looked
 	SkewErrorMS float64     `json:"skew_error_ms,omitempty"` // of skew_ms, either way; none: it is not known
-	Status      *awa.Self   `json:"status"`
+	// Goodbye is what the agent of a node that is not online said last, if it did.
+	Goodbye  *awa.Goodbye `json:"goodbye,omitempty"`
+	Flapping int          `json:"flapping,omitempty"` // changes of the verdict, of a node that is flapping
+	Status   *awa.Self    `json:"status"`
 }
 
 // NewStatusBody returns a status as GET /v1/status does.
@@ -92,7 +95,7 @@ func NewNodeStatus(n awa.NodeStatus) NodeStatus {
 	return NodeStatus{
 		NodeFields: awa.NodeFields(n.Node), Verdict: n.Verdict, Stage: n.Stage, Error: n.Error, RTTMS: toMS(n.RTT),
 		Since: timeText(n.Since), Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, SkewMS: toMS(n.Skew),
-		SkewErrorMS: toMS(n.SkewError), Status: n.Self,
+		SkewErrorMS: toMS(n.SkewError), Goodbye: n.Goodbye, Flapping: n.Flapping, Status: n.Self,
 	}
 }
 
@@ -115,6 +118,7 @@ func (b StatusBody) Status() awa.ClusterStatus {
 			Verdict: n.Verdict, Stage: n.Stage, Error: awa.CleanText(n.Error), RTT: fromMS(n.RTTMS), Since: since,
 			Self:  n.Status,
 			Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, Skew: fromMS(n.SkewMS), SkewError: fromMS(n.SkewErrorMS),
+			Goodbye: n.Goodbye, Flapping: n.Flapping,
 		}
 	}
 	return s
@@ -278,6 +282,30 @@ type ChangeBody struct {
 func NewChangeBody(c awa.Change) (ChangeBody, error) {
 	_, by, at, err := c.Node()
 	return ChangeBody{c.ID, c.Action, by, at, json.RawMessage(c.Data)}, err
+}
+
+// EventsBody is the answer of GET /v1/events. Who wants more asks for what is after through.
+type EventsBody struct {
+	Agent   string      `json:"agent"`
+	Newest  uint64      `json:"newest"`
+	Through uint64      `json:"through"`
+	Events  []awa.Event `json:"events"`
+}
+
+// AvailabilityBody is the answer of GET /v1/availability.
+type AvailabilityBody struct {
+	Agent string          `json:"agent"`
+	Nodes []awa.NodeShare `json:"nodes"`
+}
+
+// GoodbyeBody is the body of POST /v1/goodbye.
+type GoodbyeBody struct {
+	Reason awa.StopReason `json:"reason"`
+}
+
+// NotifiedBody is the answer of GET /v1/notified, and the body of POST /v1/notified.
+type NotifiedBody struct {
+	Notified []awa.Notified `json:"notified"`
 }
 
 // Encode writes v without escaping what only matters inside HTML.

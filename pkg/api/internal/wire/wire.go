@@ -24,6 +24,11 @@ const (
 	PathProbe   = "/v1/probe"
 	PathView    = "/v1/view"
 	PathRaft    = "/v1/raft"
+
+	PathEvents       = "/v1/events"
+	PathAvailability = "/v1/availability"
+	PathGoodbye      = "/v1/goodbye"
+	PathNotified     = "/v1/notified"
 )
 
 // The headers in which agents say who they are and what they
