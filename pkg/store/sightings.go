@@ -16,6 +16,10 @@ type sightingValue struct {
 	UID     string      `json:"uid,omitempty"`
 	Verdict awa.Verdict `json:"verdict"`
 	Since   time.Time   `json:"since"`
+
+	Instance string       `json:"instance,omitempty"`
+	Boot     string       `json:"boot,omitempty"`
+	Goodbye  *awa.Goodbye `json:"goodbye,omitempty"`
 }
 
 // Sightings returns what Remember kept, by node id. One that can't be read is
@@ -26,7 +30,8 @@ func (s *Store) Sightings() ([]awa.Sighting, error) {
 		return eachID(tx, bucketSightings, func(id uint64, b []byte) error {
 			var v sightingValue
 			if json.Unmarshal(b, &v) == nil && v.Verdict != "" {
-				all = append(all, awa.Sighting{ID: id, UID: v.UID, Verdict: v.Verdict, Since: v.Since})
+				all = append(all, awa.Sighting{ID: id, UID: v.UID, Verdict: v.Verdict, Since: v.Since, Instance: v.Instance,
+					Boot: v.Boot, Goodbye: v.Goodbye})
 			}
 			return nil
 		})
@@ -46,7 +51,8 @@ func (s *Store) Remember(seen []awa.Sighting, gone []uint64) error {
 	return s.update(func(tx *bolt.Tx) error {
 		b := in(tx, bucketSightings)
 		for _, g := range seen {
-			value, err := json.Marshal(sightingValue{g.UID, g.Verdict, g.Since.Round(0).UTC()})
+			value, err := json.Marshal(sightingValue{UID: g.UID, Verdict: g.Verdict, Since: g.Since.Round(0).UTC(),
+				Instance: g.Instance, Boot: g.Boot, Goodbye: g.Goodbye})
 			if err != nil {
 				return err
 			}

@@ -74,7 +74,8 @@ func (w *Watcher) recall() {
 		if since.After(now) {
 			since = now
 		}
-		w.sightings[g.ID] = &sighting{uid: g.UID, verdict: g.Verdict, since: since, kept: g.Since}
+		w.sightings[g.ID] = &sighting{uid: g.UID, verdict: g.Verdict, since: since, instance: g.Instance, boot: g.Boot,
+			goodbye: g.Goodbye, kept: kept{g.Since, g.Instance, g.Goodbye}}
 	}
 }
 

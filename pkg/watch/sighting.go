@@ -1,10 +1,8 @@
 package watch
 
 import (
-	"context"
-	"log/slog"
 	"maps"
-	"strings"
+	"slices"
 	"time"
 
 	"are-we-alive/pkg/awa"
@@ -15,14 +13,29 @@ import (
 type sighting struct {
 	uid     string
 	verdict awa.Verdict
-	since   time.Time // the first time that it was seen so, maybe before a restart
+	since   time.Time // the first time that it was seen so, or its agent's start; maybe before a restart
 	held    time.Time // the same, but not before this start; zero when not seen since
 	until   time.Time // the last time
 	ping    time.Time // when the ping behind until began
+	online  time.Time // the last time that it was online, since this start
 	self    awa.Self  // its last answer as itself
 	opinion opinion   // of others, the last time that it was away
-	kept    time.Time // the since that Memory has
+
+	instance, boot string       // of its last answer, maybe before a restart
+	goodbye        *awa.Goodbye // what that instance said when it was stopped
+	withheld       *awa.Event   // that it is away, while its agent may be restarting
+	flaps          flaps
+	kept           kept // what Memory has
 }
+
+// kept is what of a sighting makes it worth writing again.
+type kept struct {
+	since    time.Time
+	instance string
+	goodbye  *awa.Goodbye
+}
+
+func (g *sighting) keeps() kept { return kept{g.since, g.instance, g.goodbye} }
 
 // Seen is how long a node has been continuously online or away.
 type Seen struct {
@@ -60,16 +73,10 @@ func (w *Watcher) knownOpinion(n awa.Node) (opinion, bool) {
 	return g.opinion, true
 }
 
-// verdictChange is a verdict that differs from the one before it.
-type verdictChange struct {
-	status *awa.NodeStatus
-	after  time.Duration // how long the other verdict held; 0 when there was none
-}
-
-// note remembers what a sweep saw, fills in Since, forgets the nodes that are
-// gone from the list, and logs what changed.
+// note remembers what a sweep saw, completes it with what was seen before, forgets the nodes
+// that are gone from the list, and reports what changed.
 func (w *Watcher) note(s *sweep) {
-	var changes []verdictChange
+	var changes []change
 	whole := s.of.names == nil
 	w.mu.Lock()
 	for i := range s.out {
@@ -83,12 +90,9 @@ func (w *Watcher) note(s *sweep) {
 			g = &sighting{uid: st.Node.UID}
 			w.sightings[st.Node.ID] = g
 		}
-		if c, changed := g.update(st, s.pings[i], s.opinions[i]); changed {
-			changes = append(changes, c)
-		}
-		if w.cfg.Memory != nil && g.since != g.kept {
-			g.kept = g.since
-			w.pending.add(awa.Sighting{ID: st.Node.ID, UID: g.uid, Verdict: g.verdict, Since: g.since})
+		changes = append(changes, g.update(st, s.pings[i], s.opinions[i])...)
+		if w.cfg.Memory != nil && g.keeps() != g.kept {
+			w.keep(st.Node.ID, g)
 		}
 	}
 	if whole && len(w.sightings) > len(s.out) {
@@ -102,66 +106,38 @@ func (w *Watcher) note(s *sweep) {
 		})
 	}
 	w.mu.Unlock()
-	for _, c := range changes {
-		w.log(c)
-	}
+	w.report(changes)
 }
 
-// update takes in one status of the node, whose ping began then, and sets its
-// Since. It reports whether that changed the verdict, or was the first one and
-// is worth a line in the log.
-func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) (verdictChange, bool) {
-	if ping.Before(g.ping) { // another sweep was newer
-		if st.Since = g.since; st.Verdict != g.verdict {
-			st.Since = time.Time{}
-		}
-		return verdictChange{}, false
-	}
-	g.ping, g.until, g.opinion = ping, st.Since, o
-	if st.Verdict == awa.Online {
-		g.self = *st.Self
-	}
-	if g.held.IsZero() {
-		g.held = st.Since
-	}
-	if st.Verdict == g.verdict {
-		st.Since = g.since
-		return verdictChange{}, false
-	}
-	first := g.verdict == ""
-	c := verdictChange{status: st}
-	if !first {
-		c.after = st.Since.Sub(g.since)
-	}
-	g.verdict, g.since, g.held = st.Verdict, st.Since, st.Since
-	return c, !first || st.Verdict != awa.Online
+// keep has Memory get what is remembered of a node. The caller holds w.mu.
+func (w *Watcher) keep(id uint64, g *sighting) {
+	g.kept = g.keeps()
+	w.pending.add(awa.Sighting{ID: id, UID: g.uid, Verdict: g.verdict, Since: g.since, Instance: g.instance, Boot: g.boot,
+		Goodbye: g.goodbye})
 }
 
-func (w *Watcher) log(c verdictChange) {
-	st := c.status
-	level, message := slog.LevelWarn, ""
-	switch st.Verdict {
-	case awa.Online:
-		level, message = slog.LevelInfo, "node is back online"
-	case awa.Mismatch:
-		message = "somebody else answers in place of the node"
-	case awa.Unreachable:
-		message = "node does not answer this agent, but others"
-	default:
-		message = "node is offline"
+// Goodbye takes in that the agent with a uid is being stopped. Of one that is not on the
+// list, or that has not been pinged yet, it keeps nothing.
+func (w *Watcher) Goodbye(uid, instance string, why awa.StopReason) {
+	at := w.cfg.Clock()
+	nodes := w.cfg.Nodes()
+	i := slices.IndexFunc(nodes, func(n awa.Node) bool { return n.UID == uid && uid != "" })
+	if i < 0 {
+		return
 	}
-	attrs := []slog.Attr{slog.String("node", st.Node.Name), slog.String("addr", st.Node.Addr())}
-	if st.Verdict != awa.Online {
-		attrs = append(attrs, slog.String("stage", string(st.Stage)), slog.String("error", st.Error))
+	n := nodes[i]
+	w.mu.Lock()
+	g := w.sightings[n.ID]
+	if g == nil || g.uid != uid || g.goodbye != nil && g.goodbye.Instance == instance {
+		w.mu.Unlock()
+		return
 	}
-	if st.Asked > 0 {
-		attrs = append(attrs, slog.Int("others_asked", st.Asked))
+	g.goodbye = &awa.Goodbye{At: at, Reason: why, Instance: instance}
+	if w.cfg.Memory != nil {
+		w.keep(n.ID, g)
 	}
-	if len(st.SeenBy) > 0 {
-		attrs = append(attrs, slog.String("seen_by", strings.Join(st.SeenBy, ", ")))
-	}
-	if c.after > 0 {
-		attrs = append(attrs, slog.Duration("after", c.after.Round(time.Millisecond)))
-	}
-	w.cfg.Log.LogAttrs(context.Background(), level, message, attrs...)
+	w.mu.Unlock()
+	w.report([]change{{status: &awa.NodeStatus{Node: n}, event: awa.Event{
+		At: at, Kind: awa.EventStopped, NodeID: n.ID, Node: n.Name, Why: why.String(),
+	}}})
 }

@@ -108,6 +108,12 @@ type Config struct {
 	// then a sweep runs no more pings at once than it does already. nil means
 	// what the Go scheduler says.
 	Busy func() bool
+	// Events, when set, is called with what a sweep found to have changed, and with each
+	// goodbye. It is called from many goroutines at once, and must not wait.
+	Events func([]awa.Event)
+	// Swept, when set, is called after each background sweep that could look at every
+	// node, in their order. The next one waits for it.
+	Swept func(Result)
 	// Log gets each change of a verdict. nil means none.
 	Log *slog.Logger
 }
@@ -267,6 +273,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 		w.keepResult(l)
 		w.checkReached(ctx, l)
+		if w.cfg.Swept != nil && l.Short == nil {
+			w.cfg.Swept(l)
+		}
 
 		next := began.Add(interval(w.cfg.Watch, len(l.Nodes), w.cfg.Kept, rand.Float64()))
 		w.expect(next)

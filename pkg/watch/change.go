@@ -1,0 +1,277 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"are-we-alive/pkg/awa"
+)
+
+// What counts as flapping.
+const (
+	// flapWindow and flapMost: more than so many changes in that time are.
+	flapWindow = 10 * time.Minute
+	flapMost   = 5
+	// flapSettled is how long a verdict must stand for the end of it.
+	flapSettled = 5 * time.Minute
+)
+
+// flaps are the last changes of a node.
+type flaps struct {
+	changes []time.Time // in flapWindow before the last one, awa.MaxFlapping at most
+	since   time.Time   // of the flapping; zero when it is not
+	away    time.Duration
+}
+
+// add counts a change, and returns how many there were in the window.
+func (f *flaps) add(at time.Time) int {
+	old := 0
+	for old < len(f.changes) && (at.Sub(f.changes[old]) > flapWindow || len(f.changes)-old >= awa.MaxFlapping) {
+		old++
+	}
+	f.changes = append(f.changes[:0], f.changes[old:]...)
+	f.changes = append(f.changes, at)
+	return len(f.changes)
+}
+
+func (f *flaps) flapping() bool { return !f.since.IsZero() }
+
+// settled reports whether the last change was long enough ago.
+func (f *flaps) settled(at time.Time) bool {
+	return f.flapping() && at.Sub(f.changes[len(f.changes)-1]) >= flapSettled
+}
+
+// change is something that a sweep found to be different from before.
+type change struct {
+	status *awa.NodeStatus
+	event  awa.Event // without a Kind: nobody is alarmed, since the agent is being restarted
+}
+
+// update takes in one status of the node, whose ping began then, and completes it. It
+// returns what changed.
+func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) []change {
+	defer g.complete(st)
+	if ping.Before(g.ping) { // another sweep was newer
+		if st.Since = g.since; st.Verdict != g.verdict {
+			st.Since = time.Time{}
+		}
+		return nil
+	}
+	at := st.Since
+	before := *g
+	g.ping, g.until, g.opinion = ping, at, o
+	if g.held.IsZero() {
+		g.held = at
+	}
+	begun, again := at, awa.EventKind("") // when what holds now began, and whether the agent is another one
+	if st.Verdict == awa.Online {
+		begun, again = g.answered(st.Self, at)
+	}
+	changed := st.Verdict != g.verdict
+	if changed || again != "" {
+		g.verdict, g.since = st.Verdict, begun
+	}
+	if changed {
+		g.held = at
+	}
+	st.Since = g.since
+	return g.changes(before, st, at, again)
+}
+
+// complete fills in what the status of a node has from earlier sweeps.
+func (g *sighting) complete(st *awa.NodeStatus) {
+	if g.flaps.flapping() {
+		st.Flapping = len(g.flaps.changes)
+	}
+	if st.Verdict == awa.Offline || st.Verdict == awa.Unreachable {
+		st.Goodbye = g.goodbye
+	}
+}
+
+// answered takes in the answer of a node. It returns since when its agent is online, and
+// whether that, or its machine, was started again since the answer before.
+func (g *sighting) answered(self *awa.Self, at time.Time) (begun time.Time, again awa.EventKind) {
+	begun = at
+	if g.instance != "" && self.Instance != "" && self.Instance != g.instance {
+		again = awa.EventRestarted
+		if g.boot != "" && self.Boot != "" && self.Boot != g.boot {
+			again = awa.EventRebooted
+		}
+	}
+	if again != "" {
+		// By its own clock alone, since ours may differ.
+		if up := time.Duration(self.Time-self.Started) * time.Second; self.Started > 0 && up > 0 {
+			begun = at.Add(-up)
+		}
+		if begun.Before(g.online) {
+			begun = g.online
+		}
+	}
+	if g.goodbye != nil && g.goodbye.Instance != self.Instance {
+		g.goodbye = nil
+	}
+	g.self, g.instance, g.boot, g.online = *self, self.Instance, self.Boot, at
+	return begun, again
+}
+
+// changes are what there is to report after an update of what was before.
+func (g *sighting) changes(before sighting, st *awa.NodeStatus, at time.Time, again awa.EventKind) []change {
+	e := awa.Event{At: at, Kind: awa.EventKind(st.Verdict), NodeID: st.Node.ID, Node: st.Node.Name, Verdict: st.Verdict,
+		Before: before.verdict, Why: g.why(st, again), SeenBy: st.SeenBy}
+	if before.verdict != "" {
+		e.Lasted = awa.Seconds(max(0, at.Sub(before.since)))
+	}
+	if again != "" {
+		e.Kind = again
+	}
+	changed := before.verdict != st.Verdict
+	switch {
+	case !changed && again == "":
+		return g.unchanged(st, at)
+	case before.verdict == "":
+		return []change{{st, e}}
+	case before.withheld != nil && again != "":
+		e.Before, e.Away = awa.Online, awa.Seconds(at.Sub(before.withheld.At))
+		e.Lasted = before.withheld.Lasted
+		g.withheld = nil
+	case before.withheld != nil: // it was away, and not restarted
+		g.withheld = nil
+		return append([]change{{st, *before.withheld}}, g.count(before, st, e)...)
+	case again != "" && !changed && !before.online.IsZero():
+		e.Away = awa.Seconds(max(0, g.since.Sub(before.online)))
+	case changed && before.verdict == awa.Online && g.goodbye.Restarting(at):
+		g.withheld = &e
+		return []change{{status: st}}
+	}
+	return g.count(before, st, e)
+}
+
+// count makes an event of a change, unless the node is flapping.
+func (g *sighting) count(before sighting, st *awa.NodeStatus, e awa.Event) []change {
+	n := g.flaps.add(e.At)
+	if g.flaps.flapping() {
+		g.flaps.away += time.Duration(e.Away)
+		if before.verdict != awa.Online {
+			g.flaps.away += time.Duration(e.Lasted)
+		}
+		return nil
+	}
+	if n <= flapMost {
+		return []change{{st, e}}
+	}
+	g.flaps.since = e.At
+	e.Kind = awa.EventFlapping
+	e.Why = fmt.Sprintf("%d changes in %d minutes, the last to %s: %s", n, int(flapWindow.Minutes()), e.Verdict, e.Why)
+	return []change{{st, e}}
+}
+
+// unchanged is what there is to report of a node that is as it was.
+func (g *sighting) unchanged(st *awa.NodeStatus, at time.Time) []change {
+	switch {
+	case g.withheld != nil && !g.goodbye.Restarting(at):
+		e := *g.withheld
+		g.withheld = nil
+		return g.count(sighting{verdict: e.Before}, st, e)
+	case g.flaps.settled(at):
+		e := awa.Event{At: at, Kind: awa.EventSettled, NodeID: st.Node.ID, Node: st.Node.Name, Verdict: st.Verdict,
+			Lasted: awa.Seconds(at.Sub(g.flaps.since)), Away: awa.Seconds(g.flaps.away)}
+		stood := at.Sub(g.flaps.changes[len(g.flaps.changes)-1])
+		if st.Verdict != awa.Online {
+			e.Away += awa.Seconds(stood)
+		}
+		e.Why = fmt.Sprintf("%s for %s", st.Verdict, stood.Round(time.Second))
+		g.flaps = flaps{}
+		return []change{{st, e}}
+	}
+	return nil
+}
+
+// why are the words for a status, for whoever reads of it later.
+func (g *sighting) why(st *awa.NodeStatus, again awa.EventKind) string {
+	if st.Verdict == awa.Online {
+		switch again {
+		case awa.EventRestarted:
+			return "its agent was restarted"
+		case awa.EventRebooted:
+			return "its machine was rebooted"
+		}
+		return ""
+	}
+	failure := st.Failure()
+	if g.goodbye != nil && st.Verdict == awa.Offline {
+		failure = g.goodbye.Text("")
+	}
+	return st.Reason(failure)
+}
+
+// report logs changes, and passes on the events among them.
+func (w *Watcher) report(changes []change) {
+	var events []awa.Event
+	for _, c := range changes {
+		w.log(c)
+		if c.event.Kind != "" {
+			events = append(events, c.event)
+		}
+	}
+	if len(events) > 0 && w.cfg.Events != nil {
+		w.cfg.Events(events)
+	}
+}
+
+// log writes a change to the log, unless it is that a node is online that was not known
+// before.
+func (w *Watcher) log(c change) {
+	st, e := c.status, c.event
+	level, message := slog.LevelWarn, ""
+	switch e.Kind {
+	case "":
+		level, message = slog.LevelInfo, "the agent of a node is being restarted"
+	case awa.EventOnline:
+		level, message = slog.LevelInfo, "node is back online"
+	case awa.EventRestarted:
+		level, message = slog.LevelInfo, "the agent of a node was restarted"
+	case awa.EventRebooted:
+		level, message = slog.LevelInfo, "the machine of a node was rebooted"
+	case awa.EventStopped:
+		level, message = slog.LevelInfo, "the agent of a node says that it is being stopped"
+	case awa.EventFlapping:
+		message = "node is flapping, and its changes are logged no more until it has settled"
+	case awa.EventSettled:
+		level, message = slog.LevelInfo, "node has settled"
+	case awa.EventMismatch:
+		message = "somebody else answers in place of the node"
+	case awa.EventUnreachable:
+		message = "node does not answer this agent, but others"
+	default:
+		message = "node is offline"
+	}
+	if e.Kind == awa.EventOnline && e.Before == "" {
+		return
+	}
+	attrs := []slog.Attr{slog.String("node", st.Node.Name), slog.String("addr", st.Node.Addr())}
+	switch {
+	case e.Kind == awa.EventStopped, e.Kind == awa.EventFlapping, e.Kind == awa.EventSettled:
+		attrs = append(attrs, slog.String("why", e.Why))
+	case st.Verdict != awa.Online:
+		attrs = append(attrs, slog.String("stage", string(st.Stage)), slog.String("error", st.Error))
+	}
+	if st.Goodbye != nil {
+		attrs = append(attrs, slog.String("stopped", st.Goodbye.Reason.String()))
+	}
+	if st.Asked > 0 {
+		attrs = append(attrs, slog.Int("others_asked", st.Asked))
+	}
+	if len(st.SeenBy) > 0 {
+		attrs = append(attrs, slog.String("seen_by", strings.Join(st.SeenBy, ", ")))
+	}
+	switch {
+	case e.Away > 0:
+		attrs = append(attrs, slog.Duration("away", time.Duration(e.Away).Round(time.Millisecond)))
+	case e.Lasted > 0:
+		attrs = append(attrs, slog.Duration("after", time.Duration(e.Lasted).Round(time.Millisecond)))
+	}
+	w.cfg.Log.LogAttrs(context.Background(), level, message, attrs...)
+}
