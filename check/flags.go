@@ -37,9 +37,9 @@ type flags struct {
 	Timeout  string   `short:"t" default:"${timeout}"`
 	KeyFile  *string  `short:"k"`
 	Warning  string   `short:"w"`
-	Critical string   `short:"c" default:"0"`
+	Critical string   `short:"c" default:"${critical}"`
 
-	UnreachableWarning  string `default:"0"`
+	UnreachableWarning  string `default:"${unreachable_warning}"`
 	UnreachableCritical string
 	BehindWarning       string
 	BehindCritical      string
@@ -47,7 +47,8 @@ type flags struct {
 	SkewCritical        string
 	RTTWarning          string   `name:"rtt-warning"`
 	RTTCritical         string   `name:"rtt-critical"`
-	NoMajorityState     string   `default:"warning"`
+	NoMajorityState     string   `default:"${no_majority_state}"`
+	StoppedState        string   `default:"${stopped_state}"`
 	Health              []string `sep:"none"`
 	NoAnswerState       string   `default:"critical"`
 	TimeoutState        string   `default:"unknown"`
@@ -108,8 +109,11 @@ func parse(args []string) (cfg config, help string, err error) {
 func newParser(f *flags, options ...kong.Option) *kong.Kong {
 	k, err := kong.New(f, append(options, kong.Name("check_awa"), kong.NoDefaultHelp(), kong.Exit(func(int) {}),
 		kong.KindMapper(reflect.String, kong.MapperFunc(readValue)), kong.Vars{
-			"port": awa.DefaultPort.String(), "timeout": seconds(defaultTimeout), "max_skew": seconds(awa.DefaultMaxSkew),
-			"format": report.DefaultFormat().Name,
+			"port": awa.DefaultPort.String(), "timeout": seconds(defaultTimeout), "format": report.DefaultFormat().Name,
+			"critical": report.DefaultSetting("critical"), "max_skew": report.DefaultSetting("skew-warning"),
+			"unreachable_warning": report.DefaultSetting("unreachable-warning"),
+			"no_majority_state":   report.DefaultSetting("no-majority-state"),
+			"stopped_state":       report.DefaultSetting("stopped-state"),
 		})...)
 	if err != nil {
 		panic(err) // the tags of flags are wrong
@@ -145,17 +149,13 @@ func (f flags) config() (config, error) {
 	if c.timeout, err = parseTimeout(f.Timeout); err != nil {
 		return config{}, fmt.Errorf("bad -t: %w", err)
 	}
-	if c.rules, err = f.rules(); err != nil {
-		return config{}, err
-	}
-	if c.selection, err = f.selection(); err != nil {
-		return config{}, err
+	if c.rules, c.selection, err = f.settings().Parse(); err != nil {
+		return config{}, badFlag(err)
 	}
 	for _, state := range []struct {
 		flag, value string
 		to          *report.State
 	}{
-		{"--no-majority-state", f.NoMajorityState, &c.rules.NoMajority},
 		{"--no-answer-state", f.NoAnswerState, &c.noAnswer},
 		{"--timeout-state", f.TimeoutState, &c.tooLate},
 	} {
@@ -166,39 +166,7 @@ func (f flags) config() (config, error) {
 	if f.Mesh && !c.format.ShowsMesh() {
 		return config{}, fmt.Errorf("bad --mesh: the format %s does not have it, so leave out one of the two", c.format.Name)
 	}
-	return c, f.health(&c.rules)
-}
-
-// health reads --health.
-func (f flags) health(rules *report.Rules) error {
-	rules.Health = report.DefaultHealth()
-	rules.Health[awa.NoMajority] = rules.NoMajority
-	for _, text := range f.Health {
-		name, value, ok := strings.Cut(text, "=")
-		code := awa.HealthCode(strings.ToUpper(name))
-		if !ok {
-			return fmt.Errorf("bad --health: %q has no state: give CODE=STATE, such as LAST_MAJORITY=warning", text)
-		}
-		if _, known := rules.Health[code]; !known {
-			return fmt.Errorf("bad --health: %q is not a health code: use one of %s", name, codeList())
-		}
-		state, err := report.ParseState(value)
-		if err != nil {
-			return fmt.Errorf("bad --health: %w", err)
-		}
-		rules.Health[code] = state
-	}
-	rules.NoMajority = rules.Health[awa.NoMajority]
-	return nil
-}
-
-// codeList names the health codes.
-func codeList() string {
-	var all []string
-	for _, code := range awa.HealthCodes() {
-		all = append(all, string(code))
-	}
-	return strings.Join(all, ", ")
+	return c, nil
 }
 
 // agents reads -H and -p.
@@ -222,68 +190,39 @@ func (f flags) agents() ([]string, error) {
 	return agents, nil
 }
 
-// rules reads the ranges. One without a default may be empty, as a macro that
-// a monitoring system fills in may be; one with a default may not, so that
-// nobody loses an alarm that way.
-func (f flags) rules() (report.Rules, error) {
-	const optional, ofNodes = true, true // a number of nodes may be a percentage of all
-	var r report.Rules
-	for _, limit := range []struct {
-		flag, value       string
-		optional, ofNodes bool
-		to                *report.Threshold
-	}{
-		{"-w", f.Warning, optional, ofNodes, &r.Dead.Warning},
-		{"-c", f.Critical, !optional, ofNodes, &r.Dead.Critical},
-		{"--unreachable-warning", f.UnreachableWarning, !optional, ofNodes, &r.Unreachable.Warning},
-		{"--unreachable-critical", f.UnreachableCritical, optional, ofNodes, &r.Unreachable.Critical},
-		{"--behind-warning", f.BehindWarning, optional, !ofNodes, &r.Behind.Warning},
-		{"--behind-critical", f.BehindCritical, optional, !ofNodes, &r.Behind.Critical},
-		{"--skew-warning", f.SkewWarning, !optional, !ofNodes, &r.Skew.Warning},
-		{"--skew-critical", f.SkewCritical, optional, !ofNodes, &r.Skew.Critical},
-		{"--rtt-warning", f.RTTWarning, optional, !ofNodes, &r.RTT.Warning},
-		{"--rtt-critical", f.RTTCritical, optional, !ofNodes, &r.RTT.Critical},
+// settings returns the flags that say what is a problem, and of which nodes.
+func (f flags) settings() report.Settings {
+	var s report.Settings
+	for name, value := range map[string]string{
+		"warning": f.Warning, "critical": f.Critical,
+		"unreachable-warning": f.UnreachableWarning, "unreachable-critical": f.UnreachableCritical,
+		"behind-warning": f.BehindWarning, "behind-critical": f.BehindCritical,
+		"skew-warning": f.SkewWarning, "skew-critical": f.SkewCritical,
+		"rtt-warning": f.RTTWarning, "rtt-critical": f.RTTCritical,
+		"no-majority-state": f.NoMajorityState, "stopped-state": f.StoppedState,
 	} {
-		if limit.value == "" && limit.optional {
-			continue
-		}
-		t, err := report.ParseThreshold(limit.value)
-		if err != nil {
-			return report.Rules{}, fmt.Errorf("bad %s: %w", limit.flag, err)
-		}
-		if t.Percent() && !limit.ofNodes {
-			return report.Rules{}, fmt.Errorf("bad %s: %q is a percentage, which only a number of nodes can be: give "+
-				"plain numbers", limit.flag, limit.value)
-		}
-		*limit.to = t
+		s.Set(name, value)
 	}
-	return r, nil
+	for name, values := range map[string][]string{"node": f.Node, "label": f.Label, "exclude": f.Exclude,
+		"health": f.Health} {
+		for _, value := range values {
+			s.Set(name, value)
+		}
+	}
+	return s
 }
 
-// selection reads --node, --label and --exclude.
-func (f flags) selection() (report.Selection, error) {
-	var s report.Selection
-	for _, name := range f.Node {
-		if err := awa.CheckName(name); err != nil {
-			return s, fmt.Errorf("bad --node: %w", err)
-		}
-		s.Names = append(s.Names, name)
+// badFlag is what a person reads of a setting that is wrong.
+func badFlag(err error) error {
+	wrong, ok := errors.AsType[*report.SettingError](err)
+	if !ok {
+		return err
 	}
-	for _, text := range f.Label {
-		label, err := report.ParseLabel(text)
-		if err != nil {
-			return s, fmt.Errorf("bad --label: %w", err)
-		}
-		s.Labels = append(s.Labels, label)
+	flag := "--" + wrong.Name
+	if short := map[string]string{"warning": "-w", "critical": "-c"}[wrong.Name]; short != "" {
+		flag = short
 	}
-	for _, text := range f.Exclude {
-		glob, err := report.ParseGlob(text)
-		if err != nil {
-			return s, fmt.Errorf("bad --exclude: %w", err)
-		}
-		s.Exclude = append(s.Exclude, glob)
-	}
-	return s, nil
+	return fmt.Errorf("bad %s: %w", flag, wrong.Err)
 }
 
 // parseTimeout reads seconds (4, 0.5) or a duration of Go (4s, 500ms).

@@ -47,6 +47,8 @@ func explain(program *kong.Application) {
 		"rtt-critical":  {"RANGE", "CRITICAL for the same time. Default: none"},
 		"no-majority-state": {"STATE", "State when fewer than a majority of the voters are alive, so that nobody can " +
 			"edit the list: ok, warning, critical or unknown. Not judged with --node. Default: warning"},
+		"stopped-state": {"STATE", "State when nodes are offline whose agents said that they were being stopped, and " +
+			"nothing worse holds: ok, warning, critical or unknown. Default: critical, as for any node that is offline"},
 		"health": {"CODE=STATE", "State when a health code holds, such as LAST_MAJORITY=warning; " +
 			"may be given several times. The manual lists the codes and their defaults."},
 		"no-answer-state": {"STATE", "State when no agent answers: ok, warning, critical or unknown. Default: critical"},

@@ -114,6 +114,7 @@ var everyOption = [][2]string{
 	{`awa_rtt_warning = 3`, `--rtt-warning 3`},
 	{`awa_rtt_critical = 4`, `--rtt-critical 4`},
 	{`awa_no_majority_state = "ok"`, `--no-majority-state ok`},
+	{`awa_stopped_state = "warning"`, `--stopped-state warning`},
 	{`awa_health = [ "LAST_MAJORITY=ok", "DISK_FULL=critical" ]`, `--health LAST_MAJORITY=ok --health DISK_FULL=critical`},
 	{`awa_nodes = [ "web1", "DB1" ]`, `--node web1 --node DB1`},
 	{`awa_labels = [ "role=web" ]`, `--label role=web`},

@@ -15,7 +15,7 @@ _check_awa() {
         -H|--hostname)
             mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
             return ;;
-        -p|--port|-t|--timeout|-w|--warning|-c|--critical|--unreachable-warning|--unreachable-critical|--behind-warning|--behind-critical|--skew-warning|--skew-critical|--rtt-warning|--rtt-critical|--health|--node|--label|--exclude)
+        -p|--port|-t|--timeout|-w|--warning|-c|--critical|--unreachable-warning|--unreachable-critical|--behind-warning|--behind-critical|--skew-warning|--skew-critical|--rtt-warning|--rtt-critical|--stopped-state|--health|--node|--label|--exclude)
             return ;;
         -k|--key-file)
             compopt -o default
@@ -33,7 +33,7 @@ _check_awa() {
 
     local words=''
     if [[ $cur == -* ]]; then
-        words='-H --hostname -p --port -t --timeout -k --key-file -w --warning -c --critical --unreachable-warning --unreachable-critical --behind-warning --behind-critical --skew-warning --skew-critical --rtt-warning --rtt-critical --no-majority-state --health --no-answer-state --timeout-state --node --label --exclude -o --output --perfdata --mesh -v --verbose -V --version -h --help'
+        words='-H --hostname -p --port -t --timeout -k --key-file -w --warning -c --critical --unreachable-warning --unreachable-critical --behind-warning --behind-critical --skew-warning --skew-critical --rtt-warning --rtt-critical --no-majority-state --stopped-state --health --no-answer-state --timeout-state --node --label --exclude -o --output --perfdata --mesh -v --verbose -V --version -h --help'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

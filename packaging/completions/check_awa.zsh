@@ -18,6 +18,7 @@ _check_awa() {
         '--rtt-warning=[WARNING for the longest round trip to an online node, in seconds]:RANGE: ' \
         '--rtt-critical=[CRITICAL for the same time]:RANGE: ' \
         '--no-majority-state=[State when fewer than a majority of the voters are alive, so that nobody can edit the list]:STATE:(ok warning critical unknown)' \
+        '--stopped-state=[State when nodes are offline whose agents said that they were being stopped, and nothing worse holds]:STATE: ' \
         '*--health=[State when a health code holds, such as LAST_MAJORITY=warning]:CODE=STATE: ' \
         '--no-answer-state=[State when no agent answers]:STATE:(ok warning critical unknown)' \
         '--timeout-state=[State when no agent answers and the time was over for one of them]:STATE:(ok warning critical unknown)' \

@@ -7,43 +7,53 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"are-we-alive/pkg/awa"
 )
-
-// notRunning is what a refused connection means.
-const notRunning = "the host answers, its agent is not running"
-
-// refused is how the system says that a connection was refused.
-const refused = "connection refused"
 
 // noAnswerWithin begins the words of a ping whose time was over (pkg/watch).
 const noAnswerWithin = "no answer within "
 
 // words are why a node is not online: "resolve: no such host". What they mean stands
 // before them where that is sure.
-func words(n awa.NodeStatus) string {
-	switch {
-	case n.Stage == awa.StageConnect && n.Error == refused:
-		return notRunning + " (" + refused + ")"
-	case n.Stage != awa.StageNone && n.Error != "":
-		return string(n.Stage) + ": " + n.Error
+func (r Result) words(n awa.NodeStatus) string {
+	if n.Goodbye != nil && n.Verdict == awa.Offline {
+		return n.Goodbye.Text(r.clock(n.Goodbye.At))
 	}
-	return n.Error
+	return n.Failure()
+}
+
+// today is how long ago a time of the day alone can be taken for.
+const today = 20 * time.Hour
+
+// clock is a moment as the reader's clock shows it: "at 12:03", or with its day where that
+// is another one. It is "" for the zero time.
+func (r Result) clock(at time.Time) string {
+	local := at.In(r.at.Location())
+	switch {
+	case at.IsZero():
+		return ""
+	case r.at.Sub(at).Abs() < today:
+		return "at " + local.Format("15:04")
+	}
+	return "on " + local.Format("2006-01-02 at 15:04")
 }
 
 // cause is why a node is not online in the words that it has in common with others.
-func cause(n awa.NodeStatus) string {
+func (r Result) cause(n awa.NodeStatus) string {
 	silent := strings.HasPrefix(n.Error, noAnswerWithin)
 	switch {
-	case n.Stage == awa.StageConnect && n.Error == refused:
-		return notRunning
+	case n.Goodbye != nil && n.Verdict == awa.Offline:
+		return n.Goodbye.Text("")
+	case n.Stage == awa.StageConnect && n.Error == awa.Refused:
+		return awa.NotRunning
 	case silent && n.Stage == awa.StageConnect:
 		return "no answer"
 	case silent && (n.Stage == awa.StageTLS || n.Stage == awa.StageReply):
 		return "connects, then no answer"
 	}
-	return orWord(words(n), "no reason given")
+	return orWord(r.words(n), "no reason given")
 }
 
 // group is some nodes with one cause.
@@ -55,10 +65,10 @@ type group struct {
 
 // groupsOf groups nodes by their causes, the largest group first. There are none where
 // no two nodes have one cause.
-func groupsOf(nodes []awa.NodeStatus) []group {
+func (r Result) groupsOf(nodes []awa.NodeStatus) []group {
 	names := map[string][]string{}
 	for _, n := range nodes {
-		c := cause(n)
+		c := r.cause(n)
 		names[c] = append(names[c], n.Node.Name)
 	}
 	if len(names) == len(nodes) {

@@ -3,7 +3,7 @@ package report
 // What the tests from outside compare with.
 var (
 	Printable = printable
-	Reason    = reason
+	Reason    = Result.reason
 	RTTLabel  = rttLabel
 	LabelTag  = labelTag
 )

@@ -45,7 +45,7 @@ func (r Result) withHead(f finding, first bool) finding {
 	of := countText(r.Counts.Nodes, "node")
 	switch {
 	case only:
-		f.head, f.items = nodeName(n.Node.Name)+" is "+f.head+": "+clip(plain(reason(n)), maxOnlyWhy), nil
+		f.head, f.items = nodeName(n.Node.Name)+" is "+f.head+": "+clip(plain(r.reason(n)), maxOnlyWhy), nil
 	case !first:
 		f.head = fmt.Sprintf("%d %s%s: ", f.total, f.head, f.common)
 	case r.Counts.Maintenance > 0:
@@ -63,7 +63,7 @@ func (r Result) withHead(f finding, first bool) finding {
 func (r Result) find() []finding {
 	var all []finding
 	dead := r.rules.Dead.state(float64(r.Counts.Dead()), r.Counts.Nodes)
-	all = append(all, r.verdictFindings("offline", isOffline, r.Counts.Offline, dead)...)
+	all = append(all, r.verdictFindings("offline", r.isOffline, r.Counts.Offline, dead)...)
 	all = append(all, r.verdictFindings("mismatched", isMismatch, r.Counts.Mismatch, dead)...)
 	if r.Counts.Dead() == 0 && dead != OK {
 		all = append(all, finding{state: dead, head: "0 offline" + r.rules.Dead.text(dead)})
@@ -72,6 +72,9 @@ func (r Result) find() []finding {
 	all = append(all, r.verdictFindings("unreachable", isUnreachable, r.Counts.Unreachable, cutOff)...)
 	if r.Counts.Unreachable == 0 && cutOff != OK {
 		all = append(all, finding{state: cutOff, head: "0 unreachable" + r.rules.Unreachable.text(cutOff)})
+	}
+	if r.rules.Stopped != nil {
+		all = append(all, r.verdictFindings("stopped", r.stopped, r.Counts.Stopped, *r.rules.Stopped)...)
 	}
 	for _, m := range r.measures() {
 		if f := r.measured(m); f.state != OK {
@@ -99,11 +102,32 @@ func (r Result) find() []finding {
 		}
 		all = append(all, f)
 	}
+	if f := r.flapping(); f.total > 0 {
+		all = append(all, f)
+	}
 	slices.SortStableFunc(all, func(a, b finding) int { return worstFirst(a.state, b.state) })
 	return all
 }
 
-func isOffline(n awa.NodeStatus) bool     { return !isMismatch(n) && !isUnreachable(n) }
+// flapping names the nodes that are online and flapping. That alone is not
+// judged: what they are at the moment of the check is.
+func (r Result) flapping() finding {
+	f := finding{state: OK, head: "flapping: ", short: "flapping"}
+	for _, n := range r.Status.Nodes {
+		if n.Verdict != awa.Online || n.Flapping == 0 || n.Node.InMaintenance(r.at) {
+			continue
+		}
+		if f.total++; f.total <= maxNamed {
+			f.items = append(f.items, item(nodeName(n.Node.Name), fmt.Sprintf("%d changes in 10 minutes", n.Flapping), f.total))
+		}
+	}
+	return f
+}
+
+func (r Result) isOffline(n awa.NodeStatus) bool {
+	return !isMismatch(n) && !isUnreachable(n) && !r.stopped(n)
+}
+
 func isMismatch(n awa.NodeStatus) bool    { return n.Verdict == awa.Mismatch }
 func isUnreachable(n awa.NodeStatus) bool { return n.Verdict == awa.Unreachable }
 
@@ -119,9 +143,9 @@ func (r Result) verdictFindings(word string, is func(awa.NodeStatus) bool, total
 			nodes = append(nodes, n)
 		}
 	}
-	f.groups, f.common = groupsOf(nodes), inCommon(nodes, r.Status.Nodes)
+	f.groups, f.common = r.groupsOf(nodes), inCommon(nodes, r.Status.Nodes)
 	for _, n := range nodes[:min(len(nodes), maxNamed)] {
-		f.items = append(f.items, item(nodeName(n.Node.Name), reason(n), r.Counts.Dead()+r.Counts.Unreachable))
+		f.items = append(f.items, item(nodeName(n.Node.Name), r.reason(n), r.Counts.Dead()+r.Counts.Unreachable))
 	}
 	return []finding{f}
 }

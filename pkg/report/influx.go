@@ -149,7 +149,7 @@ func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
 			addFloat(e, "skew_error", n.SkewError.Seconds())
 		}
 	} else {
-		e.AddField("error", stringValue(reason(n)))
+		e.AddField("error", stringValue(r.reason(n)))
 	}
 	e.EndLine(r.at)
 }

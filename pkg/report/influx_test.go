@@ -131,7 +131,7 @@ func pointsOf(r report.Result) []point {
 				fields["skew"], fields["skew_error"] = n.Skew.Seconds(), n.SkewError.Seconds()
 			}
 		} else {
-			fields["error"] = report.Printable(report.Reason(n))
+			fields["error"] = report.Printable(report.Reason(r, n))
 		}
 		points = append(points, point{"awa_node", tags(more...), fields, now})
 	}

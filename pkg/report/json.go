@@ -43,6 +43,7 @@ type objectCounts struct {
 	Offline     int `json:"offline"`
 	Mismatch    int `json:"mismatch"`
 	Unreachable int `json:"unreachable"`
+	Stopped     int `json:"stopped,omitempty"` // with --stopped-state
 	Maintenance int `json:"maintenance"`
 }
 
@@ -61,6 +62,17 @@ type objectNode struct {
 	SkewErrorS     *float64    `json:"skew_error_s,omitempty"`
 	Since          string      `json:"since,omitempty"`
 	Version        string      `json:"version,omitempty"` // of its agent; "original" for the original program
+	Started        string      `json:"started,omitempty"` // its agent
+	Booted         string      `json:"booted,omitempty"`  // its machine
+	// Goodbye is what its agent said when it was stopped, Flapping how often its verdict changed
+	// lately.
+	Goodbye  *objectGoodbye `json:"goodbye,omitempty"`
+	Flapping int            `json:"flapping,omitempty"`
+}
+
+type objectGoodbye struct {
+	At     string         `json:"at"`
+	Reason awa.StopReason `json:"reason"`
 }
 
 type objectHealth struct {
@@ -130,12 +142,16 @@ func (r Result) objectNodes() []objectNode {
 		o := objectNode{
 			NodeFields: fields, Verdict: n.Verdict, Problem: r.problem(n), Stage: n.Stage, Error: n.Error,
 			Since: timeText(n.Since),
-			Asked: n.Asked, SeenBy: n.SeenBy,
+			Asked: n.Asked, SeenBy: n.SeenBy, Flapping: n.Flapping,
+		}
+		if n.Goodbye != nil {
+			o.Goodbye = &objectGoodbye{timeText(n.Goodbye.At), n.Goodbye.Reason}
 		}
 		if n.Verdict == awa.Online {
 			o.RTTS, o.Behind = secondsOf(n.RTT), &n.Behind
 			if n.Self != nil {
 				o.Version = n.Self.Version
+				o.Started, o.Booted = unixText(n.Self.Started), unixText(n.Self.Booted)
 			}
 			if n.SkewError > 0 {
 				o.SkewS, o.SkewErrorS = secondsOf(n.Skew), secondsOf(n.SkewError)
@@ -156,6 +172,14 @@ func (r Result) sweptAt() time.Time {
 		return r.at
 	}
 	return r.Status.SweptAt
+}
+
+// unixText is a time in Unix seconds, "" for 0.
+func unixText(s int64) string {
+	if s == 0 {
+		return ""
+	}
+	return timeText(time.Unix(s, 0))
 }
 
 func secondsOf(d time.Duration) *float64 {

@@ -45,6 +45,7 @@ func (r Result) lead() string { return "AWA " + r.State.String() + " - " }
 //	online   nodes that answered
 //	offline  nodes that answered nobody
 //	unreachable  nodes that answered other agents only
+//	stopped  nodes whose agents were stopped, with --stopped-state
 //	mismatch nodes at whose address something else answered
 //	health   health codes that count as a problem
 //	behind   the largest number of changes that an online node lacks
@@ -68,6 +69,9 @@ func (r Result) perfdata() string {
 		add("online", strconv.Itoa(r.Counts.Online), Limits{}, of)
 		add("offline", strconv.Itoa(r.Counts.Offline), r.rules.Dead, of)
 		add("unreachable", strconv.Itoa(r.Counts.Unreachable), r.rules.Unreachable, of)
+		if r.rules.Stopped != nil {
+			add("stopped", strconv.Itoa(r.Counts.Stopped), Limits{}, of)
+		}
 		add("mismatch", strconv.Itoa(r.Counts.Mismatch), r.rules.Dead, of)
 	}
 	if r.Counts.Nodes > 0 {

@@ -109,6 +109,9 @@ type Rules struct {
 	// NoMajority is the state when fewer than a majority of the voters are
 	// alive, so that nobody can edit the list.
 	NoMajority State
+	// Stopped is the state when nodes are offline whose agents said that they were being
+	// stopped. With nil they count as any node that is offline.
+	Stopped *State
 	// Health are the states of the health codes; nil has none of them count.
 	Health map[awa.HealthCode]State
 }
@@ -121,6 +124,7 @@ type Counts struct {
 	Offline     int // it answered nobody
 	Mismatch    int // something answered, and it was not this node's agent
 	Unreachable int // it answered other agents only
+	Stopped     int // it answered nobody, and had said before that it was being stopped; see Rules.Stopped
 	Maintenance int // it is not online, but under maintenance
 }
 
@@ -242,6 +246,8 @@ func (r *Result) count() {
 			}
 		case n.Node.InMaintenance(r.at):
 			r.Counts.Maintenance++
+		case r.stopped(n):
+			r.Counts.Stopped++
 		case n.Verdict == awa.Unreachable:
 			r.Counts.Unreachable++
 		case n.Verdict == awa.Mismatch:
@@ -294,34 +300,28 @@ func (r Result) counts(n awa.NodeStatus) bool {
 	return n.Verdict == awa.Online && !n.Node.InMaintenance(r.at)
 }
 
+// stopped reports whether a node counts as stopped instead of offline.
+func (r Result) stopped(n awa.NodeStatus) bool {
+	return r.rules.Stopped != nil && n.Verdict == awa.Offline && n.Goodbye != nil
+}
+
 // problem reports whether a node counts as one.
 func (r Result) problem(n awa.NodeStatus) bool {
 	return n.Verdict != awa.Online && !n.Node.InMaintenance(r.at)
 }
 
-// reason says why a node is not online, and what others say of it: "resolve: no such
-// host, 3 others do not see it either". A verdict that is not one of ours stands
-// before it.
-func reason(n awa.NodeStatus) string {
-	why := words(n)
-	switch {
-	case n.Verdict == awa.Offline, n.Verdict == awa.Mismatch:
-		why = orWord(why, "no reason given")
-	case n.Verdict == awa.Unreachable:
-		return "seen by " + orWord(strings.Join(n.SeenBy, " and "), "another agent") + ", not from here: " +
-			orWord(why, "no reason given")
-	case why == "":
-		why = orWord(string(n.Verdict), "no verdict given")
-	default:
-		why = string(n.Verdict) + ", " + why
-	}
-	switch {
-	case n.Asked == 1:
-		why += ", 1 other does not see it either"
-	case n.Asked > 1:
-		why += fmt.Sprintf(", %d others do not see it either", n.Asked)
+// reason says why a node is not online, and what others say of it.
+func (r Result) reason(n awa.NodeStatus) string {
+	why := n.Reason(r.words(n))
+	if n.Flapping > 0 {
+		why += ", " + flappingText(n)
 	}
 	return why
+}
+
+// flappingText says how often a node changed lately.
+func flappingText(n awa.NodeStatus) string {
+	return fmt.Sprintf("flapping (%d changes in 10 minutes)", n.Flapping)
 }
 
 func orWord(s, word string) string {

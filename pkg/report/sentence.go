@@ -108,7 +108,7 @@ func groupsText(groups []group, room int) string {
 		}
 		if len(groups) > 1 {
 			joint += strconv.Itoa(g.total) + " "
-			if g.cause == notRunning {
+			if g.cause == awa.NotRunning {
 				g.cause = "host answers, agent not running"
 			}
 		}
@@ -201,7 +201,7 @@ func (r Result) viewText() string {
 // leadText says how the nodes are that are not a problem, when none is one: "12
 // of 12 nodes online". Else it is "", since the findings say how many are what.
 func (r Result) leadText() string {
-	if r.Counts.Dead()+r.Counts.Unreachable > 0 {
+	if r.Counts.Dead()+r.Counts.Unreachable+r.Counts.Stopped > 0 {
 		return ""
 	}
 	if n, ok := r.onlyNode(); ok {
@@ -231,7 +231,7 @@ func (r Result) nodeText(n awa.NodeStatus) string {
 	}
 	switch {
 	case n.Verdict != awa.Online:
-		return nodeName(n.Node.Name) + " is " + until + " (" + clip(plain(string(n.Verdict)+": "+reason(n)), maxOnlyWhy) + ")"
+		return nodeName(n.Node.Name) + " is " + until + " (" + clip(plain(string(n.Verdict)+": "+r.reason(n)), maxOnlyWhy) + ")"
 	case until != "":
 		until = ", " + until
 	}

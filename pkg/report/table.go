@@ -103,8 +103,8 @@ func (r Result) tableRows() []tableRow {
 			color:  green,
 		}
 		if n.Verdict != awa.Online {
-			row.status, row.color = statusOf(n.Verdict)
-			row.note = " (" + clip(plain(reason(n)), maxText) + ")"
+			row.status, row.color = r.statusOf(n)
+			row.note = " (" + clip(plain(r.reason(n)), maxText) + ")"
 		}
 		if n.Verdict == awa.Online {
 			row.note = onlineNote(n)
@@ -125,19 +125,23 @@ func onlineNote(n awa.NodeStatus) string {
 	switch {
 	case n.Self != nil && n.Self.IsOriginal():
 		return " (original program)"
+	case n.Flapping > 0:
+		return " (" + flappingText(n) + ")"
 	case n.Error != "":
-		return " (it is the agent asked, and can't reach its own address: " + clip(plain(words(n)), maxText) + ")"
+		return " (it is the agent asked, and can't reach its own address: " + clip(plain(n.Failure()), maxText) + ")"
 	}
 	return ""
 }
 
 // statusOf returns a verdict that is not online as the table has it.
-func statusOf(v awa.Verdict) (word, color string) {
-	switch v {
-	case awa.Unreachable:
+func (r Result) statusOf(n awa.NodeStatus) (word, color string) {
+	switch {
+	case n.Verdict == awa.Unreachable:
 		return "Unreachable", yellow
-	case awa.Mismatch:
+	case n.Verdict == awa.Mismatch:
 		return "Mismatch", red
+	case r.stopped(n):
+		return "Stopped", yellow
 	}
 	return "Offline", red
 }
