@@ -30,6 +30,9 @@ const (
 // for those after the last one.
 const MaxChanges = 250
 
+// MaxEvents is how many events one call brings at most.
+const MaxEvents = 500
+
 // Bound is the most that we take of the answer to a call: the whole of it,
 // that is the answers 1xx before it, its head, its body with the framing and
 // the extensions of chunks, and the trailer.
@@ -57,6 +60,11 @@ const (
 	opinionBytes = 2*awa.MaxText + 560
 	// changeBytes holds the data of a change, each character of it escaped, and its key.
 	changeBytes = 2*awa.MaxData + 1<<10
+	// eventBytes holds the cause of an event, each character of it escaped.
+	eventBytes = 2*awa.MaxText + 2<<10
+	// shareBytes and notifiedBytes hold names and numbers.
+	shareBytes    = 512
+	notifiedBytes = 512
 )
 
 // The bounds of the calls. The documentation of this package shows them as a
@@ -90,8 +98,24 @@ func ChangesBound(limit int) Bound {
 // EditBound is that of POST /v1/changes: one node, each character of it escaped.
 func EditBound() Bound { return Bound{Bytes: 64 << 10, Elements: someFields} }
 
-// PushBound is that of POST /push, which answers with three words.
+// PushBound is that of POST /push, POST /v1/goodbye and POST /v1/notified, which answer with
+// a few words.
 func PushBound() Bound { return Bound{Bytes: 20 << 10} }
+
+// EventsBound is that of GET /v1/events for at most so many events.
+func EventsBound(limit int) Bound {
+	return Bound{Bytes: 64<<10 + eventBytes*limit, Elements: someFields + limit}
+}
+
+// AvailabilityBound is that of GET /v1/availability.
+func AvailabilityBound() Bound {
+	return Bound{64<<10 + shareBytes*awa.MaxNodes, someFields + awa.MaxNodes, 32 * awa.MaxNodes}
+}
+
+// NotifiedBound is that of GET /v1/notified.
+func NotifiedBound() Bound {
+	return Bound{64<<10 + notifiedBytes*awa.MaxNotified, someFields + awa.MaxNotified, 32 * awa.MaxNotified}
+}
 
 // RaftBound is that of POST /v1/raft: a head without body. What follows it is
 // the stream.
@@ -115,7 +139,16 @@ func boundOf(req request) Bound {
 			return EditBound()
 		}
 		return ChangesBound(req.items)
-	case wire.PathPush:
+	case wire.PathEvents:
+		return EventsBound(req.items)
+	case wire.PathAvailability:
+		return AvailabilityBound()
+	case wire.PathNotified:
+		if req.method == methodPost {
+			return PushBound()
+		}
+		return NotifiedBound()
+	case wire.PathPush, wire.PathGoodbye:
 		return PushBound()
 	case wire.PathRaft:
 		return RaftBound()

@@ -60,8 +60,13 @@ const (
 	goodChange  = `[3,"CREATE","{\"id\":7,\"name\":\"n7\",\"host\":\"10.0.0.7\",\"port\":\"25483\"}",9,2,"k"]`
 	goodChanges = `{"cluster":"c","history":"1-ab","state":3,"changes":[{"id":3,"action":"CREATE","data":` + goodNode +
 		`}]}`
-	goodEdit  = `{"id":3,"node":` + goodNode + `}`
-	syncHeads = "Awa-Cluster: c\r\nAwa-History: 1-ab\r\nAwa-State: 3\r\n"
+	goodEdit   = `{"id":3,"node":` + goodNode + `}`
+	goodEvents = `{"agent":"n1","newest":9,"through":9,"events":[{"id":9,"at":"2026-11-23T18:00:00Z","event":"offline",` +
+		`"node_id":7,"node":"n7","verdict":"offline","before":"online","lasted_s":1.5,"why":"no answer"}]}`
+	goodShares = `{"agent":"n1","nodes":[{"id":7,"name":"n7","shares":[{"online_s":1,"watched_s":2},` +
+		`{"online_s":1,"watched_s":2},{"online_s":1,"watched_s":2}]}]}`
+	goodNotified = `{"notified":[{"node_id":7,"verdict":"offline","at":"2026-11-23T18:00:00Z","by":"u","done":true}]}`
+	syncHeads    = "Awa-Cluster: c\r\nAwa-History: 1-ab\r\nAwa-State: 3\r\n"
 )
 
 // theEdit is what goodEdit answers.
@@ -112,6 +117,27 @@ func allCalls() []oneCall {
 		{"POST /v1/changes", EditBound(), Bound{}, "", goodEdit, func(ctx context.Context, c *Client) error {
 			_, _, err := c.Edit(ctx, "127.0.0.1:1", theEdit(), 0)
 			return err
+		}},
+		{name: "GET /v1/events", bound: EventsBound(1), each: more(EventsBound(2), EventsBound(1)), body: goodEvents,
+			make: func(ctx context.Context, c *Client) error {
+				_, err := c.Events(ctx, "127.0.0.1:1", awa.EventQuery{Limit: 1})
+				return err
+			}},
+		{name: "GET /v1/availability", bound: AvailabilityBound(), each: Bound{}, body: goodShares,
+			make: func(ctx context.Context, c *Client) error {
+				_, _, err := c.Availability(ctx, "127.0.0.1:1")
+				return err
+			}},
+		{name: "GET /v1/notified", bound: NotifiedBound(), each: Bound{}, body: goodNotified,
+			make: func(ctx context.Context, c *Client) error {
+				_, err := c.Notified(ctx, "127.0.0.1:1")
+				return err
+			}},
+		{"POST /v1/goodbye", PushBound(), Bound{}, "", "{}", func(ctx context.Context, c *Client) error {
+			return c.Goodbye(ctx, "127.0.0.1:1", awa.StopSignal)
+		}},
+		{"POST /v1/notified", PushBound(), Bound{}, "", "{}", func(ctx context.Context, c *Client) error {
+			return c.SendNotified(ctx, "127.0.0.1:1", []awa.Notified{{NodeID: 7}})
 		}},
 		{"POST /push", PushBound(), Bound{}, "", wire.PushApplied, func(ctx context.Context, c *Client) error {
 			return c.Push(ctx, "127.0.0.1:1", awa.Change{ID: 3, Action: awa.Delete, Data: `{"id":7}`})
@@ -270,6 +296,10 @@ func TestClient_bounds_elements(t *testing.T) {
 					switch c.name {
 					case "GET /v1/changes":
 						key = `{"changes":`
+					case "GET /v1/events":
+						key = `{"events":`
+					case "GET /v1/notified":
+						key = `{"notified":`
 					case "GET /ping":
 						key = `{"status":`
 					}

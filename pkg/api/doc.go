@@ -19,7 +19,12 @@
 //	GET /sync             65536   33792 change          256     16 change
 //	GET /v1/changes       65536   33792 change          256     16 change
 //	POST /v1/changes      65536       0                 256      0
+//	GET /v1/events        65536    4048 event           256      1 event
+//	GET /v1/availability  10305536    0               20256      0
+//	GET /v1/notified   20545536       0               40256      0
 //	POST /push            20480       0                   0      0
+//	POST /v1/goodbye      20480       0                   0      0
+//	POST /v1/notified     20480       0                   0      0
 //	POST /v1/raft         16384       0                   0      0
 //
 // A head has at most 16384 bytes, a line of it 8192. An answer that refuses
@@ -41,6 +46,9 @@
 //     than were asked for, each of which can be read.
 //   - An edit: the id of a change, and the node as it was asked for, or none after
 //     a removal. Anything else leaves open what became of the edit.
+//   - Events: by id, of the spans and kinds that an event may have, no more than were asked for.
+//   - Shares: of at most 20000 nodes, none larger than the time that was watched.
+//   - What people were notified of: words and times as above, at most 40000.
 //   - A push: the words of an agent that has the change.
 //   - A Raft stream: a switch to its protocol.
 //

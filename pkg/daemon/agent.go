@@ -11,6 +11,8 @@ import (
 
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/events"
+	"are-we-alive/pkg/handler"
 	"are-we-alive/pkg/ratelog"
 	"are-we-alive/pkg/replica"
 	"are-we-alive/pkg/store"
@@ -24,10 +26,14 @@ type agent struct {
 	*replica.Replica
 	store    *store.Store
 	watch    *watch.Watcher
+	events   *events.Log
+	notifier *handler.Notifier
 	log      *slog.Logger
 	name     string // as configured; see listedName
 	host     string
 	instance string // new at each start, see awa.Self
+	started  time.Time
+	machine  machine
 	macAddr  string
 	clock    func() time.Time
 	hasKey   bool
@@ -53,6 +59,7 @@ func (a *agent) Self() awa.Self {
 	self := awa.Self{
 		MacAddr: a.macAddr, Time: now.Unix(), TimeMS: now.UnixMilli(),
 		Instance: a.instance, Version: awa.Version,
+		Started: unixAt(a.started, now), Booted: unixAt(a.machine.booted, now), Boot: a.machine.boot,
 	}
 	a.Describe(&self)
 	self.Name, self.Sees = a.listedName(), a.watch.Sees()

@@ -14,11 +14,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/events"
+	"are-we-alive/pkg/handler"
 	"are-we-alive/pkg/replica"
 	"are-we-alive/pkg/store"
 	"are-we-alive/pkg/trust"
@@ -72,7 +75,11 @@ type Config struct {
 	// is given: whether this is the first node, and else an address to join.
 	// When nil, Open fails instead.
 	Ask func() (first bool, join string, err error)
-	Log *slog.Logger
+	// OnEvent is a program that runs when something happened, see package handler; "" is none.
+	OnEvent string
+	// StopReason is asked why this agent is being stopped, once it is; nil is a signal.
+	StopReason func() awa.StopReason
+	Log        *slog.Logger
 	// Listener and Dial are the network; nil means TCP. A Listener takes the
 	// place of Listen.
 	Listener net.Listener
@@ -185,9 +192,11 @@ func isLoopback(host string) bool {
 }
 
 var (
-	_ watch.Pinger = (*api.Client)(nil)
-	_ watch.Prober = (*api.Client)(nil)
-	_ watch.Memory = (*store.Store)(nil)
+	_ watch.Pinger  = (*api.Client)(nil)
+	_ watch.Prober  = (*api.Client)(nil)
+	_ watch.Memory  = (*store.Store)(nil)
+	_ events.Store  = (*store.Store)(nil)
+	_ handler.Store = (*store.Store)(nil)
 )
 
 // Daemon is one agent.
@@ -206,7 +215,10 @@ type Daemon struct {
 	replica  *replica.Replica
 	watch    *watch.Watcher
 	agent    *agent
-	web      *web // nil without one
+	history  *history
+	notifier *handler.Notifier
+	stopping atomic.Bool // it was told to, and does not end by itself
+	web      *web        // nil without one
 	unfitMu  sync.Mutex
 	unfit    map[string]time.Time // since when an agent says that it can't keep a log, by uid
 	listed   chan struct{}        // closed once this agent holds the list and stands on it
@@ -312,20 +324,26 @@ func (d *Daemon) wire() {
 		asks.MaxOpen = d.files.pingDescriptors()
 		d.pings = api.NewClient(asks)
 	}
+	now := time.Now()
 	d.agent = &agent{
 		store: d.store, log: d.log, name: d.cfg.Name, host: d.cfg.Host, instance: d.instance, macAddr: macAddr(),
-		clock: d.cfg.Clock, hasKey: d.keys != nil, insecure: d.cfg.insecure(),
+		started: now, machine: thisMachine(now), clock: d.cfg.Clock, hasKey: d.keys != nil, insecure: d.cfg.insecure(),
 	}
 	d.watch = watch.New(watch.Config{
 		Pinger: d.pings, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,
 		Prober: d.pings, Memory: d.store, Clock: d.cfg.Clock, Kept: d.files.kept, MaxOpen: d.files.pings,
 		PingTimeout: d.cfg.PingTimeout, Watch: d.cfg.Watch, Log: d.log,
+		Events: d.happened, Swept: d.swept,
 	})
 	d.replica = replica.New(d.replicaConfig())
 	d.agent.watch, d.agent.Replica = d.watch, d.replica
+	d.agent.events = events.New(d.store, d.cfg.Clock, d.log)
+	d.history = newHistory(d.store, d.agent, d.agent.events)
+	d.notifier = d.newNotifier()
+	d.agent.notifier = d.notifier
 	d.server = server.NewServer(d.serverConfig())
 	if d.web != nil {
-		d.web.server = server.NewWebServer(newPages(d.agent), d.log, d.files.web)
+		d.web.server = server.NewWebServer(newPages(d.agent, d.Check), d.log, d.files.web)
 	}
 }
 

@@ -24,9 +24,9 @@ const (
 	// strangers, second attempts and second opinions.
 	spareFiles = 128
 	// plentyFiles is a limit that bounds nothing: 8,192 connections at the port
-	// and 64 at that for Prometheus, 2,000 kept ones to others, and two for
+	// and 1,280 at the second one, 2,000 kept ones to others, and two for
 	// each of 4,096 pings under way.
-	plentyFiles = 18_500
+	plentyFiles = 20_000
 	// otherCalls is the least for what is not a ping: Raft's streams to four
 	// other voters, pushes, syncs, edits that are passed on. With enoughCalls
 	// they take no more than a quarter of what there is.

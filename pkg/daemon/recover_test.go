@@ -166,6 +166,9 @@ func TestRecover_BothSides(t *testing.T) {
 			if got := codesOf(t, c, i); !slices.Contains(got, awa.OtherHistory) {
 				return fmt.Errorf("agent %d tells of %v", i, got)
 			}
+			if self, err := c.Ping(i); err != nil || self.Leader != self.UID {
+				return fmt.Errorf("agent %d has not been elected yet, %v", i, err)
+			}
 			return nil
 		})
 	}

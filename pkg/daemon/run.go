@@ -47,10 +47,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	// All parts run at once. They stop from the last phase to the first one, so that no
 	// request under way fails: those of one phase at once.
 	phases := [][]part{
-		{task(d.keepNames)},
+		{task(d.keepNames), task(d.agent.events.Run), task(d.notifier.Run)},
 		{task(func(replicating context.Context) error { return d.member(ctx, replicating) })},
 		{d.port(d.server, d.ln), d.webPort()},
-		{d.leadership()},
+		{d.leadership(), d.farewell()},
 	}
 	all := slices.Concat(phases...)
 	ended := make(chan error, len(all))
@@ -61,6 +61,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	running, err := len(all), error(nil)
 	select {
 	case <-ctx.Done():
+		d.stopping.Store(true)
 	case err = <-ended:
 		running--
 	}
@@ -131,7 +132,7 @@ func (d *Daemon) member(quit, ctx context.Context) error {
 	defer context.AfterFunc(ctx, stop)()
 	group.Go(func() error { return d.replica.Run(ctx) })
 	for _, run := range []func(context.Context) error{
-		d.watch.Run, d.awaitListed, d.followName, d.replica.Meet,
+		d.watch.Run, d.history.run, d.awaitListed, d.followName, d.replica.Meet,
 		func(ctx context.Context) error { return d.replica.StayRegistered(ctx, d.Node()) },
 	} {
 		group.Go(func() error { return ignoreCancel(run(starting)) })

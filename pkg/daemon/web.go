@@ -84,15 +84,25 @@ func (d *Daemon) WebAddr() string {
 
 var _ server.Web = (*pages)(nil)
 
-// pages are what Prometheus reads. They never cause a sweep.
+// pages are what Prometheus, load balancers and browsers read. Only a health check causes
+// a sweep.
 type pages struct {
 	agent    *agent
 	exporter *metrics.Exporter
+	checks   checks
+	wellness wellness
 }
 
-func newPages(a *agent) *pages {
-	return &pages{a, metrics.New(func() awa.ClusterStatus { return a.status(a.watch.Last()) }, a.clock)}
+func newPages(a *agent, look func(context.Context) error) *pages {
+	return &pages{agent: a, exporter: metrics.New(func() awa.ClusterStatus { return a.status(a.watch.Last()) }, a.clock),
+		checks: checks{agent: a}, wellness: wellness{look: look}}
 }
+
+// Check implements server.Web.
+func (p *pages) Check(query []server.Param) (server.CheckResult, error) { return p.checks.check(query) }
+
+// Healthy implements server.Web.
+func (p *pages) Healthy() error { return p.wellness.check() }
 
 // Metrics implements server.Web.
 func (p *pages) Metrics() (body []byte, mediaType string, err error) {

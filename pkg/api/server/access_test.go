@@ -31,6 +31,12 @@ func TestRoutes(t *testing.T) {
 		"POST /v1/probe":   awa.RoleMember,
 		"GET /v1/view":     awa.RoleCheck,
 		"POST /v1/raft":    awa.RoleMember,
+		"GET /v1/events":   awa.RoleCheck,
+
+		"GET /v1/availability": awa.RoleCheck,
+		"POST /v1/goodbye":     awa.RoleMember,
+		"GET /v1/notified":     awa.RoleMember,
+		"POST /v1/notified":    awa.RoleMember,
 	}
 	if have := Routes(); !maps.Equal(have, want) || len(routes()) != len(want) {
 		t.Errorf("the calls are %v, want %v", have, want)

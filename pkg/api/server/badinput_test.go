@@ -59,7 +59,8 @@ func TestHandler_method(t *testing.T) {
 	allowed := map[string]string{
 		"/ping": "GET", "/status": "GET", "/sync": "GET", "/push": "POST",
 		"/v1/status": "GET", "/v1/changes": "GET, POST", "/v1/raft": "POST", "/v1/probe": "POST", "/v1/view": "GET",
-		"/v1/nodes": "GET",
+		"/v1/nodes": "GET", "/v1/events": "GET", "/v1/availability": "GET", "/v1/goodbye": "POST",
+		"/v1/notified": "GET, POST",
 	}
 	for _, r := range routes() {
 		if allowed[r.path] == "" {
@@ -106,6 +107,11 @@ func TestHandler_noList(t *testing.T) {
 		"v1 status": message("GET", "/v1/status", ""),
 		"changes":   message("GET", "/v1/changes", ""),
 		"edit":      message("POST", "/v1/changes", `{"action":"DELETE","data":{"id":2}}`),
+		"events":    message("GET", "/v1/events", ""),
+		"shares":    message("GET", "/v1/availability", ""),
+		"goodbye":   message("POST", "/v1/goodbye", `{"reason":"signal"}`, "Awa-Uid: x", "Awa-State: 0"),
+		"notified":  message("GET", "/v1/notified", ""),
+		"notify":    message("POST", "/v1/notified", `{"notified":[]}`),
 		"raft":      message("POST", "/v1/raft", "", "Connection: Upgrade", "Upgrade: awa-raft/1", "Awa-Uid: x", "Awa-State: 0"),
 	} {
 		t.Run(name, func(t *testing.T) {

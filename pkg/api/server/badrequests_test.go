@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"are-we-alive/pkg/api/internal/wire"
+	"are-we-alive/pkg/awa"
 )
 
 // BadRequest is a request that must be refused, with nothing changed.
@@ -21,7 +22,7 @@ type BadRequest struct {
 func BadRequests() []BadRequest {
 	var all []BadRequest
 	for _, group := range []func() []BadRequest{badPaths, badParameters, badBodies, badEdits, badNodes, badPushes,
-		badProbes, badCallers} {
+		badProbes, badGoodbyes, badCallers} {
 		all = append(all, group()...)
 	}
 	return all
@@ -85,9 +86,15 @@ func badParameters() []BadRequest {
 			bad("/sync?state="+v[0], "state="+v[1]+" is not a state: "+most),
 			bad("/v1/changes?since="+v[0], "since="+v[1]+" is not a state: "+most))
 	}
+	for _, v := range []string{"yesterday", "-24h", "24", "2026-11-23", "2026-11-23 18:00:00Z"} {
+		all = append(all, bad("/v1/events?since="+strings.ReplaceAll(v, " ", "%20"), "since="+v+" is not a time: use one "+
+			"such as 2026-11-25T18:00:00Z, or how long ago, such as 24h"))
+	}
+	all = append(all, bad("/v1/events?after=x", "after=x is not a state: "+most))
 	for _, v := range []string{"0", "-1", "abc", "", "99999999999", "1.5"} {
 		text := "limit=" + v + " is not a limit: use a whole number from 1"
-		all = append(all, bad("/sync?state=0&limit="+v, text), bad("/v1/changes?limit="+v, text))
+		all = append(all, bad("/sync?state=0&limit="+v, text), bad("/v1/changes?limit="+v, text),
+			bad("/v1/events?limit="+v, text))
 	}
 	return all
 }
@@ -110,11 +117,32 @@ func badProbes() []BadRequest {
 	}
 }
 
+// badGoodbyes are of agents that say what none does, or of nobody.
+func badGoodbyes() []BadRequest {
+	bad := func(path, body, text string, headers ...string) BadRequest {
+		return BadRequest{path + " " + awa.Clip(body), message("POST", path, body, headers...), 400, "bad_input", text}
+	}
+	const word = `: it must be 1 to 64 letters, digits and some of . _ : + ~ -`
+	from := []string{"Awa-Uid: " + testUID, "Awa-State: 1"}
+	return []BadRequest{
+		bad(wire.PathGoodbye, `{"reason":"service"}`, "/v1/goodbye is for agents among themselves: the header Awa-Uid is missing"),
+		bad(wire.PathGoodbye, `{"reason":"\u001b[31m"}`, `the reason of a goodbye is "\x1b[31m"`+word, from...),
+		bad(wire.PathGoodbye, `{}`, `the reason of a goodbye is ""`+word, from...),
+		bad(wire.PathNotified, `{"notified":[{"node_id":1,"at":"2026-11-23T18:00:00Z","by":""}]}`,
+			`element 0 of notified: by is ""`+word),
+		bad(wire.PathNotified, `{"notified":[{"code":"<b>","at":"2026-11-23T18:00:00Z","by":"x"}]}`,
+			`element 0 of notified: code is "<b>"`+word),
+		bad(wire.PathNotified, `{"notified":[`+strings.Repeat(`{},`, 1000)+`{}]}`,
+			"the body holds 1001 elements: send at most 1000 at once"),
+	}
+}
+
 // badBodies are not JSON, or no JSON of the shape that is expected.
 func badBodies() []BadRequest {
 	var all []BadRequest
 	for target, example := range map[string]string{wire.PathChanges: exampleEdit, wire.PathPush: examplePush,
-		wire.PathProbe: `{"nodes":[3,7]}`} {
+		wire.PathProbe: `{"nodes":[3,7]}`, wire.PathGoodbye: `{"reason":"service"}`,
+		wire.PathNotified: `{"notified":[]}`} {
 		bad := func(name, body string) {
 			all = append(all, BadRequest{target + ", " + name, message("POST", target, body), 400, "bad_input",
 				notJSON + example})
@@ -157,7 +185,7 @@ func badBodies() []BadRequest {
 		bad("a line break in a string", "{\"action\":\"DEL\nETE\",\"data\":{\"id\":2}}")
 		bad("a broken escape", `{"action":"DEL\xETE","data":{"id":2}}`)
 		bad("half an escape", `{"action":"\u00`)
-		if target != wire.PathProbe {
+		if target == wire.PathChanges || target == wire.PathPush {
 			bad("an action that is a number", `{"action":3,"data":{"id":2}}`)
 			bad("an action that is an object", `{"action":{},"data":{"id":2}}`)
 		}

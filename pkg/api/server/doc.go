@@ -43,6 +43,11 @@
 //	POST /v1/probe    member  16384 ids (maxProbe); one ping of each that is listed, 22s (probeTimeout)
 //	GET /v1/view      check   nothing; the last sweep
 //	POST /v1/raft     member  who calls; a stream, which Raft bounds
+//	GET /v1/events    check   names, numbers, a time; some thousand events of the disk, 500 in the answer (maxEvents)
+//	GET /v1/availability check nothing; all events of 30 days, one such at a time
+//	POST /v1/goodbye  member  a word; a line in memory
+//	GET /v1/notified  member  nothing; from memory
+//	POST /v1/notified member  1000 elements (maxNotified); a write to disk
 //
 // An answer that grows with the list goes out in pages:
 //
@@ -65,11 +70,12 @@
 // The second port (NewWebServer) knows strangers alone, and reads only:
 //
 //	what                                      bound
-//	open connections in all                   64, the oldest is closed (webLimits)
-//	open connections of one address           16, the oldest is closed (webLimits)
+//	open connections in all                   1280, the oldest is closed (webLimits)
+//	open connections of one address           1024, the oldest is closed (webLimits)
 //	a request's body                          4096 bytes (maxWebBody)
 //	processor time for pages                  a tenth of one processor (freshFactor)
 //	the age of a page                         2s (freshMost)
+//	sweeps for health checks                  one a second, whoever asks for what (pkg/daemon)
 //	pages that readers hold                   33554432 bytes (maxRetained), the oldest are given up
 //
 // # What is believed

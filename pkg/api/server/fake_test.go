@@ -43,6 +43,9 @@ type fakeAgent struct {
 	within  time.Duration // of the last probe
 	err     error         // when not nil, the answer to everything that can fail
 	onSelf  func()
+
+	goodbyes []string
+	taken    []awa.Notified
 }
 
 func newFake(t testing.TB) *fakeAgent {
@@ -178,6 +181,38 @@ func (f *fakeAgent) Probe(_ context.Context, ids []uint64, within time.Duration)
 		}
 	}
 	return all
+}
+
+func (f *fakeAgent) Events(q awa.EventQuery) (awa.EventSet, error) {
+	set := awa.EventSet{Agent: "n1", Newest: 7, Through: 7}
+	e := awa.Event{ID: 7, At: time.Date(2026, 11, 23, 18, 0, 0, 0, time.UTC), Kind: awa.EventOffline, NodeID: 2, Node: "n2",
+		Verdict: awa.Offline, Before: awa.Online, Lasted: awa.Seconds(90 * time.Second), Why: "connect: no route to host"}
+	if q.Wants(e) {
+		set.Events = []awa.Event{e}
+	}
+	return set, f.err
+}
+
+func (f *fakeAgent) Availability() ([]awa.NodeShare, error) {
+	share := awa.Share{Online: awa.Seconds(1500 * time.Millisecond), Watched: awa.Seconds(2 * time.Second)}
+	return []awa.NodeShare{{ID: 2, Name: "n2", Shares: [3]awa.Share{share, share, share}}}, f.err
+}
+
+func (f *fakeAgent) Goodbye(from awa.Caller, why awa.StopReason) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.goodbyes = append(f.goodbyes, from.UID+" "+string(why))
+}
+
+func (f *fakeAgent) Notified() []awa.Notified {
+	return []awa.Notified{{NodeID: 2, Verdict: awa.Offline, At: time.Date(2026, 11, 23, 18, 0, 0, 0, time.UTC),
+		By: testUID, Done: true}}
+}
+
+func (f *fakeAgent) TakeNotified(all []awa.Notified) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.taken = append(f.taken, all...)
 }
 
 func (f *fakeAgent) AcceptRaft() error { return f.err }

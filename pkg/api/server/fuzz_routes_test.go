@@ -31,6 +31,11 @@ func FuzzRoute_changes(f *testing.F) { fuzzRoute(f, "/v1/changes") }
 func FuzzRoute_probe(f *testing.F)   { fuzzRoute(f, "/v1/probe") }
 func FuzzRoute_view(f *testing.F)    { fuzzRoute(f, "/v1/view") }
 func FuzzRoute_raft(f *testing.F)    { fuzzRoute(f, "/v1/raft") }
+func FuzzRoute_events(f *testing.F)  { fuzzRoute(f, "/v1/events") }
+func FuzzRoute_goodbye(f *testing.F) { fuzzRoute(f, "/v1/goodbye") }
+
+func FuzzRoute_availability(f *testing.F) { fuzzRoute(f, "/v1/availability") }
+func FuzzRoute_notified(f *testing.F)     { fuzzRoute(f, "/v1/notified") }
 
 // Each route has a target, and so the seeds of the bad requests.
 func TestFuzz_everyRoute(t *testing.T) {
@@ -161,13 +166,16 @@ func FuzzWeb(f *testing.F) {
 			f.Add([]byte(bad.Raw))
 		}
 	}
-	for _, path := range []string{pathIndex, pathMetrics, pathTargets, "/sd?x=1", "//metrics", "/%6detrics"} {
+	ok := func([]Param) (CheckResult, error) { return CheckResult{[]byte("AWA OK\n"), true}, nil }
+	for _, path := range []string{pathIndex, pathMetrics, pathTargets, pathCheck, pathHealthy, "/check?w=%00", "/sd?x=1",
+		"//metrics", "/%6detrics"} {
 		f.Add([]byte(message("GET", path, "") + message("HEAD", path, "")))
 		f.Add([]byte(message("POST", path, "{}")))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		log := &testaid.Log{}
-		s := NewWebServer(&fakeWeb{text("awa_x 1\n"), text("[]")}, slog.New(slog.NewTextHandler(log, nil)), 0)
+		s := NewWebServer(&fakeWeb{metrics: text("awa_x 1\n"), targets: text("[]"), check: ok},
+			slog.New(slog.NewTextHandler(log, nil)), 0)
 		fuzzServe(t, s, newFake(t), raw)
 		if log.String() != "" {
 			t.Errorf("it logged:\n%s", log)

@@ -83,6 +83,18 @@ func TestHandler_wire(t *testing.T) {
 			answer: `{"nodes":[{"id":1,"verdict":"online","rtt_ms":0.25},{"id":2,"verdict":"offline","stage":"connect",` +
 				`"error":"connection refused"}]}`},
 		"probe of nobody": {"POST", "/v1/probe", `{"nodes":[4711]}`, 200, jsonType, `{"nodes":[]}`},
+		"v1 events": {method: "GET", target: "/v1/events?since=2026-11-23T18:00:00Z&node=N2&limit=5&after=6", status: 200,
+			contentType: jsonType, answer: `{"agent":"n1","newest":7,"through":7,"events":[{"id":7,` +
+				`"at":"2026-11-23T18:00:00Z","event":"offline","node_id":2,"node":"n2","verdict":"offline",` +
+				`"before":"online","lasted_s":90,"why":"connect: no route to host"}]}`},
+		"v1 events of another": {"GET", "/v1/events?node=n1", "", 200, jsonType,
+			`{"agent":"n1","newest":7,"through":7,"events":[]}`},
+		"v1 availability": {"GET", "/v1/availability", "", 200, jsonType, `{"agent":"n1","nodes":[{"id":2,"name":"n2","shares":[` +
+			`{"online_s":1.5,"watched_s":2},{"online_s":1.5,"watched_s":2},{"online_s":1.5,"watched_s":2}]}]}`},
+		"v1 notified": {"GET", "/v1/notified", "", 200, jsonType, `{"notified":[{"node_id":2,"verdict":"offline",` +
+			`"at":"2026-11-23T18:00:00Z","by":"` + testUID + `","done":true}]}`},
+		"notify": {"POST", "/v1/notified", `{"notified":[{"code":"DISK_FULL","agent":"n2","raised":true,` +
+			`"at":"2026-11-23T18:00:00Z","by":"` + testUID + `"}]}`, 200, jsonType, `{}`},
 		"edit, create": {method: "POST", target: "/v1/changes",
 			body:   `{"action":"CREATE","data":{"name":"n3","host":"fe80::1","port":7,"labels":{"role":"db"},"x":[1]}}`,
 			status: 200, contentType: jsonType,
@@ -109,7 +121,7 @@ func TestHandler_wire(t *testing.T) {
 func TestHandler_head(t *testing.T) {
 	addr, _ := serve(t, newFake(t), nil)
 	for _, target := range []string{"/ping", "/status", "/sync?state=-1", "/v1/status", "/v1/changes", "/v1/nodes",
-		"/v1/view"} {
+		"/v1/view", "/v1/events", "/v1/availability", "/v1/notified"} {
 		r := talk(t, addr, message("GET", target, "")+message("HEAD", target, "")+message("GET", target, ""), false, "GET",
 			"HEAD", "GET")
 		if get, head, again := r[0], r[1], r[2]; head.StatusCode != 200 || head.ContentLength != get.ContentLength ||

@@ -45,6 +45,16 @@ type Agent interface {
 	// Probe pings nodes by their ids within a time (0: that of one ping), and
 	// leaves out those that are not on the list.
 	Probe(ctx context.Context, ids []uint64, within time.Duration) []awa.Opinion
+	// Events returns what happened, as far as one call looks, and who says so.
+	Events(q awa.EventQuery) (awa.EventSet, error)
+	// Availability returns for which share of the time each node was online.
+	Availability() ([]awa.NodeShare, error)
+	// Goodbye takes in that an agent is being stopped.
+	Goodbye(from awa.Caller, why awa.StopReason)
+	// Notified returns what people were notified of, and TakeNotified takes in what
+	// another agent has notified them of.
+	Notified() []awa.Notified
+	TakeNotified(all []awa.Notified)
 	// AcceptRaft returns why no Raft stream is accepted now, or nil.
 	AcceptRaft() error
 	// RaftStream takes over a Raft stream that was accepted.
@@ -84,6 +94,11 @@ func routes() []route {
 		{wire.PathProbe, post, member, (*handler).probe},
 		{wire.PathView, get, check, (*handler).view},
 		{wire.PathRaft, post, member, (*handler).raft},
+		{wire.PathEvents, get, check, (*handler).events},
+		{wire.PathAvailability, get, check, (*handler).availability},
+		{wire.PathGoodbye, post, member, (*handler).goodbye},
+		{wire.PathNotified, get, member, (*handler).notified},
+		{wire.PathNotified, post, member, (*handler).takeNotified},
 	}
 }
 

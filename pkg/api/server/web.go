@@ -3,6 +3,8 @@ package server
 import (
 	"cmp"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// Web is what Prometheus reads of an agent. Its methods are called
+// Web is what Prometheus, load balancers and browsers read of an agent. Its methods are called
 // concurrently. Their errors are *awa.Fault where a client is to read them.
 type Web interface {
 	// Metrics returns the metrics, and their media type.
@@ -20,6 +22,20 @@ type Web interface {
 	// Targets returns the JSON array of Prometheus' http_sd. What is not a list of
 	// all targets is an error, since Prometheus drops those that are missing.
 	Targets() ([]byte, error)
+	// Check answers a health check with a plugin's line. The query has the flags of
+	// check_awa that say what is a problem.
+	Check(query []Param) (CheckResult, error)
+	// Healthy returns why the agent itself does not work, or nil.
+	Healthy() error
+}
+
+// Param is a parameter of a query.
+type Param struct{ Name, Value string }
+
+// CheckResult is what a health check found.
+type CheckResult struct {
+	Line []byte // of a plugin, with its line break
+	OK   bool   // the state is OK
 }
 
 // The pages of a web server.
@@ -27,7 +43,19 @@ const (
 	pathIndex   = "/"
 	pathMetrics = "/metrics"
 	pathTargets = "/sd"
+	pathCheck   = "/check"
+	pathHealthy = "/healthz"
 )
+
+// webPaths are all of them, for who asks for another one.
+var webPaths = [...]string{pathMetrics, pathTargets, pathCheck, pathHealthy}
+
+// webIndex is the page for a person who finds the port.
+const webIndex = "An agent of are-we-alive.\n" +
+	"/metrics  for Prometheus to scrape\n" +
+	"/sd       the nodes as targets, for http_sd_configs\n" +
+	"/check    200 when all is well and else 503, with the line of check_awa\n" +
+	"/healthz  200 when this agent itself works and else 503\n"
 
 // maxWebBody is the most bytes of a body that a web server reads, which has no
 // use for any.
@@ -35,13 +63,13 @@ const maxWebBody = 4 << 10
 
 // The most connections of a web server, in all and of one address.
 const (
-	maxWebConns        = 64
-	maxWebConnsPerAddr = 16
+	maxWebConns        = 1280
+	maxWebConnsPerAddr = 1024
 )
 
-// webLimits are small, since every client is a stranger: all connections stay
-// pending, and of too many the oldest is closed, so that nobody can keep
-// Prometheus out by holding some. What their clients don't read is shared, and
+// webLimits are for strangers alone: all connections stay pending, and of too many the
+// oldest is closed, so that nobody can keep Prometheus or a load balancer out by holding
+// some. What their clients don't read is shared, and
 // bounded by maxRetained.
 func webLimits(conns int) limits {
 	n := min(conns, maxWebConns)
@@ -49,7 +77,7 @@ func webLimits(conns int) limits {
 }
 
 // NewWebServer makes a server of plain HTTP that shows pages to everybody, and
-// holds at most so many connections, 64 when conns is 0; it starts nothing.
+// holds at most so many connections, maxWebConns when conns is 0; it starts nothing.
 func NewWebServer(pages Web, log *slog.Logger, conns int) *Server {
 	w := &web{errorWriter: errorWriter{log, maxWebBody}, sender: newSender(), pages: pages}
 	s := newServer(log, w.serve, w.unreadable, maxWebBody)
@@ -67,44 +95,93 @@ type web struct {
 
 func (w *web) serve(ctx *fasthttp.RequestCtx) {
 	defer w.rescue(ctx)
-	body, mediaType, err := w.page(ctx)
+	p, err := w.page(ctx)
 	if err != nil {
 		w.refuse(ctx, err)
 		return
 	}
-	ctx.SetContentType(mediaType)
-	if len(body) <= pageBytes {
-		ctx.Response.SetBodyRaw(body)
+	ctx.SetContentType(p.media)
+	ctx.SetStatusCode(p.status)
+	if len(p.body) <= pageBytes {
+		ctx.Response.SetBodyRaw(p.body)
 		return
 	}
-	w.send(ctx, w.long(bytesPages(body), string(ctx.Path()), w.log), len(body), result{&body[0], len(body)})
+	w.send(ctx, w.long(bytesPages(p.body), string(ctx.Path()), w.log), len(p.body), result{&p.body[0], len(p.body)})
 }
 
+// webPage is an answer.
+type webPage struct {
+	body   []byte
+	media  string
+	status int
+}
+
+const plainText = "text/plain; charset=utf-8"
+
 // page finds the page and makes it.
-func (w *web) page(ctx *fasthttp.RequestCtx) (body []byte, mediaType string, err error) {
+func (w *web) page(ctx *fasthttp.RequestCtx) (webPage, error) {
 	if err := fromOtherPage(ctx); err != nil {
-		return nil, "", err
+		return webPage{}, err
 	}
 	path := string(ctx.Path())
-	if path != pathIndex && path != pathMetrics && path != pathTargets {
-		return nil, "", awa.Faultf(wire.CodeNotFound, "there is no %s here: this port has %s and %s", awa.Clip(path),
-			pathMetrics, pathTargets)
+	if path != pathIndex && !slices.Contains(webPaths[:], path) {
+		last := len(webPaths) - 1
+		return webPage{}, awa.Faultf(wire.CodeNotFound, "there is no %s here: this port has %s and %s", awa.Clip(path),
+			strings.Join(webPaths[:last], ", "), webPaths[last])
 	}
 	if !ctx.IsGet() && !ctx.IsHead() {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, "GET, HEAD")
-		return nil, "", awa.Faultf(wire.CodeMethod, "%s does not take %s: use GET", path, awa.Clip(string(ctx.Method())))
+		return webPage{}, awa.Faultf(wire.CodeMethod, "%s does not take %s: use GET", path, awa.Clip(string(ctx.Method())))
 	}
 	switch path {
 	case pathMetrics:
-		return w.metrics.get(w.pages.Metrics)
+		body, media, err := w.metrics.get(w.pages.Metrics)
+		return webPage{body, media, fasthttp.StatusOK}, err
 	case pathTargets:
-		return w.targets.get(func() ([]byte, string, error) {
+		body, media, err := w.targets.get(func() ([]byte, string, error) {
 			body, err := w.pages.Targets()
 			return body, "application/json", err
 		})
+		return webPage{body, media, fasthttp.StatusOK}, err
+	case pathCheck:
+		return w.check(ctx)
+	case pathHealthy:
+		return w.healthy(ctx)
 	}
-	return []byte("An agent of are-we-alive.\n/metrics  for Prometheus to scrape\n/sd       the nodes as targets, for " +
-		"http_sd_configs\n"), "text/plain; charset=utf-8", nil
+	return webPage{[]byte(webIndex), plainText, fasthttp.StatusOK}, nil
+}
+
+// maxParams is how many parameters a health check may have.
+const maxParams = 1000
+
+// check answers a health check. Nobody on the way may keep the answer.
+func (w *web) check(ctx *fasthttp.RequestCtx) (webPage, error) {
+	var query []Param
+	for name, value := range ctx.QueryArgs().All() {
+		query = append(query, Param{string(name), string(value)})
+	}
+	if len(query) > maxParams {
+		return webPage{}, awa.Faultf(awa.ErrBadInput, "the query has %d parameters: at most %d are allowed", len(query),
+			maxParams)
+	}
+	r, err := w.pages.Check(query)
+	if err != nil {
+		return webPage{}, err
+	}
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	if !r.OK {
+		return webPage{r.Line, plainText, fasthttp.StatusServiceUnavailable}, nil
+	}
+	return webPage{r.Line, plainText, fasthttp.StatusOK}, nil
+}
+
+// healthy says whether this agent itself works.
+func (w *web) healthy(ctx *fasthttp.RequestCtx) (webPage, error) {
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	if err := w.pages.Healthy(); err != nil {
+		return webPage{[]byte(awa.CleanText(err.Error()) + "\n"), plainText, fasthttp.StatusServiceUnavailable}, nil
+	}
+	return webPage{[]byte("ok\n"), plainText, fasthttp.StatusOK}, nil
 }
 
 // A page that takes long to make is used again for freshFactor times as long,

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -18,7 +19,13 @@ import (
 // fakeWeb is what a web server shows.
 type fakeWeb struct {
 	metrics, targets func() ([]byte, error)
+	check            func([]Param) (CheckResult, error)
+	healthy          error
 }
+
+func (f *fakeWeb) Check(query []Param) (CheckResult, error) { return f.check(query) }
+
+func (f *fakeWeb) Healthy() error { return f.healthy }
 
 func (f *fakeWeb) Metrics() ([]byte, string, error) {
 	b, err := f.metrics()
@@ -52,11 +59,15 @@ func openWebWith(t *testing.T, pages Web, change func(*Server)) (addr string, lo
 
 func TestWeb(t *testing.T) {
 	const index = "An agent of are-we-alive.\n/metrics  for Prometheus to scrape\n/sd       the nodes as targets, for " +
-		"http_sd_configs\n"
+		"http_sd_configs\n/check    200 when all is well and else 503, with the line of check_awa\n" +
+		"/healthz  200 when this agent itself works and else 503\n"
 	const jsonType, failed = "application/json",
 		`{"error":"the agent failed at this request: see its log","code":"internal"}`
 	empty := &awa.Fault{Code: awa.ErrNoNodes, Text: "no node"}
-	ok := &fakeWeb{text("awa_x 1\n"), text("[]")}
+	ok := &fakeWeb{metrics: text("awa_x 1\n"), targets: text("[]"), check: func(q []Param) (CheckResult, error) {
+		return CheckResult{fmt.Appendln(nil, q), len(q) == 0}, nil
+	}}
+	wrong := &awa.Fault{Code: awa.ErrBadInput, Text: "no such node"}
 	for name, c := range map[string]struct {
 		pages  *fakeWeb
 		send   string
@@ -73,9 +84,9 @@ func TestWeb(t *testing.T) {
 		"a body that nobody wants": {ok, message("GET", "/sd", "x"), 200, jsonType, "[]", ""},
 
 		"another path": {pages: ok, send: message("GET", "/v1/status", ""), status: 404, media: jsonType,
-			body: `{"error":"there is no /v1/status here: this port has /metrics and /sd","code":"not_found"}`},
+			body: `{"error":"there is no /v1/status here: this port has /metrics, /sd, /check and /healthz","code":"not_found"}`},
 		"another path, edited": {pages: ok, send: message("POST", "/v1/changes", "{}"), status: 404, media: jsonType,
-			body: `{"error":"there is no /v1/changes here: this port has /metrics and /sd","code":"not_found"}`},
+			body: `{"error":"there is no /v1/changes here: this port has /metrics, /sd, /check and /healthz","code":"not_found"}`},
 		"POST": {pages: ok, send: message("POST", "/sd", "[]"), status: 405, media: jsonType,
 			body: `{"error":"/sd does not take POST: use GET","code":"method_not_allowed"}`},
 		"DELETE": {pages: ok, send: message("DELETE", "/metrics", ""), status: 405, media: jsonType,
@@ -97,6 +108,18 @@ func TestWeb(t *testing.T) {
 			send: message("GET", "/sd", ""), status: 503, media: jsonType, body: `{"error":"no list","code":"not_joined"}`},
 		"an unknown failure": {pages: &fakeWeb{metrics: failing(errors.New("secret"))}, send: message("GET", "/metrics",
 			""), status: 500, media: jsonType, body: failed, logged: "secret"},
+		"a check": {pages: ok, send: message("GET", "/check", ""), status: 200, media: plainText, body: "[]\n"},
+		"a bad check": {pages: ok, send: message("GET", "/check?node=a%20b&label=x%3D1&node=", ""), status: 503,
+			media: plainText, body: "[{node a b} {label x=1} {node }]\n"},
+		"a wrong check": {pages: &fakeWeb{check: func([]Param) (CheckResult, error) { return CheckResult{}, wrong }},
+			send: message("GET", "/check", ""), status: 400, media: jsonType,
+			body: `{"error":"no such node","code":"bad_input"}`},
+		"a check of too much": {pages: ok, send: message("GET", "/check?"+strings.Repeat("w&", 1001), ""), status: 400,
+			media: jsonType,
+			body:  `{"error":"the query has 1001 parameters: at most 1000 are allowed","code":"bad_input"}`},
+		"healthy": {pages: ok, send: message("GET", "/healthz", ""), status: 200, media: plainText, body: "ok\n"},
+		"not healthy": {pages: &fakeWeb{healthy: errors.New("the disk\nhangs")}, send: message("GET", "/healthz", ""),
+			status: 503, media: plainText, body: "the disk hangs\n"},
 		"a panic": {pages: &fakeWeb{metrics: func() ([]byte, error) { panic("secret") }}, send: message("GET", "/metrics",
 			""), status: 500, media: jsonType, body: failed, logged: "secret"},
 	} {

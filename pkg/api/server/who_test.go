@@ -222,6 +222,12 @@ func calls(t *testing.T) map[string][2]string {
 		"POST /v1/probe":   {"/v1/probe", `{"nodes":[]}`},
 		"GET /v1/view":     {"/v1/view", ""},
 		"POST /v1/raft":    {"/v1/raft", ""},
+		"GET /v1/events":   {"/v1/events", ""},
+
+		"GET /v1/availability": {"/v1/availability", ""},
+		"POST /v1/goodbye":     {"/v1/goodbye", `{"reason":""}`},
+		"GET /v1/notified":     {"/v1/notified", ""},
+		"POST /v1/notified":    {"/v1/notified", `{"notified":[{}]}`},
 	}
 	for call := range server.Routes() {
 		if _, ok := tried[call]; !ok {
@@ -325,6 +331,10 @@ func checkAnswer(t *testing.T, c caller, call string, status int, answer string,
 	case need == awa.RoleCheck:
 		if err != nil || status != http.StatusOK || !strings.HasPrefix(call, "HEAD") && !strings.Contains(answer,
 			secretName) {
+			t.Errorf("%d %s, %v", status, answer, err)
+		}
+	case call == "GET /v1/notified":
+		if err != nil || status != http.StatusOK {
 			t.Errorf("%d %s, %v", status, answer, err)
 		}
 	default: // it was looked at

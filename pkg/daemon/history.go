@@ -1,0 +1,269 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/events"
+	"are-we-alive/pkg/store"
+	"are-we-alive/pkg/watch"
+)
+
+// history finds what happens to the list and to the cluster's health, and keeps it beside
+// what the sweeps find. It is safe for concurrent use.
+type history struct {
+	log   *events.Log
+	store *store.Store
+	agent *agent
+	clock func() time.Time
+
+	mu         sync.Mutex
+	state      uint64               // of the list when it was compared last
+	nodes      map[uint64]awa.Node  // by id, then; nil before the first time
+	maintained map[uint64]time.Time // since when a node was seen under maintenance, by id
+	raised     map[conditionKey]*raised
+}
+
+// conditionKey is what a health code is of.
+type conditionKey struct {
+	code  awa.HealthCode
+	agent string
+}
+
+// raised is a health code that holds, or did a moment ago.
+type raised struct {
+	since time.Time
+	ended time.Time // since when it does not hold any more; zero while it does
+	text  string
+	told  bool // it is an event
+}
+
+func newHistory(st *store.Store, a *agent, log *events.Log) *history {
+	return &history{log: log, store: st, agent: a, clock: a.clock, maintained: map[uint64]time.Time{},
+		raised: map[conditionKey]*raised{}}
+}
+
+// run follows the list until ctx ends.
+func (h *history) run(ctx context.Context) error {
+	h.recall()
+	own, _ := h.store.Agent(h.store.Meta().UID)
+	if own.Name == "" {
+		own.Name = h.agent.name
+	}
+	h.log.Begin(own)
+	for {
+		state := h.store.State()
+		h.compare()
+		if err := h.store.Wait(ctx, state+1); err != nil {
+			return err
+		}
+	}
+}
+
+// recall finds the health codes that held when this agent was stopped, so that they are
+// no news.
+func (h *history) recall() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := h.log.Each(time.Time{}, func(e awa.Event) {
+		key := conditionKey{e.Code, e.Node}
+		switch e.Kind {
+		case awa.EventRaised:
+			h.raised[key] = &raised{since: e.At, text: e.Why, told: true}
+		case awa.EventCleared:
+			delete(h.raised, key)
+		}
+	})
+	if err != nil {
+		h.agent.log.Warn("the events can't be read", "error", err)
+	}
+}
+
+// compare finds what has changed in the list.
+func (h *history) compare() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now, all := h.clock(), h.store.Nodes()
+	nodes := make(map[uint64]awa.Node, len(all))
+	for _, n := range all {
+		nodes[n.ID] = n
+	}
+	before, since := h.nodes, h.state
+	h.nodes, h.state = nodes, h.store.State()
+	if before == nil { // whatever happened to it was not seen
+		for _, n := range all {
+			if n.InMaintenance(now) {
+				h.maintained[n.ID] = now
+			}
+		}
+		return
+	}
+	var found []awa.Event
+	for _, n := range all {
+		if _, ok := before[n.ID]; !ok {
+			found = append(found, h.edited(awa.EventJoined, n, now, "at "+n.Addr()))
+		}
+	}
+	for id, n := range before {
+		if _, ok := nodes[id]; !ok {
+			e := h.edited(awa.EventRemoved, n, now, "")
+			e.By = h.removedBy(id, since)
+			found = append(found, e)
+			delete(h.maintained, id)
+		}
+	}
+	found = append(found, h.maintenance(now)...)
+	slices.SortStableFunc(found, func(a, b awa.Event) int { return int(a.NodeID) - int(b.NodeID) })
+	h.log.Add(found...)
+}
+
+// edited is the event of an edit of a node, which the newest change of the node made.
+func (h *history) edited(kind awa.EventKind, n awa.Node, now time.Time, why string) awa.Event {
+	e := awa.Event{At: now, Kind: kind, NodeID: n.ID, Node: n.Name, Why: why}
+	if n.Changed == 0 {
+		return e
+	}
+	if page, err := h.store.Page(n.Changed-1, 1); err == nil && len(page) == 1 {
+		_, e.By, _, _ = page[0].Node()
+	}
+	return e
+}
+
+// removedBy says who removed a node, by the changes since a state.
+func (h *history) removedBy(id, since uint64) string {
+	page, err := h.store.Page(since, pageOfChanges)
+	if err != nil {
+		return ""
+	}
+	for _, c := range page {
+		if n, by, _, err := c.Node(); err == nil && c.Action == awa.Delete && n.ID == id {
+			return by
+		}
+	}
+	return ""
+}
+
+// pageOfChanges is how many changes are searched for who removed a node.
+const pageOfChanges = 1000
+
+// maintenance finds the nodes whose maintenance began or ended. The caller holds h.mu.
+func (h *history) maintenance(now time.Time) []awa.Event {
+	var found []awa.Event
+	for id, n := range h.nodes {
+		since, was := h.maintained[id]
+		switch is := n.InMaintenance(now); {
+		case is && !was:
+			h.maintained[id] = now
+			found = append(found, h.edited(awa.EventMaintenance, n, now, "until "+n.Maintenance))
+		case !is && was:
+			delete(h.maintained, id)
+			e := awa.Event{At: now, Kind: awa.EventMaintenanceEnded, NodeID: id, Node: n.Name, Why: "its time is over",
+				Lasted: awa.Seconds(now.Sub(since))}
+			if n.Maintenance == "" { // somebody ended it
+				e = h.edited(awa.EventMaintenanceEnded, n, now, "")
+				e.Lasted = awa.Seconds(now.Sub(since))
+			}
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// swept takes in a background sweep: maintenance that is over, and health codes that begin
+// or cease to hold. Codes that come and go from one sweep to the next are no events.
+// Those of an agent that is not online are not known to have ceased.
+func (h *history) swept(result watch.Result, conditions []awa.Condition) {
+	away := map[string]bool{} // by name
+	for _, n := range result.Nodes {
+		if n.Verdict != awa.Online {
+			away[n.Node.Key()] = true
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.nodes == nil {
+		return
+	}
+	now := h.clock()
+	h.log.Add(h.maintenance(now)...)
+	holds := map[conditionKey]bool{}
+	for _, c := range conditions {
+		key := conditionKey{c.Code, c.Agent}
+		holds[key] = true
+		r := h.raised[key]
+		if r == nil {
+			h.raised[key] = &raised{since: now, text: c.Text}
+			continue
+		}
+		r.ended = time.Time{}
+		if !r.told {
+			r.told = true
+			h.log.Add(h.healthEvent(awa.EventRaised, key, r.since, c.Text))
+		}
+	}
+	for key, r := range h.raised {
+		switch {
+		case holds[key], away[awa.NameKey(key.agent)]:
+		case !r.told:
+			delete(h.raised, key)
+		case r.ended.IsZero():
+			r.ended = now
+		default:
+			delete(h.raised, key)
+			e := h.healthEvent(awa.EventCleared, key, r.ended, "")
+			e.Lasted = awa.Seconds(max(0, r.ended.Sub(r.since)))
+			h.log.Add(e)
+		}
+	}
+}
+
+// healthEvent is the event of a health code. The caller holds h.mu.
+func (h *history) healthEvent(kind awa.EventKind, key conditionKey, at time.Time, why string) awa.Event {
+	e := awa.Event{At: at, Kind: kind, Code: key.code, Node: key.agent, Why: why}
+	for id, n := range h.nodes {
+		if key.agent != "" && n.Key() == awa.NameKey(key.agent) {
+			e.NodeID = id
+		}
+	}
+	return e
+}
+
+// stopped keeps that this agent itself is being stopped.
+func (h *history) stopped(why awa.StopReason) {
+	own, ok := h.store.Agent(h.store.Meta().UID)
+	if !ok {
+		return
+	}
+	h.log.Add(awa.Event{At: h.clock(), Kind: awa.EventStopped, NodeID: own.ID, Node: own.Name, Why: why.String()})
+}
+
+// Events implements server.Agent.
+func (a *agent) Events(q awa.EventQuery) (awa.EventSet, error) {
+	if err := a.hasList(); err != nil {
+		return awa.EventSet{}, err
+	}
+	set, err := a.events.Read(q)
+	set.Agent = a.listedName()
+	return set, err
+}
+
+// Availability implements server.Agent.
+func (a *agent) Availability() ([]awa.NodeShare, error) {
+	if err := a.hasList(); err != nil {
+		return nil, err
+	}
+	last := a.watch.Last()
+	if last.At.IsZero() {
+		return nil, awa.Faultf(awa.ErrStarting, "agent %s was just started and has not seen the nodes yet: ask again in a "+
+			"few seconds", a.name)
+	}
+	shares, err := a.events.Shares(stillListed(last.Nodes, a.store.Nodes()))
+	if err != nil {
+		return nil, fmt.Errorf("sum up the events: %w", err)
+	}
+	return shares, nil
+}
