@@ -36,6 +36,12 @@ func vars() kong.Vars {
 		"help_web": "Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever " +
 			"reaches it can read: 127.0.0.1, or :" + awa.DefaultWebPort.String() + " for every address; port " +
 			awa.DefaultWebPort.String() + " by default. None unless given.",
+		"help_on_event": "Program that is run when something happened, with the events as JSON on its standard input; on the " +
+			"leader alone, so set it on all agents.",
+		"help_since": "Only what happened since then: how long ago, such as 24h or 7d, or a time such as " +
+			"2026-11-25T18:00:00Z.",
+		"help_availability": "Show for which share of the time each node was online over 24 hours, 7 days and 30 days.",
+
 		"help_log_format": "Format of the log on stderr: text or json (" + logFormat + ").",
 		"help_log_level":  "What is logged: debug, info, warn or error (" + logLevel + ").",
 

@@ -44,6 +44,7 @@ type cli struct {
 	Key     keyCmd     `cmd:"" help:"Make the key of a cluster, and what is derived from it."`
 	Node    nodeCmd    `cmd:"" help:"Read and edit the node list."`
 	Changes changesCmd `cmd:"" help:"Show who changed the node list, and when."`
+	Events  eventsCmd  `cmd:"" help:"Show what happened to the nodes, as the agent asked saw it."`
 	Backup  backupCmd  `cmd:"" help:"Save the node list of a running agent to a file."`
 	Restore restoreCmd `cmd:"" help:"Begin again with the node list of a backup, on a stopped agent."`
 	Recover recoverCmd `cmd:"" help:"Make a stopped agent the only voter of a new history, when most voters are lost for good."`

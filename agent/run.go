@@ -38,16 +38,23 @@ type runCmd struct {
 	Watch       time.Duration `placeholder:"TIME" default:"${watch}" env:"AWA_WATCH" help:"${help_watch}"`
 	PingTimeout time.Duration `placeholder:"TIME" default:"${ping_timeout}" env:"AWA_PING_TIMEOUT" help:"${help_ping_timeout}"`
 	Web         string        `placeholder:"ADDR[:PORT]" env:"AWA_WEB" help:"${help_web}"`
+	OnEvent     string        `placeholder:"PROGRAM" env:"AWA_ON_EVENT" help:"${help_on_event}"`
 	LogFormat   string        `enum:"text,json" default:"${log_format}" env:"AWA_LOG_FORMAT" help:"${help_log_format}"`
 	rejoin      bool          // --join stands on the command line, by hand
-	LogLevel    string        `enum:"debug,info,warn,error" default:"${log_level}" env:"AWA_LOG_LEVEL" help:"${help_log_level}"`
+	// onEventGiven: --on-event stands on the command line or in the environment.
+	onEventGiven bool
+	LogLevel     string `enum:"debug,info,warn,error" default:"${log_level}" env:"AWA_LOG_LEVEL" help:"${help_log_level}"`
 }
 
-// AfterApply notes whether --join was given by hand, and not in the configuration.
+// AfterApply notes what was given by hand, and not in the configuration.
 func (c *runCmd) AfterApply(ctx *kong.Context) error {
-	c.rejoin = slices.ContainsFunc(ctx.Path, func(p *kong.Path) bool {
-		return p.Flag != nil && p.Flag.Name == "join" && !p.Resolved
-	})
+	byHand := func(flag string) bool {
+		return slices.ContainsFunc(ctx.Path, func(p *kong.Path) bool {
+			return p.Flag != nil && p.Flag.Name == flag && !p.Resolved
+		})
+	}
+	_, inEnvironment := os.LookupEnv(envOnEvent)
+	c.rejoin, c.onEventGiven = byHand("join"), byHand("on-event") || inEnvironment
 	return nil
 }
 
@@ -79,7 +86,7 @@ func (c *runCmd) Run(ctx context.Context, end *ending, std streams) error {
 		return err
 	}
 	end.serving.Store(true)
-	defer supervise(ctx, d, log, hangups)()
+	defer supervise(ctx, reloading{d, c.onEventNow, log}, log, hangups)()
 	return errors.Join(d.Run(ctx), d.Close())
 }
 
@@ -104,7 +111,7 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 	cfg := daemon.Config{
 		Name: c.MyName, Host: c.MyHost, Listen: c.Listen, DataDir: c.DataDir,
 		First: c.First, Join: c.Join, Rejoin: c.rejoin, TakeOver: c.TakeOver, KeyFile: c.path(), Insecure: c.Insecure,
-		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, Log: log,
+		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, OnEvent: c.OnEvent, StopReason: stopReason, Log: log,
 	}
 	host, err := os.Hostname()
 	if err != nil && (cfg.Name == "" || cfg.Host == "") {

@@ -277,7 +277,7 @@ func TestCommand_wrong(t *testing.T) {
 		code int
 		text string
 	}{
-		"":                 {2, `expected one of "run", "key", "node", "changes", "backup", ...` + help},
+		"":                 {2, `expected one of "run", "key", "node", "changes", "events", ...` + help},
 		"nonsense":         {2, "unexpected argument nonsense" + help},
 		"node":             {2, `expected one of "list", "add", "set", "remove", "maintain"` + help},
 		"node frobnicate":  {2, "unexpected argument frobnicate" + help},

@@ -15,7 +15,7 @@ _awa_agent() {
         --key-file|--config)
             compopt -o default
             return ;;
-        --my-name|--my-port|--listen|--watch|--ping-timeout|--web|--label|--name|--port|--for|--since)
+        --my-name|--my-port|--listen|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--since|--node)
             return ;;
         --my-host|--join|--agent|--host)
             mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
@@ -47,7 +47,7 @@ _awa_agent() {
             skip=
         else
             case $word in
-                --key-file|--config|--my-name|--my-port|--listen|--watch|--ping-timeout|--web|--label|--name|--port|--for|--since|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output) skip=1 ;;
+                --key-file|--config|--my-name|--my-port|--listen|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--since|--node|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output) skip=1 ;;
                 -*) ;;
                 *)
                     case "${path:+$path }$word" in
@@ -63,6 +63,7 @@ _awa_agent() {
                         'node remove') path='node remove' ;;
                         'node maintain') path='node maintain' ;;
                         'changes') path='changes' ;;
+                        'events') path='events' ;;
                         'backup') path='backup' ;;
                         'restore') path='restore' ;;
                         'recover') path='recover' ;;
@@ -76,7 +77,7 @@ _awa_agent() {
     if [[ $cur == -* ]]; then
         case $path in
             '') words='-h --help -V --version' ;;
-            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --listen --data-dir --first --join --take-over --insecure --watch --ping-timeout --web --log-format --log-level' ;;
+            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --listen --data-dir --first --join --take-over --insecure --watch --ping-timeout --web --on-event --log-format --log-level' ;;
             'key') words='-h --help -V --version' ;;
             'key new') words='-h --help -V --version' ;;
             'key check') words='-h --help -V --version --key-file' ;;
@@ -88,13 +89,14 @@ _awa_agent() {
             'node remove') words='-h --help -V --version --key-file --agent -o --output' ;;
             'node maintain') words='-h --help -V --version --key-file --agent -o --output --for --off' ;;
             'changes') words='-h --help -V --version --key-file --agent -o --output --since -f --follow' ;;
+            'events') words='-h --help -V --version --key-file --agent -o --output --node --since -f --follow --availability' ;;
             'backup') words='-h --help -V --version --key-file --agent' ;;
             'restore') words='-h --help -V --version --key-file --data-dir' ;;
             'recover') words='-h --help -V --version --key-file --data-dir --force' ;;
         esac
     else
         case $path:$count in
-            '':0) words='run key node changes backup restore recover' ;;
+            '':0) words='run key node changes events backup restore recover' ;;
             'key':0) words='new check cert' ;;
             'key new':0) compopt -o default; return ;;
             'key check':0) compopt -o default; return ;;

@@ -14,12 +14,12 @@ function __awa_agent_at
             continue
         end
         switch $word
-            case --key-file --config --my-name --my-port --listen --watch --ping-timeout --web --label --name --port --for --since --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output
+            case --key-file --config --my-name --my-port --listen --watch --ping-timeout --web --on-event --label --name --port --for --since --node --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output
                 set skip 1
             case '-*'
             case '*'
                 set -l longer (string trim "$path $word")
-                if contains -- $longer 'run' 'key' 'key new' 'key check' 'key cert' 'node' 'node list' 'node add' 'node set' 'node remove' 'node maintain' 'changes' 'backup' 'restore' 'recover'
+                if contains -- $longer 'run' 'key' 'key new' 'key check' 'key cert' 'node' 'node list' 'node add' 'node set' 'node remove' 'node maintain' 'changes' 'events' 'backup' 'restore' 'recover'
                     set path $longer
                 else
                     set count (math $count + 1)
@@ -35,6 +35,7 @@ complete -c awa-agent -n "__awa_agent_at '' 0" -a run -d 'Run the agent of this 
 complete -c awa-agent -n "__awa_agent_at '' 0" -a key -d 'Make the key of a cluster, and what is derived from it'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a node -d 'Read and edit the node list'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a changes -d 'Show who changed the node list, and when'
+complete -c awa-agent -n "__awa_agent_at '' 0" -a events -d 'Show what happened to the nodes, as the agent asked saw it'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a backup -d 'Save the node list of a running agent to a file'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a restore -d 'Begin again with the node list of a backup, on a stopped agent'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a recover -d 'Make a stopped agent the only voter of a new history, when most voters are lost for good'
@@ -56,6 +57,7 @@ complete -c awa-agent -n "__awa_agent_at 'run'" -l insecure -d 'Without a key, a
 complete -c awa-agent -n "__awa_agent_at 'run'" -l watch -x -d 'Time between sweeps in the background (5s)'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l ping-timeout -x -d 'How long a node may take to answer (1s)'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l web -x -d 'Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever reaches it can read'
+complete -c awa-agent -n "__awa_agent_at 'run'" -l on-event -x -d 'Program that is run when something happened, with the events as JSON on its standard input'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l log-format -x -a 'text json' -d 'Format of the log on stderr'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l log-level -x -a 'debug info warn error' -d 'What is logged'
 complete -c awa-agent -n "__awa_agent_at 'key' 0" -a new -d 'Make the key of a cluster'
@@ -122,6 +124,15 @@ complete -c awa-agent -n "__awa_agent_at 'changes'" -l agent -x -a '(__fish_prin
 complete -c awa-agent -n "__awa_agent_at 'changes'" -l output -s o -x -a 'table json' -d 'Form of the answer'
 complete -c awa-agent -n "__awa_agent_at 'changes'" -l since -x -d 'Only the changes after the one with this id'
 complete -c awa-agent -n "__awa_agent_at 'changes'" -l follow -s f -d 'Wait for further changes, until interrupted'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l help -s h -d 'Show context-sensitive help'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l version -s V -d 'Show the version'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l key-file -r -F -d 'The cluster\'s key file'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l agent -x -a '(__fish_print_hostnames)' -d 'Agent to ask'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l output -s o -x -a 'table json' -d 'Form of the answer'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l node -x -d 'Only what happened to the node of this name'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l since -x -d 'Only what happened since then'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l follow -s f -d 'Wait for further events, until interrupted'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l availability -d 'Show for which share of the time each node was online over 24 hours, 7 days and 30 days'
 complete -c awa-agent -n "__awa_agent_at 'backup' 0" -F
 complete -c awa-agent -n "__awa_agent_at 'backup'" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at 'backup'" -l version -s V -d 'Show the version'

@@ -9,6 +9,7 @@ _awa-agent() {
         'key:Make the key of a cluster, and what is derived from it'
         'node:Read and edit the node list'
         'changes:Show who changed the node list, and when'
+        'events:Show what happened to the nodes, as the agent asked saw it'
         'backup:Save the node list of a running agent to a file'
         'restore:Begin again with the node list of a backup, on a stopped agent'
         'recover:Make a stopped agent the only voter of a new history, when most voters are lost for good'
@@ -27,6 +28,7 @@ _awa-agent() {
                 key) _awa-agent_key ;;
                 node) _awa-agent_node ;;
                 changes) _awa-agent_changes ;;
+                events) _awa-agent_events ;;
                 backup) _awa-agent_backup ;;
                 restore) _awa-agent_restore ;;
                 recover) _awa-agent_recover ;;
@@ -52,6 +54,7 @@ _awa-agent_run() {
         '--watch=[Time between sweeps in the background (5s)]:TIME: ' \
         '--ping-timeout=[How long a node may take to answer (1s)]:TIME: ' \
         '--web=[Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever reaches it can read]:ADDR[\:PORT]: ' \
+        '--on-event=[Program that is run when something happened, with the events as JSON on its standard input]:PROGRAM: ' \
         '--log-format=[Format of the log on stderr]:text|json:(text json)' \
         '--log-level=[What is logged]:debug|info|warn|error:(debug info warn error)'
 }
@@ -201,6 +204,19 @@ _awa-agent_changes() {
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '--since=[Only the changes after the one with this id]:N: ' \
         '(-f --follow)'{-f,--follow}'[Wait for further changes, until interrupted]'
+}
+
+_awa-agent_events() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
+        '*--node=[Only what happened to the node of this name]:NAME: ' \
+        '--since=[Only what happened since then]:TIME: ' \
+        '(-f --follow)'{-f,--follow}'[Wait for further events, until interrupted]' \
+        '--availability[Show for which share of the time each node was online over 24 hours, 7 days and 30 days]'
 }
 
 _awa-agent_backup() {
