@@ -103,17 +103,17 @@ func (l *Log) Run(ctx context.Context) error {
 	tick := time.NewTicker(markEvery)
 	defer tick.Stop()
 	failing := false
-	for ctx.Err() == nil {
+	for {
 		mark := false
 		select {
 		case <-l.news:
 		case <-tick.C:
 			mark = true
 		case <-ctx.Done():
-			mark = true
 		}
+		end := ctx.Err() != nil
 		err := l.flush()
-		if err == nil && mark {
+		if err == nil && (mark || end) {
 			err = l.store.KeepWatched(l.clock())
 		}
 		switch {
@@ -122,9 +122,10 @@ func (l *Log) Run(ctx context.Context) error {
 		case err == nil && failing:
 			l.log.Info("events can be kept again", "lost", l.takeLost())
 		}
-		failing = err != nil
+		if failing = err != nil; end {
+			return nil
+		}
 	}
-	return nil
 }
 
 // flush writes all that waits.

@@ -164,7 +164,11 @@ func (g *sighting) count(before sighting, st *awa.NodeStatus, e awa.Event) []cha
 	}
 	g.flaps.since = e.At
 	e.Kind = awa.EventFlapping
-	e.Why = fmt.Sprintf("%d changes in %d minutes, the last to %s: %s", n, int(flapWindow.Minutes()), e.Verdict, e.Why)
+	last := string(e.Verdict)
+	if e.Why != "" {
+		last += ": " + e.Why
+	}
+	e.Why = fmt.Sprintf("%d changes in %d minutes, the last to %s", n, int(flapWindow.Minutes()), last)
 	return []change{{st, e}}
 }
 
