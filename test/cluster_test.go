@@ -22,8 +22,8 @@ type cluster struct {
 }
 
 // newCluster starts n agents, a1 first, and waits until all of them hold a
-// list of n nodes.
-func newCluster(t *testing.T, n int) *cluster {
+// list of n nodes; args are further ones for run.
+func newCluster(t *testing.T, n int, args ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t}
 	for i := range n {
@@ -31,7 +31,7 @@ func newCluster(t *testing.T, n int) *cluster {
 		if i > 0 {
 			how = []string{"--join", c.agents[0].addr()}
 		}
-		a := newAgent(t, fmt.Sprintf("a%d", i+1), how...)
+		a := newAgent(t, fmt.Sprintf("a%d", i+1), append(how, args...)...)
 		a.start()
 		c.agents = append(c.agents, a)
 		c.awaitNodes(len(c.agents)) // one after the other, so that a1 is node 1
@@ -114,6 +114,8 @@ type status struct {
 	Agent, Leader string
 	State         uint64
 	Voters        []string
+	SweptAt       string  `json:"swept_at"`
+	TookMS        float64 `json:"took_ms"`
 	Nodes         []struct {
 		ID                             uint64
 		Name, Host, Port, Verdict, UID string

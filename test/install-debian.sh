@@ -2,8 +2,8 @@
 # Installs, from Debian, what our programs are run against: by `make
 # system-test` ruby and ruby-sqlite3 (a client of the original program's kind),
 # libmonitoring-plugin-perl (another reader of ranges and perfdata), shells
-# (completions), groff, man-db and mandoc (man pages)
-# and the monitoring systems that run check_awa, each under its package's name;
+# (completions), groff, man-db and mandoc (man pages), jq, curl and msmtp (handlers), haproxy
+# (health checks) and the monitoring systems that run check_awa, each under its package's name;
 # by `make bench` monitoring-plugins-basic (check_http, check_awa's yardstick).
 # `make fault-test` and `make package-test` name theirs as arguments.
 #
@@ -12,18 +12,23 @@ set -eu
 
 packages="${*:-
 	bash
+	curl
 	fish
 	groff
+	haproxy
 	icinga2-bin
 	iproute2
+	jq
 	libmonitoring-plugin-perl
 	man-db
 	mandoc
 	monitoring-plugins-basic
+	msmtp
 	nagios-nrpe-plugin
 	nagios-nrpe-server
 	nagios4-core
 	prometheus
+	prometheus-alertmanager
 	ruby
 	ruby-sqlite3
 	zsh

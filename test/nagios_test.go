@@ -84,12 +84,21 @@ type nagios struct {
 // out Debian's example of a host. It runs as the user nagios.
 func newNagios(t *testing.T, s *site, objects ...string) *nagios {
 	t.Helper()
+	return newNagiosWith(t, s, "", objects...)
+}
+
+// newNagiosWith is newNagios with objects of the test's own.
+func newNagiosWith(t *testing.T, s *site, own string, objects ...string) *nagios {
+	t.Helper()
 	ownFolder(t, "/etc", nagiosPlugins, nagiosState, "/var/log/nagios4")
 	install(t, program("check_awa"), filepath.Join(nagiosPlugins, "check_awa"), "root", 0o755)
 	installCheckKey(t, s, "nagios")
 	install(t, "../packaging/nagios/commands.cfg", "/etc/nagios-plugins/config/are-we-alive.cfg", "root", 0o644)
 	for _, name := range objects {
 		install(t, filepath.Join("../packaging/nagios", name), filepath.Join(nagiosConf, "conf.d", name), "root", 0o644)
+	}
+	if err := os.WriteFile(filepath.Join(nagiosConf, "conf.d/own.cfg"), []byte(own), 0o644); err != nil {
+		t.Fatal(err)
 	}
 	edit(t, filepath.Join(nagiosConf, "objects/commands.cfg"), `\| /usr/bin/mail .*`, ">> "+nagiosMail)
 	main := filepath.Join(nagiosConf, "nagios.cfg")

@@ -154,6 +154,12 @@ type siteNode struct{ name, host, label string }
 // newSite starts the agents one after the other.
 func newSite(t *testing.T, nodes ...siteNode) *site {
 	t.Helper()
+	return newSiteWith(t, nil, nodes...)
+}
+
+// newSiteWith is newSite with further arguments for the agents.
+func newSiteWith(t *testing.T, args []string, nodes ...siteNode) *site {
+	t.Helper()
 	dir := t.TempDir()
 	s := &site{agents: map[string]*agent{}, keyFile: filepath.Join(dir, "cluster.key"),
 		checkKey: filepath.Join(dir, "check.key")}
@@ -168,6 +174,7 @@ func newSite(t *testing.T, nodes ...siteNode) *site {
 			how = []string{"--join", nodes[0].host}
 		}
 		a := newAgent(t, n.name, append(how, "--key-file", s.keyFile, "--my-host", n.host, "--listen", n.host+":25483")...)
+		a.args = append(a.args, args...)
 		a.start()
 		s.agents[n.name] = a
 		s.awaitOK(t, n.host, i+1) // one after the other, so that their ids are in this order

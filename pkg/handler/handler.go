@@ -86,7 +86,9 @@ type Config struct {
 	UID   func() string // of this agent
 	Store Store
 	Peers Peers
-	Run   func(ctx context.Context, program string, message []byte) error
+	// Run runs the program. It calls ended once the program has ended, before it ends what
+	// that has left.
+	Run   func(ctx context.Context, program string, message []byte, ended func(error)) error
 	Clock func() time.Time
 	Log   *slog.Logger
 }
@@ -104,7 +106,8 @@ type Notifier struct {
 	states   map[string]*state
 	events   map[string]awa.Event // the last one of each key
 	waited   bool                 // for further nodes
-	failures int                  // runs that failed for a while, in a row
+
+	failures int // runs that are to be made again, in a row; of Run alone
 }
 
 // state is how a node or a health code is, and for how many sweeps.
@@ -249,33 +252,38 @@ func (n *Notifier) Run(ctx context.Context) error {
 func (n *Notifier) notify(ctx context.Context, program string, s Sweep, batch []news, again bool) {
 	m := newMessage(s, batch, again)
 	begun := n.mark(batch, false)
+	n.keep(begun, nil)
 	n.tellOthers(ctx, begun)
 	n.cfg.Log.Info("the program of on_event is run", "program", program, "events", len(batch), "text", m.Text)
 	began := time.Now()
-	err := n.cfg.Run(ctx, program, m.encode())
+	err := n.cfg.Run(ctx, program, m.encode(), func(err error) {
+		if ctx.Err() != nil || n.tryAgain(err) {
+			return
+		}
+		done := n.mark(batch, true)
+		n.tellOthers(ctx, done) // first of all: until then a successor would repeat the run
+		n.keep(done, nil)
+	})
 	took := time.Since(began).Round(time.Millisecond)
 	switch {
 	case ctx.Err() != nil:
 		n.cfg.Log.Warn("this agent ends while the program of on_event runs: the next one on duty repeats the run",
 			"program", program)
-		return
-	case errors.Is(err, ErrTryAgain) && n.failed() < tries:
+	case err != nil && n.failures > 0:
 		n.cfg.Log.Warn("the program of on_event failed, and is run again", "program", program, "took", took, "error", err)
-		return
 	case err != nil:
 		n.cfg.Log.Warn("the program of on_event failed", "program", program, "took", took, "error", err)
 	}
-	n.mu.Lock()
-	n.failures = 0
-	n.mu.Unlock()
-	n.tellOthers(ctx, n.mark(batch, true))
 }
 
-func (n *Notifier) failed() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.failures++
-	return n.failures
+// tryAgain reports whether a run that ended so is to be made again.
+func (n *Notifier) tryAgain(err error) bool {
+	if errors.Is(err, ErrTryAgain) && n.failures+1 < tries {
+		n.failures++
+		return true
+	}
+	n.failures = 0
+	return false
 }
 
 // mark notes that people are being notified, or that they were.
@@ -298,7 +306,6 @@ func (n *Notifier) mark(batch []news, done bool) []awa.Notified {
 		all[i] = b.Notified
 	}
 	n.mu.Unlock()
-	n.keep(all, nil)
 	return all
 }
 

@@ -104,7 +104,7 @@ func (m *member) start() {
 	m.n = handler.New(handler.Config{
 		UID: func() string { return fmt.Sprint("u", m.i) }, Store: m.store, Peers: m, Clock: time.Now,
 		Log: slog.New(slog.NewTextHandler(&m.c.log, nil)),
-		Run: func(_ context.Context, _ string, b []byte) error {
+		Run: func(_ context.Context, _ string, b []byte, ended func(error)) error {
 			var msg handler.Message
 			if err := json.Unmarshal(b, &msg); err != nil {
 				m.c.t.Errorf("%s: %v", b, err)
@@ -114,10 +114,12 @@ func (m *member) start() {
 				text += " (again)"
 			}
 			m.c.calls = append(m.c.calls, fmt.Sprintf("%s: %s", msg.Agent, text))
-			if m.c.run == nil {
-				return nil
+			var err error
+			if m.c.run != nil {
+				err = m.c.run(m.i, msg)
 			}
-			return m.c.run(m.i, msg)
+			ended(err)
+			return err
 		},
 	}, m.c.program)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -96,9 +96,11 @@ type Runner struct {
 }
 
 // Run runs a program with a message as its standard input, and returns when it and all that
-// it started have ended. What it writes goes to the log.
-func (r Runner) Run(ctx context.Context, program string, message []byte) error {
+// it started have ended. It calls ended once the program has, before it kills what that has
+// left. What the program writes goes to the log.
+func (r Runner) Run(ctx context.Context, program string, message []byte, ended func(error)) error {
 	if err := Check(program); err != nil {
+		ended(err)
 		return err
 	}
 	limit := r.Timeout
@@ -117,24 +119,26 @@ func (r Runner) Run(ctx context.Context, program string, message []byte) error {
 	cmd.WaitDelay = leftTime
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if err := cmd.Start(); err != nil {
+		ended(err)
 		return err
 	}
 	group := cmd.Process.Pid
 	syscall.Setpriority(syscall.PRIO_PGRP, group, niceness) // a failure leaves it as it is
 	err := cmd.Wait()
-	killGroup(group, mark)
-	out.end()
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(err, exec.ErrWaitDelay): // a child held the output open
-		return nil
+		err = nil
 	case out.flooded():
-		return errFlood
-	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("it did not end within %s, and was killed", limit)
+		err = errFlood
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		err = fmt.Errorf("it did not end within %s, and was killed", limit)
 	case errors.As(err, &exit) && exit.ExitCode() == tempFail:
-		return ErrTryAgain
+		err = ErrTryAgain
 	}
+	ended(err)
+	killGroup(group, mark)
+	out.end()
 	return err
 }
 

@@ -50,7 +50,7 @@ func TestRunner(t *testing.T) {
 			if strings.Contains(c.err, "500ms") {
 				r.Timeout = 500 * time.Millisecond
 			}
-			err := r.Run(t.Context(), script(t, c.text), bytes.Repeat([]byte("{}\n"), 100_000))
+			err := r.Run(t.Context(), script(t, c.text), bytes.Repeat([]byte("{}\n"), 100_000), func(error) {})
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) ||
 				errors.Is(err, handler.ErrTryAgain) != c.again {
 				t.Errorf("it ends with %v", err)
@@ -90,7 +90,7 @@ sleep 0.2`,
 			pids := filepath.Join(t.TempDir(), "pids")
 			r := handler.Runner{Log: slog.New(slog.DiscardHandler), Timeout: 2 * time.Second}
 			began := time.Now()
-			r.Run(t.Context(), script(t, strings.ReplaceAll(text, "PIDS", pids)), []byte("{}")) // the end is all that matters
+			r.Run(t.Context(), script(t, strings.ReplaceAll(text, "PIDS", pids)), []byte("{}"), func(error) {}) // the end is all that matters
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("it took %v", took)
 			}
@@ -119,7 +119,7 @@ func TestRunner_end(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
 	began := time.Now()
-	err := handler.Runner{Log: slog.New(slog.DiscardHandler)}.Run(ctx, script(t, "sleep 1000"), nil)
+	err := handler.Runner{Log: slog.New(slog.DiscardHandler)}.Run(ctx, script(t, "sleep 1000"), nil, func(error) {})
 	if err == nil || time.Since(began) > 10*time.Second {
 		t.Errorf("it ends with %v after %v", err, time.Since(began))
 	}

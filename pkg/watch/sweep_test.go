@@ -58,7 +58,7 @@ func TestWatcher_Sweep(t *testing.T) {
 		"a dead kept connection, then silence": {replies: []reply{reset.in(10 * ms), silent}, verdict: awa.Offline,
 			failure: "reply: connection reset by peer", took: 1000 * ms, starts: []time.Duration{0, 10 * ms}},
 		"a dead kept connection, then refused": {replies: []reply{reset.in(10 * ms), refuses}, verdict: awa.Offline,
-			failure: "reply: connection reset by peer", took: 10 * ms, starts: []time.Duration{0, 10 * ms}},
+			failure: "connect: connection refused", took: 10 * ms, starts: []time.Duration{0, 10 * ms}},
 		"a dead kept connection, second slow": {replies: []reply{reset.in(100 * ms), answers.in(400 * ms)},
 			verdict: awa.Online, took: 500 * ms, rtt: 400 * ms, starts: []time.Duration{0, 100 * ms}},
 		"two failures of one stage": {replies: []reply{reset, {stage: awa.StageReply, err: errors.New("not HTTP")}},

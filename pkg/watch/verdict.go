@@ -42,7 +42,8 @@ func verdictOf(stage awa.Stage, err error) awa.Verdict {
 
 // better returns the one of a ping's two attempts that was answered, or else
 // the more telling failure: the one that came further, and at the same stage
-// the one that is not mere silence. An attempt that this agent could not make
+// the one that is not mere silence. After a connection that broke, the answer to another one says
+// more. An attempt that this agent could not make
 // leaves the other one without its second chance, so that silence alone proves
 // nothing.
 func better(first, second attempt) attempt {
@@ -57,6 +58,8 @@ func better(first, second attempt) attempt {
 		return second
 	case errors.Is(first.err, awa.ErrShortage), errors.Is(second.err, awa.ErrShortage):
 		return first
+	case first.broken() && second.definite(): // its agent ended under the first one
+		return second
 	case depth(second.stage) > depth(first.stage):
 		return second
 	case second.stage == first.stage && first.late && !second.late:
@@ -73,6 +76,12 @@ func (a attempt) definite() bool {
 		return code != awa.ErrShortage
 	}
 	return !a.late && (a.stage == awa.StageResolve || a.stage == awa.StageConnect)
+}
+
+// broken reports whether a failure is that of a connection which was open and ended.
+func (a attempt) broken() bool {
+	_, reason := errors.AsType[awa.Code](a.err)
+	return !reason && !a.late && a.stage == awa.StageReply
 }
 
 // depth returns the order of the stages.
