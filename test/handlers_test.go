@@ -111,6 +111,13 @@ define host {
     active_checks_enabled  0
     max_check_attempts     1
 }
+define service {
+    use                    generic-service
+    host_name              cache1
+    service_description    none
+    check_command          check_awa_cluster
+    active_checks_enabled  0
+}
 `, "templates.cfg")
 	s.agents["web1"].kill()
 	s = handlerSite(t, "nagios", "command_file="+nagiosState+"/rw/nagios.cmd\n")

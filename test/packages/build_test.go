@@ -154,7 +154,11 @@ func TestBuild_scripts(t *testing.T) {
 	if err != nil || len(scripts) != 7 {
 		t.Fatalf("there are %d scripts (%v)", len(scripts), err)
 	}
-	must(t, "shellcheck", append(scripts, "../../packaging/build.sh", "../../test/install-debian.sh")...)
+	handlers, err := filepath.Glob("../../packaging/handlers/*")
+	if err != nil || len(handlers) != 5 {
+		t.Fatalf("there are %d handlers (%v)", len(handlers), err)
+	}
+	must(t, "shellcheck", append(append(scripts, handlers...), "../../packaging/build.sh", "../../test/install-debian.sh")...)
 }
 
 func TestBuild_lintian(t *testing.T) {

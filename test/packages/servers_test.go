@@ -3,12 +3,15 @@
 package packages
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"are-we-alive/pkg/awatest/testaid"
 )
@@ -31,6 +34,81 @@ func TestDebian_servers(t *testing.T) {
 	lateJoin(t, first, second)
 	third := joined(t, first, "web3", "127.0.0.13")
 	upgradedLeader(t, []*machine{first, second, third})
+	stopped(t, first, second)
+}
+
+// eventsOf returns what an agent says of a node, as "event: why", except of health codes.
+func (m *machine) eventsOf(node string) (lines []string) {
+	m.t.Helper()
+	out := m.must("awa-agent", "events", "--agent", m.name, "--node", node, "-o", "json")
+	for line := range strings.Lines(out) {
+		var e struct{ Event, Why string }
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			m.t.Fatalf("%s: %v", line, err)
+		}
+		if e.Event != "raised" && e.Event != "cleared" {
+			lines = append(lines, strings.TrimSuffix(e.Event+": "+e.Why, ": "))
+		}
+	}
+	return lines
+}
+
+// stopped: the agent of a server is stopped in all ways that systemd has, and its machine
+// reboots. Another one says of each what was done, word by word.
+func stopped(t *testing.T, watcher, victim *machine) {
+	before := len(watcher.eventsOf(victim.name))
+	want := func(lines ...string) {
+		t.Helper()
+		testaid.Await(t, bootMost, func() error {
+			if all := watcher.eventsOf(victim.name)[before:]; !slices.Equal(all, lines) {
+				return fmt.Errorf("%s says of %s\n%s\nwant\n%s", watcher.name, victim.name, strings.Join(all, "\n"),
+					strings.Join(lines, "\n"))
+			}
+			return nil
+		})
+		before += len(lines)
+	}
+	const restarted, down = "restarted: its agent was restarted", ", 1 other does not see it either"
+	victim.must("systemctl", "restart", "awa-agent")
+	want("stopped: by systemd, to start it again", restarted)
+
+	victim.must("systemctl", "stop", "awa-agent")
+	want("stopped: by systemd", "offline: its agent was stopped (by systemd)"+down)
+	at := time.Now()
+	r := watcher.run("check_awa", "-H", watcher.name)
+	if text := regexp.MustCompile(`web2 \(its agent was stopped at \d\d:\d\d \(by systemd\)`); r.code != 2 ||
+		!text.MatchString(r.out) {
+		t.Errorf("at %v check_awa says %s", at, r.all())
+	}
+	victim.must("systemctl", "start", "awa-agent")
+	want(restarted)
+
+	init := victim.init
+	victim.must("systemctl", "reboot")
+	testaid.Await(t, bootMost, func() error {
+		if err := victim.up(); err != nil {
+			return err
+		}
+		if victim.init == init {
+			return errors.New("it has not rebooted yet")
+		}
+		return nil
+	})
+	all := func() []string { return watcher.eventsOf(victim.name)[before:] }
+	testaid.Await(t, bootMost, func() error { // whether a sweep saw it away depends on how fast it boots
+		if lines := slices.DeleteFunc(all(), func(line string) bool {
+			return strings.HasPrefix(line, "offline: its agent was stopped (by systemd, the machine is rebooting)")
+		}); !slices.Equal(lines, []string{"stopped: by systemd, the machine is rebooting",
+			"rebooted: its machine was rebooted"}) {
+			return fmt.Errorf("%s says of %s\n%s", watcher.name, victim.name, strings.Join(all(), "\n"))
+		}
+		return nil
+	})
+	before += len(all())
+
+	victim.run("systemctl", "poweroff") // it may end before it has answered
+	want("stopped: by systemd, the machine is shutting down",
+		"offline: its agent was stopped (by systemd, the machine is shutting down)"+down)
 }
 
 // joined makes a server whose agent joins that of another one, as the README
@@ -89,6 +167,14 @@ func upgradedLeader(t *testing.T, servers []*machine) {
 	other.must("awa-agent", "node", "set", other.name, "--label", "rack=7", "--agent", other.name)
 	leader.awaitRestart(pid)
 	leader.awaitJournal("the leadership was handed over")
+	testaid.Await(t, bootMost, func() error { // an upgrade alarms nobody
+		all := other.eventsOf(leader.name)
+		if n := len(all); n < 2 || !slices.Equal(all[n-2:], []string{"stopped: by systemd, to start it again",
+			"restarted: its agent was restarted"}) {
+			return fmt.Errorf("%s says of %s\n%s", other.name, leader.name, strings.Join(all, "\n"))
+		}
+		return nil
+	})
 	testaid.Await(t, bootMost, func() error {
 		if r := leader.run("check_awa", "-H", leader.name); !strings.HasPrefix(r.out, "AWA OK - 3 of 3") {
 			return fmt.Errorf("check_awa says %s", r.all())
