@@ -197,8 +197,8 @@ func TestHandlers_alertmanager(t *testing.T) {
 	want("")
 	s := handlerSite(t, "alertmanager", "url=http://127.0.0.1:9093\n")
 	s.agents["cache1"].kill()
-	want("map[alertname:AwaNode awa_role:db node:cache1] map[description:the host answers, its agent is not running (connection " +
-		"refused), 1 other does not see it either summary:cache1 offline]")
+	want("map[alertname:AwaNode awa_role:db node:cache1] map[description:the host answers, its agent is not running " +
+		"(connection refused), 1 other does not see it either summary:cache1 offline]")
 	s.agents["cache1"].start()
 	want("")
 }
@@ -452,7 +452,8 @@ func haproxyServers(socket string) (string, error) {
 			continue
 		}
 		if len(fields) > 10 && fields[column["svname"]] == "web1" {
-			all = append(all, fmt.Sprintf("%s %s %s", fields[column["pxname"]], fields[column["status"]], fields[column["check_code"]]))
+			all = append(all, fmt.Sprintf("%s %s %s", fields[column["pxname"]], fields[column["status"]],
+				fields[column["check_code"]]))
 		}
 	}
 	return strings.Join(all, ", "), nil
