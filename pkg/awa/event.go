@@ -24,8 +24,8 @@ const (
 	EventRebooted EventKind = "rebooted"
 	// EventStopped: the agent of the node said that it is being stopped.
 	EventStopped EventKind = "stopped"
-	// EventFlapping: the verdict changed so often that its changes are no events of their
-	// own until EventSettled.
+	// EventFlapping: the verdict changed so often that its changes are not listed as events
+	// until EventSettled.
 	EventFlapping EventKind = "flapping"
 	// EventSettled: the verdict has not changed for a while after EventFlapping.
 	EventSettled EventKind = "settled"

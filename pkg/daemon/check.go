@@ -116,7 +116,8 @@ type wellness struct {
 }
 
 // errNoLook is of an agent whose disk or port hangs.
-var errNoLook = errors.New("this agent does not find within " + healthWithin.String() + " whether it works: its disk or its port hangs")
+var errNoLook = errors.New("this agent does not find within " + healthWithin.String() + " whether it works: its disk or " +
+	"its port hangs")
 
 // check returns why the agent does not work, or nil.
 func (w *wellness) check() error {

@@ -174,7 +174,7 @@ func (h *history) maintenance(now time.Time) []awa.Event {
 }
 
 // swept takes in a background sweep: maintenance that is over, and health codes that begin
-// or cease to hold. Codes that come and go from one sweep to the next are no events.
+// or cease to hold. Codes that come and go from one sweep to the next are not listed as events.
 // Those of an agent that is not online are not known to have ceased.
 func (h *history) swept(result watch.Result, conditions []awa.Condition) {
 	away := map[string]bool{} // by name

@@ -44,7 +44,7 @@ import (
 const (
 	// stands is for how many sweeps a state must hold.
 	stands = 2
-	// staleRestart is when the restart of an agent is no news any more.
+	// staleRestart is when it is too late to tell of the restart of an agent.
 	staleRestart = 15 * time.Minute
 	// runsLong is for how long an agent that is online may take for a run.
 	runsLong = 2 * Timeout

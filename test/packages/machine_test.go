@@ -31,6 +31,7 @@ type machine struct {
 	name string
 	dir  string // its files, as seen from outside
 
+	beside *machine  // whose network it has; nil for one of its own
 	cmd    *exec.Cmd // systemd-nspawn
 	ended  chan struct{}
 	init   string // the process id of its systemd
@@ -56,13 +57,24 @@ func boot(t *testing.T, name string, beside *machine) *machine {
 // machine joins the network of another one, unless that is nil.
 func bootTree(t *testing.T, name, dir string, beside *machine) *machine {
 	t.Helper()
-	m := &machine{t: t, name: name, dir: dir, ended: make(chan struct{})}
+	m := &machine{t: t, name: name, dir: dir, beside: beside}
 	m.write("/etc/hostname", name+"\n")
 	m.write("/etc/hosts", hosts)
+	m.start()
+	t.Cleanup(m.stop)
+	return m
+}
+
+// start turns the machine on, and waits until it is up.
+func (m *machine) start() {
+	m.t.Helper()
+	name, t := m.name, m.t
 	network := "--private-network"
-	if beside != nil {
-		network = "--network-namespace-path=/proc/" + beside.init + "/ns/net"
+	if m.beside != nil {
+		network = "--network-namespace-path=/proc/" + m.beside.init + "/ns/net"
 	}
+	m.ended = make(chan struct{})
+	ended := m.ended
 	into := ""
 	for _, cgroup := range ownCgroups(t, name) {
 		into += "echo $$ >" + cgroup + "/cgroup.procs && "
@@ -76,13 +88,25 @@ func bootTree(t *testing.T, name, dir string, beside *machine) *machine {
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	cmd := m.cmd
 	go func() {
-		m.cmd.Wait() // what it says is in screen
-		close(m.ended)
+		cmd.Wait() // what it says is in screen
+		close(ended)
 	}()
-	t.Cleanup(m.stop)
 	testaid.Await(t, bootMost, m.up)
-	return m
+}
+
+// reboot has the machine reboot. Since it does not run as a service, systemd-nspawn ends
+// for that, and is to be started again (--keep-unit).
+func (m *machine) reboot() {
+	m.t.Helper()
+	m.run("systemctl", "reboot") // it may end before it has answered
+	select {
+	case <-m.ended:
+	case <-time.After(bootMost):
+		m.t.Fatal("the machine does not go down")
+	}
+	m.start()
 }
 
 // up says what the machine lacks to be up.
@@ -106,6 +130,11 @@ func (m *machine) up() error {
 
 // stop turns the machine off, and kills it when it takes too long.
 func (m *machine) stop() {
+	select {
+	case <-m.ended: // a test has turned it off
+		return
+	default:
+	}
 	if m.t.Failed() {
 		m.t.Logf("the journal of %s:\n%s", m.name, m.run("journalctl", "--no-pager", "-n", "100", "-u", "awa-agent").out)
 	}

@@ -4,7 +4,6 @@ package packages
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -83,17 +82,7 @@ func stopped(t *testing.T, watcher, victim *machine) {
 	victim.must("systemctl", "start", "awa-agent")
 	want(restarted)
 
-	init := victim.init
-	victim.must("systemctl", "reboot")
-	testaid.Await(t, bootMost, func() error {
-		if err := victim.up(); err != nil {
-			return err
-		}
-		if victim.init == init {
-			return errors.New("it has not rebooted yet")
-		}
-		return nil
-	})
+	victim.reboot()
 	all := func() []string { return watcher.eventsOf(victim.name)[before:] }
 	testaid.Await(t, bootMost, func() error { // whether a sweep saw it away depends on how fast it boots
 		if lines := slices.DeleteFunc(all(), func(line string) bool {
