@@ -328,7 +328,8 @@ func (c *crowd) add() {
 	c.t.Cleanup(func() { s.Close() })
 	c.servers = append(c.servers, s)
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	if r := run(c.t, "awa-agent", "node", "add", name, "127.0.0.1", port, "--agent", c.of.addr(), "--key-file", ""); r.code != 0 {
+	r := run(c.t, "awa-agent", "node", "add", name, "127.0.0.1", port, "--agent", c.of.addr(), "--key-file", "")
+	if r.code != 0 {
 		c.t.Fatalf("%+v", r)
 	}
 }

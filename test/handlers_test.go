@@ -132,8 +132,8 @@ define service {
 		})
 	}
 	s.agents["cache1"].kill()
-	want("1", "AWA CRITICAL - cache1 is offline: the host answers, its agent is not running (connection refused), 1 other does "+
-		"not see it either")
+	want("1", "AWA CRITICAL - cache1 is offline: the host answers, its agent is not running (connection refused), 1 other "+
+		"does not see it either")
 	s.agents["cache1"].start()
 	want("0", "AWA OK - cache1 is online: its agent was restarted")
 }

@@ -282,7 +282,7 @@ func TestNotifier_maintenance(t *testing.T) {
 		c.be(5, awa.Offline, "")
 		c.sweep(5)
 		c.be(5, awa.Online, "b")
-		c.sweep(9) // its restart is no news later either
+		c.sweep(9) // nobody is told of its restart later either
 		c.want()
 		c.statuses[4].Node.Maintenance = time.Now().Add(30 * time.Second).UTC().Format(time.RFC3339)
 		c.be(5, awa.Offline, "")

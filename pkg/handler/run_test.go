@@ -90,7 +90,8 @@ sleep 0.2`,
 			pids := filepath.Join(t.TempDir(), "pids")
 			r := handler.Runner{Log: slog.New(slog.DiscardHandler), Timeout: 2 * time.Second}
 			began := time.Now()
-			r.Run(t.Context(), script(t, strings.ReplaceAll(text, "PIDS", pids)), []byte("{}"), func(error) {}) // the end is all that matters
+			// How it ends does not matter.
+			r.Run(t.Context(), script(t, strings.ReplaceAll(text, "PIDS", pids)), []byte("{}"), func(error) {})
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("it took %v", took)
 			}
@@ -148,9 +149,10 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases := map[string]struct{ path, want string }{
-		"good":                    {at("good", 0o755), ""},
-		"for this user alone":     {at("own", 0o700), ""},
-		"a name":                  {"program", "program is not an absolute path: name the program with its folder, without arguments"},
+		"good":                {at("good", 0o755), ""},
+		"for this user alone": {at("own", 0o700), ""},
+		"a name": {"program", "program is not an absolute path: name the program with its folder, without " +
+			"arguments"},
 		"with arguments":          {at("good", 0o755) + " --now", "there is no"},
 		"missing":                 {folder + "/none", "there is no"},
 		"a folder":                {folder, "is not a program but a folder or a device"},

@@ -31,7 +31,8 @@ type machine struct {
 	name string
 	dir  string // its files, as seen from outside
 
-	beside *machine  // whose network it has; nil for one of its own
+	beside *machine // whose network it has; nil for one of its own
+	starts int
 	cmd    *exec.Cmd // systemd-nspawn
 	ended  chan struct{}
 	init   string // the process id of its systemd
@@ -76,7 +77,8 @@ func (m *machine) start() {
 	m.ended = make(chan struct{})
 	ended := m.ended
 	into := ""
-	for _, cgroup := range ownCgroups(t, name) {
+	m.starts++
+	for _, cgroup := range ownCgroups(t, fmt.Sprint(name, "-", m.starts)) {
 		into += "echo $$ >" + cgroup + "/cgroup.procs && "
 	}
 	m.cmd = exec.Command("sh", "-c", into+`exec "$@"`, "sh", "systemd-nspawn", "--quiet", "--boot", "--register=no",
