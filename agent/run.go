@@ -111,7 +111,8 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 	cfg := daemon.Config{
 		Name: c.MyName, Host: c.MyHost, Listen: c.Listen, DataDir: c.DataDir,
 		First: c.First, Join: c.Join, Rejoin: c.rejoin, TakeOver: c.TakeOver, KeyFile: c.path(), Insecure: c.Insecure,
-		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, OnEvent: c.OnEvent, StopReason: stopReason, Log: log,
+		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, OnEvent: c.OnEvent, BootID: os.Getenv(envBootID),
+		StopReason: stopReason, Log: log,
 	}
 	host, err := os.Hostname()
 	if err != nil && (cfg.Name == "" || cfg.Host == "") {

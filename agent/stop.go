@@ -13,6 +13,10 @@ import (
 // before it stops this agent. systemd says in no other way why a service is stopped.
 const envJobs = "AWA_JOBS_FILE"
 
+// envBootID names the id that systemd has for this start of the machine. Behind the unit's
+// ProtectProc=, the agent of a container reads that of the host.
+const envBootID = "AWA_BOOT_ID"
+
 // jobsAge is how old that file may be: an older one is of an earlier stop.
 const jobsAge = 20 * time.Second
 

@@ -17,14 +17,15 @@ type machine struct {
 // bootDigits is how many digits of the kernel's boot id are shown: enough to tell two apart.
 const bootDigits = 16
 
-// thisMachine reads what the kernel says. A container that has a boot id or an uptime of its
-// own counts as a machine, and so does one whose first process can be seen.
-func thisMachine(now time.Time) machine {
-	var m machine
-	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
-		id := strings.ReplaceAll(string(bytes.TrimSpace(b)), "-", "")
-		m.boot = id[:min(len(id), bootDigits)]
+// thisMachine reads what the kernel says, except of the boot id when that is known. A
+// container that has a boot id or an uptime of its own counts as a machine, and so does one
+// whose first process can be seen.
+func thisMachine(now time.Time, boot string) machine {
+	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil && boot == "" {
+		boot = string(bytes.TrimSpace(b))
 	}
+	boot = strings.ReplaceAll(boot, "-", "")
+	m := machine{boot: boot[:min(len(boot), bootDigits)]}
 	b, err := os.ReadFile("/proc/uptime")
 	if err != nil {
 		return m

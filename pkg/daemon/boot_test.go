@@ -7,7 +7,10 @@ import (
 )
 
 func TestThisMachine(t *testing.T) {
-	m := thisMachine(time.Now())
+	if m := thisMachine(time.Now(), "12345678-9abc-def0-1234-56789abcdef0"); m.boot != "123456789abcdef0" {
+		t.Errorf("a boot id that is given becomes %q", m.boot)
+	}
+	m := thisMachine(time.Now(), "")
 	if len(m.boot) != bootDigits || strings.Trim(m.boot, "0123456789abcdef") != "" {
 		t.Errorf("the boot id is %q", m.boot)
 	}

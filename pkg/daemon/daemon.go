@@ -77,6 +77,8 @@ type Config struct {
 	Ask func() (first bool, join string, err error)
 	// OnEvent is a program that runs when something happened, see package handler; "" is none.
 	OnEvent string
+	// BootID is made again at each start of the machine; "" reads the kernel's.
+	BootID string
 	// StopReason is asked why this agent is being stopped, once it is; nil is a signal.
 	StopReason func() awa.StopReason
 	Log        *slog.Logger
@@ -327,7 +329,7 @@ func (d *Daemon) wire() {
 	now := time.Now()
 	d.agent = &agent{
 		store: d.store, log: d.log, name: d.cfg.Name, host: d.cfg.Host, instance: d.instance, macAddr: macAddr(),
-		started: now, machine: thisMachine(now), clock: d.cfg.Clock, hasKey: d.keys != nil, insecure: d.cfg.insecure(),
+		started: now, machine: thisMachine(now, d.cfg.BootID), clock: d.cfg.Clock, hasKey: d.keys != nil, insecure: d.cfg.insecure(),
 	}
 	d.watch = watch.New(watch.Config{
 		Pinger: d.pings, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,

@@ -62,7 +62,6 @@ func bootTree(t *testing.T, name, dir string, beside *machine) *machine {
 	m.write("/etc/hostname", name+"\n")
 	m.write("/etc/hosts", hosts)
 	m.start()
-	t.Cleanup(m.stop)
 	return m
 }
 
@@ -95,6 +94,7 @@ func (m *machine) start() {
 		cmd.Wait() // what it says is in screen
 		close(ended)
 	}()
+	t.Cleanup(m.stop)
 	testaid.Await(t, bootMost, m.up)
 }
 
