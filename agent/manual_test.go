@@ -1,13 +1,19 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"are-we-alive/packaging/manual"
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/handler"
 )
 
 var update = flag.Bool("update", false, "write the man pages and completions again")
@@ -38,7 +44,7 @@ func TestManual_examples(t *testing.T) {
 					}
 				}
 			}
-			if strings.HasPrefix(example, "{") {
+			if strings.HasPrefix(example, "{") && !isSchema(example) {
 				files++
 				file := filepath.Join(t.TempDir(), "cluster_info.json")
 				if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
@@ -52,5 +58,63 @@ func TestManual_examples(t *testing.T) {
 	}
 	if commands < 5 || files != 1 {
 		t.Errorf("%d commands and %d configurations were tried", commands, files)
+	}
+}
+
+// isSchema reports whether an example is the schema of a handler's message.
+func isSchema(example string) bool { return strings.Contains(example, `"properties"`) }
+
+// TestManual_schema holds the schema of a handler's message to the message.
+func TestManual_schema(t *testing.T) {
+	page, err := os.ReadFile("../packaging/man/awa-agent.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type object struct {
+		Required   []string
+		Properties map[string]struct {
+			Enum  []string
+			Items struct {
+				Properties map[string]struct{ Enum []string }
+				Required   []string
+			}
+		}
+	}
+	var schema object
+	for _, example := range manual.Examples(string(page)) {
+		if isSchema(example) {
+			if err := json.Unmarshal([]byte(example), &schema); err != nil {
+				t.Fatalf("%v in\n%s", err, example)
+			}
+		}
+	}
+	port := awa.DefaultPort
+	m := handler.Message{Cluster: "c", Agent: "n1", Again: true, Isolated: true, Text: "t", Nodes: 1, Online: 1, More: 1,
+		Events: []handler.MessageEvent{{Host: "h", Port: &port, Labels: map[string]string{"a": "b"}, Severity: "ok",
+			Event: awa.Event{ID: 0, At: time.Unix(1, 0), Kind: awa.EventOnline, NodeID: 1, Node: "n1", Verdict: awa.Online,
+				Before: awa.Offline, Lasted: 1e9, Away: 1e9, Why: "w", SeenBy: []string{"n1"}, Code: awa.DiskFull}}}}
+	text, err := json.Marshal(m)
+	var full map[string]any
+	if err == nil {
+		err = json.Unmarshal(text, &full)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := full["events"].([]any)[0].(map[string]any)
+	items := schema.Properties["events"].Items
+	if have, want := slices.Sorted(maps.Keys(full)), slices.Sorted(maps.Keys(schema.Properties)); !slices.Equal(have, want) {
+		t.Errorf("a message has %q, the schema %q", have, want)
+	}
+	if have, want := slices.Sorted(maps.Keys(event)), slices.Sorted(maps.Keys(items.Properties)); !slices.Equal(have, want) {
+		t.Errorf("an event has %q, the schema %q", have, want)
+	}
+	for _, kind := range items.Properties["event"].Enum {
+		if !slices.Contains(awa.EventKinds(), awa.EventKind(kind)) {
+			t.Errorf("the schema has the event %s", kind)
+		}
+	}
+	if len(items.Required) == 0 || len(schema.Required) == 0 {
+		t.Error("the schema requires nothing")
 	}
 }
