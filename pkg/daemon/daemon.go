@@ -329,7 +329,8 @@ func (d *Daemon) wire() {
 	now := time.Now()
 	d.agent = &agent{
 		store: d.store, log: d.log, name: d.cfg.Name, host: d.cfg.Host, instance: d.instance, macAddr: macAddr(),
-		started: now, machine: thisMachine(now, d.cfg.BootID), clock: d.cfg.Clock, hasKey: d.keys != nil, insecure: d.cfg.insecure(),
+		started: now, machine: thisMachine(now, d.cfg.BootID), clock: d.cfg.Clock, hasKey: d.keys != nil,
+		insecure: d.cfg.insecure(),
 	}
 	d.watch = watch.New(watch.Config{
 		Pinger: d.pings, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,

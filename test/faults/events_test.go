@@ -19,7 +19,8 @@ import (
 // eventsOf returns what an agent says of a node, as "event: why", except of health codes.
 func (c *cluster) eventsOf(at *agent, node string) (lines []string) {
 	c.t.Helper()
-	out, err := at.command("events", "--agent", at.host.addr, "--node", node, "-o", "json").Output()
+	out, err := c.monitor.command(program("awa-agent"), "events", "--agent", at.host.addr, "--key-file", c.checkKey(),
+		"--node", node, "-o", "json").Output()
 	if err != nil {
 		c.t.Fatalf("events of %s: %v", at.name, err)
 	}

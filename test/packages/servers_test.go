@@ -33,7 +33,37 @@ func TestDebian_servers(t *testing.T) {
 	lateJoin(t, first, second)
 	third := joined(t, first, "web3", "127.0.0.13")
 	upgradedLeader(t, []*machine{first, second, third})
+	told := notified(t, []*machine{first, second, third})
 	stopped(t, first, second)
+	told()
+}
+
+// notified gives the agents of some servers a program to run, within what their unit
+// allows, and returns what wants it to have been run.
+func notified(t *testing.T, servers []*machine) (told func()) {
+	t.Helper()
+	for _, m := range servers {
+		m.sh(`printf '#!/bin/sh\nexec cat >>/var/lib/are-we-alive/told\n' >/usr/local/bin/told && chmod 755 /usr/local/bin/told`)
+		m.sh(`sed -i 's|^{|{"on_event": "/usr/local/bin/told", |' /etc/are-we-alive/cluster_info.json`)
+		m.must("systemctl", "reload", "awa-agent")
+	}
+	return func() {
+		t.Helper()
+		testaid.Await(t, bootMost, func() error {
+			all := ""
+			for _, m := range servers {
+				text, _ := os.ReadFile(m.path("/var/lib/are-we-alive/told")) // the leader alone has one
+				all += string(text)
+			}
+			for _, want := range []string{`"text":"web2 offline: its agent was stopped (by systemd)`,
+				`"text":"web2 offline: its agent was stopped (by systemd, the machine is shutting down)`} {
+				if n := strings.Count(all, want); n != 1 {
+					return fmt.Errorf("%s was told %d times:\n%s", want, n, all)
+				}
+			}
+			return nil
+		})
+	}
 }
 
 // eventsOf returns what an agent says of a node, as "event: why", except of health codes.
