@@ -86,8 +86,8 @@ func TestEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitHappened(t, c, 1, "gone", "joined: at "+node.Addr(), "offline: the host answers, its agent is not running (connection "+
-		"refused), 2 others do not see it either")
+	awaitHappened(t, c, 1, "gone", "joined: at "+node.Addr(), "offline: the host answers, its agent is not running "+
+		"(connection refused), 2 others do not see it either")
 	del := awa.Edit{Action: awa.Delete, Key: awa.NewUID(), Data: fmt.Appendf(nil, `{"id":%d,"by":"ops"}`, node.ID)}
 	if _, _, err := c.Client().Edit(t.Context(), c.Addr(0), del, 0); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// A health code that is raised stays so over a restart, and is no further event.
+// A health code that is raised stays so over a restart, which adds no event.
 func TestEvents_health(t *testing.T) {
 	c := awatest.New(t, 1)
 	c.WaitSame()

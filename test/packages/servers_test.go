@@ -38,7 +38,7 @@ func TestDebian_servers(t *testing.T) {
 	told()
 }
 
-// notified gives the agents of some servers a program to run, within what their unit
+// notified configures a program for the agents of some servers to run, within what their unit
 // allows, and returns what wants it to have been run.
 func notified(t *testing.T, servers []*machine) (told func()) {
 	t.Helper()
