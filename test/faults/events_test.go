@@ -113,7 +113,8 @@ func TestEvents(t *testing.T) {
 			switch {
 			case strings.HasPrefix(line, "flapping: 6 changes in 10 minutes, the last to ") && i == 5 && len(lines) == 6:
 				flap++
-			case strings.HasPrefix(line, "offline: ") && i%2 == 0 && i < 5, line == back && i%2 == 1 && i < 5:
+			case i%2 == 1 && i < 5 && line == back:
+			case i%2 == 0 && i < 5 && (strings.HasPrefix(line, "offline: ") || strings.HasPrefix(line, away)):
 			default:
 				t.Errorf("%s says of %s, as number %d: %s", a.name, flapping, i+1, line)
 			}
