@@ -66,14 +66,14 @@ func (c *checks) check(query []server.Param) (server.CheckResult, error) {
 // render judges what the last sweep saw. The caller holds c.mu.
 func (c *checks) render(rules report.Rules, selection report.Selection) (server.CheckResult, error) {
 	now := c.agent.clock()
-	result := report.NoResult("", now)
-	if c.err != nil {
-		if _, ok := errors.AsType[awa.Code](c.err); !ok {
-			return server.CheckResult{}, c.err
-		}
-		result = report.NoResult(c.err.Error(), now)
-	} else {
+	var result report.Result
+	switch _, known := errors.AsType[awa.Code](c.err); {
+	case c.err == nil:
 		result = report.Evaluate(c.status, selection, rules, now)
+	case known:
+		result = report.NoResult(c.err.Error(), now)
+	default:
+		return server.CheckResult{}, c.err
 	}
 	var line bytes.Buffer
 	if err := report.Nagios(&line, result); err != nil {
