@@ -134,10 +134,19 @@ func nodeFamilies() []family {
 				}
 			}
 		}},
-		{"awa_node_since_timestamp_seconds", "Unix time since when the node has its verdict.", node,
+		{"awa_node_since_timestamp_seconds", "Unix time since when the node has its verdict, or since when its agent " +
+			"runs if that is later.", node,
 			perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
 				return seconds(n.Since), !n.Since.IsZero()
 			})},
+		{"awa_node_started_timestamp_seconds", "Unix time at which the node's agent was started, by the node's clock; of " +
+			"online nodes only.", node, perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
+			return ofSelf(n, func(s awa.Self) int64 { return s.Started })
+		})},
+		{"awa_node_booted_timestamp_seconds", "Unix time at which the node's machine was started, by the node's clock; of " +
+			"online nodes only.", node, perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
+			return ofSelf(n, func(s awa.Self) int64 { return s.Booted })
+		})},
 		{"awa_node_maintenance", "1 while the node is under maintenance, and no problem whatever its verdict is, else 0.",
 			node, perNode(func(n awa.NodeStatus, v view) (float64, bool) {
 				return number(n.Node.InMaintenance(v.now)), true
@@ -156,6 +165,15 @@ func nodeFamilies() []family {
 			return n.Skew.Seconds(), n.Verdict == awa.Online && n.SkewError > 0
 		})},
 	}
+}
+
+// ofSelf is what an online node says of itself; 0 is not known.
+func ofSelf(n awa.NodeStatus, value func(awa.Self) int64) (x float64, known bool) {
+	if n.Verdict != awa.Online || n.Self == nil {
+		return 0, false
+	}
+	v := value(*n.Self)
+	return float64(v), v > 0
 }
 
 // verdicts are all there are.

@@ -34,6 +34,7 @@ func cluster(n int) awa.ClusterStatus {
 				Port: awa.DefaultPort},
 			Verdict: awa.Online, RTT: time.Duration(200+i) * time.Microsecond, Since: now.Add(-time.Hour),
 			Skew: time.Duration(i) * time.Millisecond, SkewError: time.Duration(100+i) * time.Microsecond,
+			Self: &awa.Self{Started: now.Unix() - 3600, Booted: now.Unix() - 86400},
 		})
 	}
 	return st

@@ -2,7 +2,7 @@
 //
 // It owns how a ping is made (its time, its second attempt, how many at once), what is
 // concluded from an answer or a failure, and the memory of since when each node is as it
-// is. The call over the network comes from outside, as a Pinger; what an answer says of
+// is and what happened to it. The call over the network comes from outside, as a Pinger; what an answer says of
 // the lists goes outside, to Heard; what survives a restart goes to a Memory.
 //
 // # A sweep
@@ -26,8 +26,12 @@
 //   - No goroutine of a sweep is left when it returns.
 //   - Spans are measured by the monotonic clock, and skews by Config.Clock. Nothing is
 //     ordered by a clock that a person can set.
-//   - Since when a node is as it is moves only when its verdict changes, also over
-//     restarts of this agent.
+//   - Since when a node is as it is moves only when its verdict changes or its agent was
+//     restarted, also over restarts of this agent.
+//   - A change is reported once (Config.Events), by whichever sweep sees it first. Of a node
+//     that is flapping it is not, until that has settled.
+//   - What an agent says when it is stopped (Goodbye) explains a silence, and is never a
+//     verdict.
 //
 // # What a crash leaves behind
 //
