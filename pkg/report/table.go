@@ -126,7 +126,7 @@ func onlineNote(n awa.NodeStatus) string {
 	case n.Self != nil && n.Self.IsOriginal():
 		return " (original program)"
 	case n.Flapping > 0:
-		return " (" + flappingText(n) + ")"
+		return ", " + flappingText(n)
 	case n.Error != "":
 		return " (it is the agent asked, and can't reach its own address: " + clip(plain(n.Failure()), maxText) + ")"
 	}
