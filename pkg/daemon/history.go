@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,7 +15,8 @@ import (
 )
 
 // history finds what happens to the list and to the cluster's health, and keeps it beside
-// what the sweeps find. It is safe for concurrent use.
+// what the sweeps find. Nothing is read from the disk while mu is held, since sweeps wait for
+// it. It is safe for concurrent use.
 type history struct {
 	log   *events.Log
 	store *store.Store
@@ -67,110 +69,125 @@ func (h *history) run(ctx context.Context) error {
 // recall finds the health codes that held when this agent was stopped, so that they are
 // no news.
 func (h *history) recall() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	before := map[conditionKey]*raised{}
 	err := h.log.Each(time.Time{}, func(e awa.Event) {
 		key := conditionKey{e.Code, e.Node}
 		switch e.Kind {
 		case awa.EventRaised:
-			h.raised[key] = &raised{since: e.At, text: e.Why, told: true}
+			before[key] = &raised{since: e.At, text: e.Why, told: true}
 		case awa.EventCleared:
-			delete(h.raised, key)
+			delete(before, key)
 		}
 	})
 	if err != nil {
 		h.agent.log.Warn("the events can't be read", "error", err)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.raised = before
+}
+
+// found is an event of the list, and the change that made it: 0 for none, or one that has to
+// be searched.
+type found struct {
+	awa.Event
+	change uint64
 }
 
 // compare finds what has changed in the list.
 func (h *history) compare() {
+	all, since := h.differences(h.clock())
+	for _, f := range all {
+		switch {
+		case f.change > 0:
+			f.By = h.editor(f.change-1, func(awa.Change) bool { return true })
+		case f.Kind == awa.EventRemoved:
+			f.By = h.editor(since, func(c awa.Change) bool {
+				n, _, _, err := c.Node()
+				return err == nil && c.Action == awa.Delete && n.ID == f.NodeID
+			})
+		}
+		h.log.Add(f.Event)
+	}
+}
+
+// editor says who made the first change after a state that is the one, "" when it is not
+// found. It reads the disk, so nobody may wait for it.
+func (h *history) editor(since uint64, isIt func(awa.Change) bool) string {
+	page, err := h.store.Page(since, pageOfChanges)
+	if err != nil {
+		return ""
+	}
+	i := slices.IndexFunc(page, isIt)
+	if i < 0 {
+		return ""
+	}
+	_, by, _, _ := page[i].Node()
+	return by
+}
+
+// pageOfChanges is how many changes are searched for who made one.
+const pageOfChanges = 1000
+
+// differences returns how the list differs from before, by node, and the state before.
+func (h *history) differences(now time.Time) (all []found, since uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now, all := h.clock(), h.store.Nodes()
-	nodes := make(map[uint64]awa.Node, len(all))
-	for _, n := range all {
+	list := h.store.Nodes()
+	nodes := make(map[uint64]awa.Node, len(list))
+	for _, n := range list {
 		nodes[n.ID] = n
 	}
 	before, since := h.nodes, h.state
 	h.nodes, h.state = nodes, h.store.State()
 	if before == nil { // whatever happened to it was not seen
-		for _, n := range all {
+		for _, n := range list {
 			if n.InMaintenance(now) {
 				h.maintained[n.ID] = now
 			}
 		}
-		return
+		return nil, since
 	}
-	var found []awa.Event
-	for _, n := range all {
+	for _, n := range list {
 		if _, ok := before[n.ID]; !ok {
-			found = append(found, h.edited(awa.EventJoined, n, now, "at "+n.Addr()))
+			all = append(all, found{eventOf(awa.EventJoined, n, now, "at "+n.Addr()), n.Changed})
 		}
 	}
 	for id, n := range before {
 		if _, ok := nodes[id]; !ok {
-			e := h.edited(awa.EventRemoved, n, now, "")
-			e.By = h.removedBy(id, since)
-			found = append(found, e)
+			all = append(all, found{eventOf(awa.EventRemoved, n, now, ""), 0})
 			delete(h.maintained, id)
 		}
 	}
-	found = append(found, h.maintenance(now)...)
-	slices.SortStableFunc(found, func(a, b awa.Event) int { return int(a.NodeID) - int(b.NodeID) })
-	h.log.Add(found...)
+	all = append(all, h.maintenance(now)...)
+	slices.SortStableFunc(all, func(a, b found) int { return cmp.Compare(a.NodeID, b.NodeID) })
+	return all, since
 }
 
-// edited is the event of an edit of a node, which the newest change of the node made.
-func (h *history) edited(kind awa.EventKind, n awa.Node, now time.Time, why string) awa.Event {
-	e := awa.Event{At: now, Kind: kind, NodeID: n.ID, Node: n.Name, Why: why}
-	if n.Changed == 0 {
-		return e
-	}
-	if page, err := h.store.Page(n.Changed-1, 1); err == nil && len(page) == 1 {
-		_, e.By, _, _ = page[0].Node()
-	}
-	return e
+// eventOf is an event of a node.
+func eventOf(kind awa.EventKind, n awa.Node, now time.Time, why string) awa.Event {
+	return awa.Event{At: now, Kind: kind, NodeID: n.ID, Node: n.Name, Why: why}
 }
-
-// removedBy says who removed a node, by the changes since a state.
-func (h *history) removedBy(id, since uint64) string {
-	page, err := h.store.Page(since, pageOfChanges)
-	if err != nil {
-		return ""
-	}
-	for _, c := range page {
-		if n, by, _, err := c.Node(); err == nil && c.Action == awa.Delete && n.ID == id {
-			return by
-		}
-	}
-	return ""
-}
-
-// pageOfChanges is how many changes are searched for who removed a node.
-const pageOfChanges = 1000
 
 // maintenance finds the nodes whose maintenance began or ended. The caller holds h.mu.
-func (h *history) maintenance(now time.Time) []awa.Event {
-	var found []awa.Event
+func (h *history) maintenance(now time.Time) (all []found) {
 	for id, n := range h.nodes {
 		since, was := h.maintained[id]
 		switch is := n.InMaintenance(now); {
 		case is && !was:
 			h.maintained[id] = now
-			found = append(found, h.edited(awa.EventMaintenance, n, now, "until "+n.Maintenance))
+			all = append(all, found{eventOf(awa.EventMaintenance, n, now, "until "+n.Maintenance), n.Changed})
 		case !is && was:
 			delete(h.maintained, id)
-			e := awa.Event{At: now, Kind: awa.EventMaintenanceEnded, NodeID: id, Node: n.Name, Why: "its time is over",
-				Lasted: awa.Seconds(now.Sub(since))}
+			f := found{eventOf(awa.EventMaintenanceEnded, n, now, "its time is over"), 0}
 			if n.Maintenance == "" { // somebody ended it
-				e = h.edited(awa.EventMaintenanceEnded, n, now, "")
-				e.Lasted = awa.Seconds(now.Sub(since))
+				f.Why, f.change = "", n.Changed
 			}
-			found = append(found, e)
+			f.Lasted = awa.Seconds(now.Sub(since))
+			all = append(all, f)
 		}
 	}
-	return found
+	return all
 }
 
 // swept takes in a background sweep: maintenance that is over, and health codes that begin
@@ -189,7 +206,9 @@ func (h *history) swept(result watch.Result, conditions []awa.Condition) {
 		return
 	}
 	now := h.clock()
-	h.log.Add(h.maintenance(now)...)
+	for _, f := range h.maintenance(now) { // which are over: what is edited is found by compare
+		h.log.Add(f.Event)
+	}
 	holds := map[conditionKey]bool{}
 	for _, c := range conditions {
 		key := conditionKey{c.Code, c.Agent}

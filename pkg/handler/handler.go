@@ -144,20 +144,22 @@ func (n *Notifier) SetProgram(program string) {
 // none that can.
 func (n *Notifier) checkProgram() string {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.program == "" {
+	program, before := n.program, n.trouble
+	n.mu.Unlock()
+	if program == "" {
 		return ""
 	}
-	err := Check(n.program)
-	if err == nil {
-		n.trouble = ""
-		return n.program
+	trouble := ""
+	if err := Check(program); err != nil { // which may wait for a disk
+		trouble, program = err.Error(), ""
 	}
-	if err.Error() != n.trouble {
-		n.trouble = err.Error()
-		n.cfg.Log.Warn("the program of on_event is not run", "program", n.program, "error", err)
+	n.mu.Lock()
+	n.trouble = trouble
+	n.mu.Unlock()
+	if trouble != "" && trouble != before {
+		n.cfg.Log.Warn("the program of on_event is not run", "error", trouble)
 	}
-	return ""
+	return program
 }
 
 // Add takes in what happened, for the words of a message. It returns at once.
