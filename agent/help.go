@@ -33,7 +33,8 @@ func vars() kong.Vars {
 			"port may then edit the list. With one, allow a key file that others can read.",
 		"help_watch":        "Time between sweeps in the background (" + awa.DefaultWatch.String() + ").",
 		"help_ping_timeout": "How long a node may take to answer (" + awa.DefaultPingTimeout.String() + ").",
-		"help_web": "Address of a second port for Prometheus, with /metrics and /sd over plain HTTP, where whoever " +
+		"help_web": "Address of a second port for Prometheus and health checks, with /metrics, /sd, /check and /healthz over " +
+			"plain HTTP, where whoever " +
 			"reaches it can read: 127.0.0.1, or :" + awa.DefaultWebPort.String() + " for every address; port " +
 			awa.DefaultWebPort.String() + " by default. None unless given.",
 		"help_on_event": "Program that is run when something happened, with the events as JSON on its standard input; on the " +

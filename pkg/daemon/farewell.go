@@ -36,7 +36,7 @@ func (d *Daemon) sayGoodbye() {
 	if d.cfg.StopReason != nil {
 		why = d.cfg.StopReason()
 	}
-	d.log.Info("this agent is being stopped", "by", why.String())
+	d.log.Info("this agent is being stopped", "why", why.String())
 	d.history.stopped(why)
 	ctx, cancel := context.WithTimeout(context.Background(), farewellWithin)
 	defer cancel()

@@ -78,13 +78,15 @@ func TestStopped(t *testing.T) {
 		perfdata string
 		ago      time.Duration
 	}{
-		"as any other":  {nil, report.Critical, "1 of 3 nodes offline: n1 " + stopped, "offline=1;;0;0;3", 0},
-		"OK":            {[]string{"stopped-state", "ok"}, report.OK, "1 of 3 nodes stopped: n1 " + stopped, "stopped=1;;;0;3", 0},
-		"WARNING":       {[]string{"stopped-state", "warning"}, report.Warning, "1 of 3 nodes stopped: n1 ", "offline=0;;0;0;3", 0},
+		"as any other": {nil, report.Critical, "1 of 3 nodes offline: n1 " + stopped, "offline=1;;0;0;3", 0},
+		"OK":           {[]string{"stopped-state", "ok"}, report.OK, "1 of 3 nodes stopped: n1 " + stopped, "stopped=1;;;0;3", 0},
+		"WARNING": {[]string{"stopped-state", "warning"}, report.Warning, "1 of 3 nodes stopped: n1 ", "offline=0;;0;0;3",
+			0},
 		"another day":   {nil, report.Critical, "(its agent was stopped on 2026-11-24 at 11:03 (by systemd", "", 25 * time.Hour},
 		"a host check":  {[]string{"node", "n1"}, report.Critical, "n1 is offline: its agent was stopped at 12:03 (by sys", "", 0},
 		"a stopped one": {[]string{"node", "n1", "stopped-state", "ok"}, report.OK, "n1 is stopped: its agent was stopped", "", 0},
-		"flapping":      {[]string{"exclude", "n1"}, report.OK, "2 of 2 nodes online, but flapping: n3 (7 changes in 10 minutes)", "", 0},
+		"flapping": {[]string{"exclude", "n1"}, report.OK, "2 of 2 nodes online, but flapping: n3 (7 changes in 10 minutes)",
+			"", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rules, sel, err := settingsOf(t, c.settings...).Parse()
