@@ -108,11 +108,12 @@ func (c *runCmd) logHandler(journal bool) func(io.Writer) slog.Handler {
 
 // config turns the flags into the agent's configuration.
 func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
+	began := time.Now()
 	cfg := daemon.Config{
 		Name: c.MyName, Host: c.MyHost, Listen: c.Listen, DataDir: c.DataDir,
 		First: c.First, Join: c.Join, Rejoin: c.rejoin, TakeOver: c.TakeOver, KeyFile: c.path(), Insecure: c.Insecure,
 		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, OnEvent: c.OnEvent, BootID: os.Getenv(envBootID),
-		StopReason: stopReason, Log: log,
+		StopReason: func() awa.StopReason { return stopReason(began) }, Log: log,
 	}
 	host, err := os.Hostname()
 	if err != nil && (cfg.Name == "" || cfg.Host == "") {

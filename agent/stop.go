@@ -23,14 +23,14 @@ const jobsAge = 20 * time.Second
 // maxJobs is the most bytes of it.
 const maxJobs = 1 << 20
 
-// stopReason says why this agent is being stopped.
-func stopReason() awa.StopReason {
+// stopReason says why this agent, which began at a time, is being stopped.
+func stopReason(began time.Time) awa.StopReason {
 	path := os.Getenv(envJobs)
 	if path == "" {
 		return awa.StopSignal
 	}
 	info, err := os.Stat(path)
-	if err != nil || time.Since(info.ModTime()) > jobsAge {
+	if err != nil || time.Since(info.ModTime()) > jobsAge || info.ModTime().Before(began) {
 		return awa.StopSignal
 	}
 	b, err := awa.ReadFile(path, maxJobs, nil)

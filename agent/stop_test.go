@@ -36,6 +36,8 @@ func TestReasonOf(t *testing.T) {
 
 func TestStopReason(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "jobs")
+	began := time.Now().Add(-time.Minute)
+	stopReason := func() awa.StopReason { return stopReason(began) }
 	t.Setenv(envJobs, "")
 	if got := stopReason(); got != awa.StopSignal {
 		t.Errorf("without systemd: %s", got)
@@ -50,6 +52,11 @@ func TestStopReason(t *testing.T) {
 	if got := stopReason(); got != awa.StopRestart {
 		t.Errorf("with jobs: %s", got)
 	}
+	began = time.Now().Add(time.Second)
+	if got := stopReason(); got != awa.StopSignal {
+		t.Errorf("with the jobs of before its start: %s", got)
+	}
+	began = time.Now().Add(-2 * time.Hour)
 	old := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)

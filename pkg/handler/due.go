@@ -56,14 +56,17 @@ func (n *Notifier) follow(s Sweep) {
 		take(now, st.Since)
 	}
 	n.followHealth(s, online, take)
-	for key, old := range n.states {
-		if seen[key] {
-			continue
-		}
-		delete(n.states, key)
-		if old.NodeID != 0 { // it is not on the list any more
-			delete(n.notified, key)
+	for key := range n.states {
+		if !seen[key] {
+			delete(n.states, key)
 			delete(n.events, key)
+		}
+	}
+	for key, known := range n.notified {
+		over := known.Code != "" && !known.Raised && known.Done && s.At.Sub(known.At) > forgetAfter
+		if !seen[key] && (known.NodeID != 0 || over) { // it is not on the list any more
+			delete(n.notified, key)
+			n.gone = append(n.gone, key)
 		}
 	}
 }

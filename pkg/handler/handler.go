@@ -48,6 +48,8 @@ const (
 	staleRestart = 15 * time.Minute
 	// runsLong is for how long an agent that is online may take for a run.
 	runsLong = 2 * Timeout
+	// forgetAfter is how long it is remembered that a health code holds no more.
+	forgetAfter = 24 * time.Hour
 	// tries is how often a run is made again that failed for a while.
 	tries = 5
 	// peersWithin is how long the others may take to hear of a run, or to say what they know.
@@ -106,6 +108,7 @@ type Notifier struct {
 	states   map[string]*state
 	events   map[string]awa.Event // the last one of each key
 	waited   bool                 // for further nodes
+	gone     []string             // keys that Store is to forget
 
 	failures int // runs that are to be made again, in a row; of Run alone
 }
@@ -233,8 +236,10 @@ func (n *Notifier) Run(ctx context.Context) error {
 			return nil
 		}
 		n.mu.Lock()
-		s := n.sweep
+		s, gone := n.sweep, n.gone
+		n.gone = nil
 		n.mu.Unlock()
+		n.keep(nil, gone)
 		program := n.checkProgram()
 		if !s.Duty || program == "" {
 			duty = false

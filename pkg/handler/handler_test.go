@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -479,6 +480,30 @@ func TestNotifier_program(t *testing.T) {
 		c.agents[0].n.SetProgram(c.program)
 		c.sweep(1)
 		c.want("n1: n5 online")
+	})
+}
+
+// What is not on the list any more is forgotten, and so is a health code that ceased to hold
+// a day ago.
+func TestNotifier_forgets(t *testing.T) {
+	in(t, 1, 5, func(_ *testing.T, c *cluster) {
+		c.be(5, awa.Offline, "")
+		c.codes = []awa.Condition{{Code: awa.DiskFull, Agent: "n1", Text: "full"}}
+		c.sweep(2)
+		c.want("n1: 1 offline: n5; 1 raised: DISK_FULL n1")
+		c.codes = nil
+		c.sweep(3)
+		c.want("n1: DISK_FULL n1 cleared")
+		c.statuses = c.statuses[:4]
+		c.sweep(1)
+		if kept := slices.Collect(maps.Keys(c.agents[0].store.all)); len(kept) != 1 {
+			c.t.Errorf("it keeps %q", kept)
+		}
+		<-time.After(25 * time.Hour)
+		c.sweep(1)
+		if kept := c.agents[0].store.all; len(kept) != 0 || len(c.agents[0].n.Notified()) != 0 {
+			c.t.Errorf("a day later it keeps %v", kept)
+		}
 	})
 }
 
