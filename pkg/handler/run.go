@@ -63,17 +63,23 @@ func Check(program string) error {
 	if err := checkOwner(program, info); err != nil {
 		return err
 	}
-	folder, err := filepath.EvalSymlinks(filepath.Dir(program))
+	real, err := filepath.EvalSymlinks(program)
 	if err != nil {
 		return err
 	}
-	if info, err = os.Stat(folder); err != nil {
-		return err
+	for _, path := range []string{program, real} { // a link lies in one folder and leads to another one
+		folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err == nil {
+			info, err = os.Stat(folder)
+		}
+		if err == nil && info.Mode()&fs.ModeSticky == 0 { // in which others can't replace what is not theirs
+			err = checkOwner(folder, info)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if info.Mode()&fs.ModeSticky != 0 { // others can't replace what is not theirs
-		return nil
-	}
-	return checkOwner(folder, info)
+	return nil
 }
 
 // checkOwner returns whether others than root and this process's user may change a file.

@@ -148,7 +148,11 @@ func TestCheck(t *testing.T) {
 	if err := os.Chmod(loose, 0o777); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Symlink(loose+"/program", filepath.Join(folder, "link")); err != nil {
+		t.Fatal(err)
+	}
 	cases := map[string]struct{ path, want string }{
+		"a link into such":    {folder + "/link", "other users may change " + loose},
 		"good":                {at("good", 0o755), ""},
 		"for this user alone": {at("own", 0o700), ""},
 		"a name": {"program", "program is not an absolute path: name the program with its folder, without " +
