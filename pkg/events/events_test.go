@@ -63,7 +63,17 @@ func (s *shelf) KeepWatched(until time.Time) error {
 	return s.err
 }
 
-func (s *shelf) Watched() (time.Time, error) { return s.until, nil }
+func (s *shelf) Watched() (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.until, nil
+}
+
+// watched is how long ago it was written that the agent watches.
+func (s *shelf) watched() time.Duration {
+	until, _ := s.Watched()
+	return time.Since(until)
+}
 
 func (s *shelf) fail(err error) {
 	s.mu.Lock()
@@ -103,13 +113,13 @@ func TestLog(t *testing.T) {
 			t.Errorf("it keeps %+v", s.all)
 		}
 		<-time.After(90 * time.Second)
-		if since := time.Since(s.until); since != 30*time.Second {
+		if since := s.watched(); since != 30*time.Second {
 			t.Errorf("it was written %v ago that it watches", since)
 		}
 		l.Add(awa.Event{Kind: awa.EventStopped}) // just before the end
 		end()
-		if s.count() != 4 || time.Since(s.until) != 0 {
-			t.Errorf("at the end it keeps %+v, and watches until %v ago", s.all, time.Since(s.until))
+		if s.count() != 4 || s.watched() != 0 {
+			t.Errorf("at the end it keeps %+v, and watches until %v ago", s.all, s.watched())
 		}
 
 		<-time.After(time.Hour)
