@@ -196,6 +196,20 @@ func TestWatcher_Goodbye_restart(t *testing.T) {
 	})
 }
 
+// Nobody gets more time for a restart by saying goodbye again and again.
+func TestWatcher_Goodbye_again(t *testing.T) {
+	events(t, func(t *testing.T, list []awa.Node, net *network, w *watch.Watcher, d *diary) {
+		net.set(list[1], refuses)
+		for i := range 12 {
+			w.Goodbye(list[1].UID, fmt.Sprint("a", i), awa.StopRestart)
+			w.Sweep(t.Context())
+			pass(5 * time.Second)
+		}
+		d.want(t, "0s n2 stopped: by systemd, to start it again",
+			"0s n2 offline: its agent was stopped (by systemd, to start it again)")
+	})
+}
+
 // One that said so and answers again as the same was away, and was not restarted.
 func TestWatcher_Goodbye_restart_broken_off(t *testing.T) {
 	events(t, func(t *testing.T, list []awa.Node, net *network, w *watch.Watcher, d *diary) {

@@ -128,8 +128,8 @@ func (w *Watcher) Goodbye(uid, instance string, why awa.StopReason) {
 	n := nodes[i]
 	w.mu.Lock()
 	g := w.sightings[n.ID]
-	if g == nil || g.uid != uid || g.goodbye != nil && g.goodbye.Instance == instance {
-		w.mu.Unlock()
+	if g == nil || g.uid != uid || g.goodbye != nil && (g.goodbye.Instance == instance || g.verdict != awa.Online) {
+		w.mu.Unlock() // who has said it and is away has no more to say
 		return
 	}
 	g.goodbye = &awa.Goodbye{At: at, Reason: why, Instance: instance}
