@@ -25,7 +25,7 @@ type offer struct {
 // offers hold in every shell. In the folder lie the file a.key and the folder
 // keys, and db9 is a host that the user has been to.
 var offers = []offer{
-	{line: "awa-agent ", all: []string{"run", "key", "node", "changes", "backup", "restore", "recover"}},
+	{line: "awa-agent ", all: []string{"run", "key", "node", "changes", "events", "backup", "restore", "recover"}},
 	{line: "awa-agent re", all: []string{"restore", "recover"}},
 	{line: "awa-agent node ", all: []string{"list", "add", "set", "remove", "maintain"}},
 	{line: "awa-agent key ch", all: []string{"check"}},

@@ -36,8 +36,12 @@ func handlerSite(t *testing.T, name, settings string) *site {
 	}
 	program := filepath.Join(t.TempDir(), name)
 	install(t, filepath.Join("../packaging/handlers", name), program, "root", 0o755)
-	return newSiteWith(t, []string{"--on-event", program}, siteNode{name: "web1", host: "10.0.0.1", label: "role=web"},
+	s := newSiteWith(t, []string{"--on-event", program}, siteNode{name: "web1", host: "10.0.0.1", label: "role=web"},
 		siteNode{name: "web2", host: "10.0.0.2", label: "role=web"}, siteNode{name: "cache1", host: "10.0.0.3", label: "role=db"})
+	for _, host := range handlerHosts { // each has seen all others
+		s.awaitOK(t, host, len(handlerHosts))
+	}
+	return s
 }
 
 var handlerHosts = []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}
