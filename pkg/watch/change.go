@@ -66,16 +66,15 @@ func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) []chang
 	if g.held.IsZero() {
 		g.held = at
 	}
-	begun, again := at, awa.EventKind("") // when what holds now began, and whether the agent is another one
+	began, again := at, awa.EventKind("")
 	if st.Verdict == awa.Online {
-		begun, again = g.answered(st.Self, at)
+		began, again = g.answered(st.Self, at)
 	}
-	changed := st.Verdict != g.verdict
-	if changed || again != "" {
-		g.verdict, g.since = st.Verdict, begun
-	}
-	if changed {
-		g.held = at
+	switch {
+	case st.Verdict != g.verdict:
+		g.verdict, g.since, g.held = st.Verdict, at, at
+	case again != "":
+		g.since = began
 	}
 	st.Since = g.since
 	return g.changes(before, st, at, again)
@@ -91,10 +90,10 @@ func (g *sighting) complete(st *awa.NodeStatus) {
 	}
 }
 
-// answered takes in the answer of a node. It returns since when its agent is online, and
-// whether that, or its machine, was started again since the answer before.
-func (g *sighting) answered(self *awa.Self, at time.Time) (begun time.Time, again awa.EventKind) {
-	begun = at
+// answered takes in the answer of a node. It returns whether its agent, or its machine, was
+// started again since the answer before, and when: not before that answer, and else now.
+func (g *sighting) answered(self *awa.Self, at time.Time) (began time.Time, again awa.EventKind) {
+	began = at
 	if g.instance != "" && self.Instance != "" && self.Instance != g.instance {
 		again = awa.EventRestarted
 		if g.boot != "" && self.Boot != "" && self.Boot != g.boot {
@@ -104,17 +103,17 @@ func (g *sighting) answered(self *awa.Self, at time.Time) (begun time.Time, agai
 	if again != "" {
 		// By its own clock alone, since ours may differ.
 		if up := time.Duration(self.Time-self.Started) * time.Second; self.Started > 0 && up > 0 {
-			begun = at.Add(-up)
+			began = at.Add(-up)
 		}
-		if begun.Before(g.online) {
-			begun = g.online
+		if began.Before(g.online) {
+			began = g.online
 		}
 	}
 	if g.goodbye != nil && g.goodbye.Instance != self.Instance {
 		g.goodbye = nil
 	}
 	g.self, g.instance, g.boot, g.online = *self, self.Instance, self.Boot, at
-	return begun, again
+	return began, again
 }
 
 // changes are what there is to report after an update of what was before.
