@@ -48,6 +48,7 @@ func (f *flaps) settled(at time.Time) bool {
 type change struct {
 	status *awa.NodeStatus
 	event  awa.Event // without a Kind: nobody is alarmed, since the agent is being restarted
+	logged bool      // it is for the log alone, since the node is flapping
 }
 
 // update takes in one status of the node, whose ping began then, and completes it. It
@@ -131,14 +132,14 @@ func (g *sighting) changes(before sighting, st *awa.NodeStatus, at time.Time, ag
 	case !changed && again == "":
 		return g.unchanged(st, at)
 	case before.verdict == "":
-		return []change{{st, e}}
+		return []change{{status: st, event: e}}
 	case before.withheld != nil && again != "":
 		e.Before, e.Away = awa.Online, awa.Seconds(at.Sub(before.withheld.At))
 		e.Lasted = before.withheld.Lasted
 		g.withheld = nil
 	case before.withheld != nil: // it was away, and not restarted
 		g.withheld = nil
-		return append([]change{{st, *before.withheld}}, g.count(before, st, e)...)
+		return append([]change{{status: st, event: *before.withheld}}, g.count(before, st, e)...)
 	case again != "" && !changed && !before.online.IsZero():
 		e.Away = awa.Seconds(max(0, g.since.Sub(before.online)))
 	case changed && before.verdict == awa.Online && g.goodbye.Restarting(at):
@@ -148,7 +149,7 @@ func (g *sighting) changes(before sighting, st *awa.NodeStatus, at time.Time, ag
 	return g.count(before, st, e)
 }
 
-// count makes an event of a change, unless the node is flapping.
+// count makes an event of a change. While the node is flapping, it is for the log alone.
 func (g *sighting) count(before sighting, st *awa.NodeStatus, e awa.Event) []change {
 	n := g.flaps.add(e.At)
 	if g.flaps.flapping() {
@@ -156,11 +157,12 @@ func (g *sighting) count(before sighting, st *awa.NodeStatus, e awa.Event) []cha
 		if before.verdict != awa.Online {
 			g.flaps.away += time.Duration(e.Lasted)
 		}
-		return nil
+		return []change{{st, e, true}}
 	}
 	if n <= flapMost {
-		return []change{{st, e}}
+		return []change{{status: st, event: e}}
 	}
+	all := []change{{st, e, true}}
 	g.flaps.since = e.At
 	e.Kind = awa.EventFlapping
 	last := string(e.Verdict)
@@ -168,7 +170,7 @@ func (g *sighting) count(before sighting, st *awa.NodeStatus, e awa.Event) []cha
 		last += ": " + e.Why
 	}
 	e.Why = fmt.Sprintf("%d changes in %d minutes, the last to %s", n, int(flapWindow.Minutes()), last)
-	return []change{{st, e}}
+	return append(all, change{status: st, event: e})
 }
 
 // unchanged is what there is to report of a node that is as it was.
@@ -187,7 +189,7 @@ func (g *sighting) unchanged(st *awa.NodeStatus, at time.Time) []change {
 		}
 		e.Why = fmt.Sprintf("%s for %s", st.Verdict, stood.Round(time.Second))
 		g.flaps = flaps{}
-		return []change{{st, e}}
+		return []change{{status: st, event: e}}
 	}
 	return nil
 }
@@ -215,7 +217,7 @@ func (w *Watcher) report(changes []change) {
 	var events []awa.Event
 	for _, c := range changes {
 		w.log(c)
-		if c.event.Kind != "" {
+		if c.event.Kind != "" && !c.logged {
 			events = append(events, c.event)
 		}
 	}
@@ -241,7 +243,7 @@ func (w *Watcher) log(c change) {
 	case awa.EventStopped:
 		level, message = slog.LevelInfo, "the agent of a node says that it is being stopped"
 	case awa.EventFlapping:
-		message = "node is flapping, and its changes are logged no more until it has settled"
+		message = "node is flapping: its changes are in this log alone until it has settled"
 	case awa.EventSettled:
 		level, message = slog.LevelInfo, "node has settled"
 	case awa.EventMismatch:

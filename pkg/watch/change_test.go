@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -258,6 +259,30 @@ func TestWatcher_Flapping(t *testing.T) {
 		pass(5 * time.Second)
 		w.Sweep(t.Context())
 		d.want(t, "7m5s n2 offline after 5m5s: "+down)
+	})
+}
+
+// The log has each change of a node that is flapping.
+func TestWatcher_Flapping_log(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := nodes(2)
+		net := newNetwork(list)
+		var log bytes.Buffer
+		w := newWatcher(net, list, logTo(&log))
+		w.Sweep(t.Context())
+		for i := range 24 {
+			pass(5 * time.Second)
+			net.set(list[1], refuses)
+			if i%2 == 1 {
+				net.set(list[1], answers)
+			}
+			w.Sweep(t.Context())
+		}
+		for text, want := range map[string]int{"node is offline": 12, "node is back online": 12, "node is flapping": 1} {
+			if n := strings.Count(log.String(), text); n != want {
+				t.Errorf("%q is logged %d times, want %d:\n%s", text, n, want, &log)
+			}
+		}
 	})
 }
 
