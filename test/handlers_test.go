@@ -408,7 +408,7 @@ backend agent
 		"?node=nobody":                   "503 AWA UNKNOWN - the node list of web1 has no node nobody: ",
 		"?health=LAST_MAJORITY=critical": "503 AWA CRITICAL - 3 of 3 nodes online, but LAST_MAJORITY: ",
 		"?critical=ten":                  `400 {"error":"critical: \"ten\" is not a range`,
-		"?nodes=web1":                    `400 {"error":"there is no parameter \"nodes\": use those of check_awa's flags`,
+		"?nodes=web1":                    `400 {"error":"\"nodes\" is not a parameter: use those of check_awa's flags`,
 	} {
 		resp, err := client.Get("http://10.0.0.1:25484/check" + query)
 		if err != nil {

@@ -94,8 +94,8 @@ func settingsOf(query []server.Param) (s report.Settings, key string, err error)
 			name = long
 		}
 		if !s.Set(name, p.Value) {
-			return s, "", awa.Faultf(awa.ErrBadInput, "there is no parameter %q: use those of check_awa's flags that say "+
-				"what is a problem: %s", awa.Clip(p.Name), strings.Join(report.SettingNames(), ", "))
+			return s, "", awa.Faultf(awa.ErrBadInput, "%q is not a parameter: use those of check_awa's flags that say what "+
+				"is a problem: %s", awa.Clip(p.Name), strings.Join(report.SettingNames(), ", "))
 		}
 		fmt.Fprintf(&b, "%q=%q ", name, p.Value)
 	}

@@ -182,7 +182,7 @@ func TestCheck(t *testing.T) {
 	want("/check?node=N1", 200, "AWA OK - n1 is online")
 	want("/check?health=NO_KEY%3Dwarning", 503, "AWA WARNING - 2 of 2 nodes online, but NO_KEY: n0 has no key")
 	want("/check?c=x", 400, `{"error":"critical: \"x\" is not a range`)
-	want("/check?verbose=1", 400, `{"error":"there is no parameter \"verbose\": use those of check_awa's flags that say what `+
+	want("/check?verbose=1", 400, `{"error":"\"verbose\" is not a parameter: use those of check_awa's flags that say what `+
 		`is a problem: warning, critical, `)
 	want("/healthz", 200, "ok\n")
 	c.Kill(1)

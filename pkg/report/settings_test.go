@@ -16,7 +16,7 @@ func settingsOf(t *testing.T, pairs ...string) report.Settings {
 	var s report.Settings
 	for i := 0; i < len(pairs); i += 2 {
 		if !s.Set(pairs[i], pairs[i+1]) {
-			t.Fatalf("there is no setting %s", pairs[i])
+			t.Fatalf("%s is not a setting", pairs[i])
 		}
 	}
 	return s
