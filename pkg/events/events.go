@@ -7,7 +7,8 @@
 //
 // # Invariants
 //
-//   - Log.Add never waits: not for a disk, and not for a reader.
+//   - Log.Add never waits: not for a disk, and not for a reader. An event is on the disk a
+//     second later: a crash loses those of its last second.
 //   - What can't be written, since the disk is full, waits in memory for a time when it can.
 //     Of more than MaxPending events the newest are lost, and their number is logged.
 //   - There are at most Most events, and none older than Oldest.
@@ -33,8 +34,13 @@ const (
 	MaxPending = 10_000
 )
 
-// markEvery is how often it is written that this agent still watches.
-const markEvery = time.Minute
+const (
+	// markEvery is how often it is written that this agent still watches.
+	markEvery = time.Minute
+	// gather is how long the first of some events waits for others, so that they share a
+	// write: a list that grows by a thousand nodes is not a thousand of them.
+	gather = time.Second
+)
 
 // Store keeps events.
 type Store interface {
@@ -107,6 +113,10 @@ func (l *Log) Run(ctx context.Context) error {
 		mark := false
 		select {
 		case <-l.news:
+			select {
+			case <-time.After(gather):
+			case <-ctx.Done():
+			}
 		case <-tick.C:
 			mark = true
 		case <-ctx.Done():

@@ -108,11 +108,16 @@ func TestLog(t *testing.T) {
 		l, end := running(t, s, log)
 		l.Begin(awa.Node{ID: 1, Name: "n1"})
 		l.Add(awa.Event{Kind: awa.EventOffline}, awa.Event{Kind: awa.EventOnline})
+		<-time.After(500 * time.Millisecond)
+		if s.count() != 0 {
+			t.Errorf("it has written %+v, and waits for nothing", s.all)
+		}
+		<-time.After(501 * time.Millisecond)
 		synctest.Wait()
 		if s.count() != 3 || s.all[0].Why != "for the first time" || s.all[0].Lasted != 0 {
 			t.Errorf("it keeps %+v", s.all)
 		}
-		<-time.After(90 * time.Second)
+		<-time.After(90*time.Second - 1001*time.Millisecond)
 		if since := s.watched(); since != 30*time.Second {
 			t.Errorf("it was written %v ago that it watches", since)
 		}
@@ -144,9 +149,9 @@ func TestLog_diskFull(t *testing.T) {
 		for range events.MaxPending + 7 {
 			l.Add(awa.Event{Kind: awa.EventOffline})
 		}
-		synctest.Wait()
+		<-time.After(2 * time.Second)
 		l.Add(awa.Event{Kind: awa.EventOffline})
-		synctest.Wait()
+		<-time.After(2 * time.Second)
 		if n := strings.Count(log.String(), "no space left"); n != 1 || s.count() != 0 {
 			t.Errorf("it logged %d times: %s", n, log)
 		}
