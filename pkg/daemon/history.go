@@ -24,8 +24,9 @@ type history struct {
 	clock func() time.Time
 
 	mu         sync.Mutex
+	began      bool                 // the list was looked at
 	state      uint64               // of the list when it was compared last
-	nodes      map[uint64]awa.Node  // by id, then; nil before the first time
+	nodes      []awa.Node           // then, by id; shared with the store
 	maintained map[uint64]time.Time // since when a node was seen under maintenance, by id
 	raised     map[conditionKey]*raised
 }
@@ -129,18 +130,15 @@ func (h *history) editor(since uint64, isIt func(awa.Change) bool) string {
 // pageOfChanges is how many changes are searched for who made one.
 const pageOfChanges = 1000
 
-// differences returns how the list differs from before, by node, and the state before.
+// differences returns how the list differs from before, by node, and the state before. Both
+// lists are by id, so that a walk along the two is enough, as often as the list changes.
 func (h *history) differences(now time.Time) (all []found, since uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list := h.store.Nodes()
-	nodes := make(map[uint64]awa.Node, len(list))
-	for _, n := range list {
-		nodes[n.ID] = n
-	}
-	before, since := h.nodes, h.state
-	h.nodes, h.state = nodes, h.store.State()
-	if before == nil { // whatever happened to it was not seen
+	old, list, since := h.nodes, h.store.Nodes(), h.state
+	h.nodes, h.state = list, h.store.State()
+	if !h.began { // whatever happened to it was not seen
+		h.began = true
 		for _, n := range list {
 			if n.InMaintenance(now) {
 				h.maintained[n.ID] = now
@@ -148,15 +146,17 @@ func (h *history) differences(now time.Time) (all []found, since uint64) {
 		}
 		return nil, since
 	}
-	for _, n := range list {
-		if _, ok := before[n.ID]; !ok {
-			all = append(all, found{eventOf(awa.EventJoined, n, now, "at "+n.Addr()), n.Changed})
-		}
-	}
-	for id, n := range before {
-		if _, ok := nodes[id]; !ok {
-			all = append(all, found{eventOf(awa.EventRemoved, n, now, ""), 0})
-			delete(h.maintained, id)
+	for i, j := 0, 0; i < len(old) || j < len(list); {
+		switch {
+		case j == len(list) || i < len(old) && old[i].ID < list[j].ID:
+			all = append(all, found{eventOf(awa.EventRemoved, old[i], now, ""), 0})
+			delete(h.maintained, old[i].ID)
+			i++
+		case i == len(old) || list[j].ID < old[i].ID:
+			all = append(all, found{eventOf(awa.EventJoined, list[j], now, "at "+list[j].Addr()), list[j].Changed})
+			j++
+		default:
+			i, j = i+1, j+1
 		}
 	}
 	all = append(all, h.maintenance(now)...)
@@ -171,15 +171,19 @@ func eventOf(kind awa.EventKind, n awa.Node, now time.Time, why string) awa.Even
 
 // maintenance finds the nodes whose maintenance began or ended. The caller holds h.mu.
 func (h *history) maintenance(now time.Time) (all []found) {
-	for id, n := range h.nodes {
-		since, was := h.maintained[id]
+	for i := range h.nodes {
+		n := &h.nodes[i]
+		since, was := h.maintained[n.ID]
+		if n.Maintenance == "" && !was {
+			continue
+		}
 		switch is := n.InMaintenance(now); {
 		case is && !was:
-			h.maintained[id] = now
-			all = append(all, found{eventOf(awa.EventMaintenance, n, now, "until "+n.Maintenance), n.Changed})
+			h.maintained[n.ID] = now
+			all = append(all, found{eventOf(awa.EventMaintenance, *n, now, "until "+n.Maintenance), n.Changed})
 		case !is && was:
-			delete(h.maintained, id)
-			f := found{eventOf(awa.EventMaintenanceEnded, n, now, "its time is over"), 0}
+			delete(h.maintained, n.ID)
+			f := found{eventOf(awa.EventMaintenanceEnded, *n, now, "its time is over"), 0}
 			if n.Maintenance == "" { // somebody ended it
 				f.Why, f.change = "", n.Changed
 			}
@@ -202,7 +206,7 @@ func (h *history) swept(result watch.Result, conditions []awa.Condition) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.nodes == nil {
+	if !h.began {
 		return
 	}
 	now := h.clock()
@@ -243,10 +247,9 @@ func (h *history) swept(result watch.Result, conditions []awa.Condition) {
 // healthEvent is the event of a health code. The caller holds h.mu.
 func (h *history) healthEvent(kind awa.EventKind, key conditionKey, at time.Time, why string) awa.Event {
 	e := awa.Event{At: at, Kind: kind, Code: key.code, Node: key.agent, Why: why}
-	for id, n := range h.nodes {
-		if key.agent != "" && n.Key() == awa.NameKey(key.agent) {
-			e.NodeID = id
-		}
+	i := slices.IndexFunc(h.nodes, func(n awa.Node) bool { return n.Key() == awa.NameKey(key.agent) })
+	if key.agent != "" && i >= 0 {
+		e.NodeID = h.nodes[i].ID
 	}
 	return e
 }
