@@ -139,6 +139,10 @@ func New(cfg Config, program string) *Notifier {
 func (n *Notifier) SetProgram(program string) {
 	n.mu.Lock()
 	n.program, n.trouble = program, ""
+	if program == "" { // then nothing is followed, which would cost memory for each node
+		clear(n.states)
+		clear(n.events)
+	}
 	n.mu.Unlock()
 	n.checkProgram()
 }
@@ -170,7 +174,7 @@ func (n *Notifier) Add(all []awa.Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, e := range all {
-		if e.Verdict != "" {
+		if e.Verdict != "" && n.program != "" {
 			n.events[awa.Notified{NodeID: e.NodeID}.Key()] = e
 		}
 	}
@@ -179,6 +183,10 @@ func (n *Notifier) Add(all []awa.Event) {
 // Swept takes in a background sweep. It returns at once.
 func (n *Notifier) Swept(s Sweep) {
 	n.mu.Lock()
+	if n.program == "" {
+		n.mu.Unlock()
+		return
+	}
 	n.sweep = s
 	n.follow(s)
 	n.mu.Unlock()

@@ -478,7 +478,7 @@ func TestNotifier_program(t *testing.T) {
 		c.sweep(5)
 		c.want()
 		c.agents[0].n.SetProgram(c.program)
-		c.sweep(1)
+		c.sweep(2)
 		c.want("n1: n5 online")
 	})
 }
