@@ -46,6 +46,25 @@ func handlerSite(t *testing.T, name, settings string) *site {
 
 var handlerHosts = []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}
 
+// startServer starts a program of the machine, and kills it when the test ends.
+func startServer(t *testing.T, name string, args ...string) {
+	t.Helper()
+	var log testaid.Log
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait() // it was killed
+		if t.Failed() {
+			t.Logf("%s", &log)
+		}
+	})
+}
+
 // TestHandlers_icinga has Icinga 2 take the results of a host that has no active checks.
 func TestHandlers_icinga(t *testing.T) {
 	t.Parallel()
@@ -56,7 +75,7 @@ func TestHandlers_icinga(t *testing.T) {
 	i := startIcinga(t, s)
 	s.agents["web1"].kill()
 	const object = `{"templates":[],"attrs":{"check_command":"passive","enable_active_checks":false,"max_check_attempts":1}}`
-	if err := i.put("objects/hosts/cache1", object); err != nil {
+	if err := i.request(http.MethodPut, "objects/hosts/cache1", object, new([]any)); err != nil {
 		t.Fatal(err)
 	}
 	s = handlerSite(t, "icinga2", fmt.Sprintf("url=https://localhost:5665\nuser=root\npassword=%s\nca=%s/certs/ca.crt\n",
@@ -65,27 +84,6 @@ func TestHandlers_icinga(t *testing.T) {
 	i.awaitPassive("cache1", 1, `AWA CRITICAL - cache1 is offline: the host answers, its agent is not running .*`)
 	s.agents["cache1"].start()
 	i.awaitPassive("cache1", 0, `AWA OK - cache1 is online: its agent was restarted`)
-}
-
-// put makes an object by Icinga's API.
-func (i *icinga) put(path, body string) error {
-	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPut, "https://localhost:5665/v1/"+path,
-		strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.SetBasicAuth("root", i.password)
-	req.Header.Set("Accept", "application/json")
-	resp, err := i.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("PUT %s: %d %s", path, resp.StatusCode, b)
-	}
-	return err
 }
 
 // awaitPassive waits for a result of a host that nobody checks.
@@ -153,21 +151,8 @@ func TestHandlers_alertmanager(t *testing.T) {
 	if err := os.WriteFile(conf, []byte("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	var log testaid.Log
-	cmd := exec.Command("prometheus-alertmanager", "--config.file="+conf, "--storage.path="+t.TempDir(),
+	startServer(t, "prometheus-alertmanager", "--config.file="+conf, "--storage.path="+t.TempDir(),
 		"--web.listen-address=127.0.0.1:9093", "--cluster.listen-address=")
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait() // it was killed
-		if t.Failed() {
-			t.Logf("%s", &log)
-		}
-	})
 	alerts := func() (string, error) {
 		resp, err := client.Get("http://127.0.0.1:9093/api/v2/alerts?active=true")
 		if err != nil {
@@ -366,20 +351,7 @@ backend agent
 		t.Fatal(err)
 	}
 	must(t, "haproxy", "-c", "-f", conf)
-	var log testaid.Log
-	cmd := exec.Command("haproxy", "-db", "-f", conf)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait() // it was killed
-		if t.Failed() {
-			t.Logf("%s", &log)
-		}
-	})
+	startServer(t, "haproxy", "-db", "-f", conf)
 	want := func(servers string) {
 		t.Helper()
 		testaid.Await(t, 30*time.Second, func() error {

@@ -294,6 +294,11 @@ func (i *icinga) ask(path, body string, results any) error {
 	if body != "" {
 		method = http.MethodPost
 	}
+	return i.request(method, path, body, results)
+}
+
+// request sends a request to Icinga's API, and reads its results.
+func (i *icinga) request(method, path, body string, results any) error {
 	req, err := http.NewRequestWithContext(i.t.Context(), method, "https://localhost:5665/v1/"+path,
 		strings.NewReader(body))
 	if err != nil {
