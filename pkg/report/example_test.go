@@ -11,10 +11,10 @@ import (
 
 // exampleStatus is what an agent saw: one of two nodes is dead.
 func exampleStatus() awa.ClusterStatus {
-	return awa.ClusterStatus{Agent: "web1", State: 2, Nodes: []awa.NodeStatus{
+	return awa.ClusterStatus{Agent: "web1", Leader: "web1", Voters: []string{"web1"}, State: 2, Nodes: []awa.NodeStatus{
 		{Node: awa.Node{ID: 1, Name: "web1", Host: "10.0.0.1", Port: 25483}, Verdict: awa.Online, RTT: time.Millisecond},
 		{Node: awa.Node{ID: 2, Name: "db1", Host: "10.0.0.3", Port: 25483}, Verdict: awa.Offline,
-			Stage: awa.StageConnect, Error: "no answer within 1s"},
+			Stage: awa.StageConnect, Error: "no answer within 1s", Since: time.Now().Add(-4 * time.Minute)},
 	}}
 }
 
@@ -32,13 +32,14 @@ func ExampleEvaluate() {
 
 func ExampleTable() {
 	result := report.Evaluate(exampleStatus(), report.Selection{}, report.Rules{}, time.Now())
-	if err := report.Table(os.Stdout, result, false); err != nil {
+	if err := report.Table(os.Stdout, result, report.Options{}); err != nil {
 		fmt.Println(err)
 	}
 	// Output:
-	// Name  Host      Port   Status
-	// web1  10.0.0.1  25483  Online
-	// db1   10.0.0.3  25483  Offline (connect: no answer within 1s)
+	// 1 of 2 not online · leader web1 · 1 voter · list 2 · asked web1
+	// Name  Status   Since  RTT     Host:Port       Labels  Why
+	// db1   Offline  4 min  -       10.0.0.3:25483  -       connect: no answer within 1s
+	// web1  Online   -      1.0 ms  10.0.0.1:25483  -
 }
 
 func ExampleParseFormat() {
@@ -48,5 +49,5 @@ func ExampleParseFormat() {
 	fmt.Println(err)
 	// Output:
 	// influx <nil>
-	// "xml" is not a format: use nagios, table, influx or json
+	// "xml" is not a format: use nagios, table, influx, json or names
 }

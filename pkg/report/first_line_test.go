@@ -277,7 +277,7 @@ func TestMesh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
 			r := report.Evaluate(test.make(), report.Selection{}, rules(t, "", "0"), now)
-			if err := report.Mesh(&b, r); err != nil || b.String() != test.want {
+			if err := report.Mesh(&b, r, report.Options{}); err != nil || b.String() != test.want {
 				t.Errorf("%v\n%swant\n%s", err, &b, test.want)
 			}
 			for line := range strings.Lines(b.String()) {

@@ -284,10 +284,11 @@ func hostile() awa.ClusterStatus {
 // kinds are the formats, and what may be written beside them.
 var kinds = map[string]func(io.Writer, report.Result) error{
 	"nagios":      report.Nagios,
-	"table":       func(w io.Writer, r report.Result) error { return report.Table(w, r, false) },
-	"table_color": func(w io.Writer, r report.Result) error { return report.Table(w, r, true) },
+	"table":       func(w io.Writer, r report.Result) error { return report.Table(w, r, report.Options{}) },
+	"table_color": func(w io.Writer, r report.Result) error { return report.Table(w, r, report.Options{Color: true}) },
 	"influx":      report.Influx,
 	"json":        report.JSON,
+	"names":       func(w io.Writer, r report.Result) error { return report.Names(w, r, report.Options{}) },
 
 	"node_perfdata": report.NodePerfdata,
 }

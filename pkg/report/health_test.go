@@ -78,7 +78,7 @@ func TestHealth_formats(t *testing.T) {
 	}{
 		"nagios": {func(b *bytes.Buffer) error { return report.Nagios(b, r) }, "AWA CRITICAL - 3 of 3 nodes online, but " +
 			"DIVERGED: the list of n2 contradicts / that of the cluster |"},
-		"table": {func(b *bytes.Buffer) error { return report.Table(b, r, false) },
+		"table": {func(b *bytes.Buffer) error { return report.Table(b, r, report.Options{}) },
 			"\nDIVERGED: the list of n2 contradicts / that of the cluster\n"},
 		"influx": {func(b *bytes.Buffer) error { return report.Influx(b, r) },
 			"\nawa_health,agent=n1,cluster=c,code=DIVERGED,node=n2 state=2i,text=\"the list of n2 contradicts | that of the " +

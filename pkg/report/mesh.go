@@ -119,7 +119,7 @@ const meshWidth = 80
 //	mesh of 3 agents: they do not see all nodes alike
 //	n1 does not see n3
 //	n3 does not see n1
-func Mesh(w io.Writer, r Result) error {
+func Mesh(w io.Writer, r Result, _ Options) error {
 	if r.Status == nil {
 		return nil
 	}

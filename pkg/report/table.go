@@ -2,156 +2,301 @@ package report
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"unicode/utf8"
+	"time"
 
 	"are-we-alive/pkg/awa"
 )
 
 // The colors of a terminal (ECMA-48, "Select Graphic Rendition").
 const (
-	bright = "\x1b[1m"
-	red    = "\x1b[31m"
-	green  = "\x1b[32m"
-	yellow = "\x1b[33m"
-	normal = "\x1b[0m"
+	bright  = "\x1b[1m"
+	reverse = "\x1b[7m"
+	red     = "\x1b[31m"
+	green   = "\x1b[32m"
+	yellow  = "\x1b[33m"
+	normal  = "\x1b[0m"
 )
 
-// Table writes the nodes for a person: Name, Host, Port and Status, as the
-// original program does it, with the reason behind a Status that is not
-// Online and a mark at a node under maintenance. A result without nodes is
-// its sentence. With color the header is bright and the Status green, red,
-// or yellow for Unreachable and when maintenance excuses it. A sentence about
-// an isolated agent follows, as in Text, and a line for each health
-// code that counts; for the others see Notes. No cell holds a |, so that the table
-// may follow a plugin's line.
-func Table(w io.Writer, r Result, color bool) error {
-	var b strings.Builder
-	paint := func(code, s string) {
-		if color {
-			b.WriteString(code + s + normal)
-		} else {
-			b.WriteString(s)
-		}
-	}
+// Table writes the nodes for a person. First comes one line on all of them, and whose view
+// it is where that matters:
+//
+//	1 of 3 not online · leader web1 · 3 voters · list 3 · asked web1, 12 ms ago
+//	Name  Status   Since  RTT     Host:Port       Labels   Why
+//	db1   Offline  4 min  -       10.0.0.3:25483  role=db  connect: no answer within 1s
+//	web1  Online   3 h    0.2 ms  10.0.0.1:25483  -
+//	web2  Online   3 h    0.3 ms  10.0.0.2:25483  -
+//
+// Then the rows of the nodes, see Result.Rows, and a line for each health code that counts;
+// for the others see Notes. A result without nodes is its sentence. On a terminal (Options.Width
+// and Options.Lines) columns without any text are left out, and what is too wide is cut, but
+// sentences are folded; of many rows the last ones are counted only. Elsewhere nothing is cut,
+// all columns are there, and an empty cell that is not the last is a dash. No cell holds a |,
+// so that the table may follow a plugin's line.
+func Table(w io.Writer, r Result, o Options) error {
+	t := table{o: o}
 	if r.Counts.Nodes == 0 {
-		b.WriteString(r.lead() + r.Text() + "\n")
+		t.say(stateColor(r.State), r.lead()+r.Text())
 	} else {
-		rows := r.tableRows()
-		widths := columnWidths(rows)
-		for i, row := range rows {
-			for col, cell := range row.cells {
-				cell += strings.Repeat(" ", widths[col]-utf8.RuneCountInString(cell)+2)
-				if i == 0 {
-					paint(bright, cell)
-				} else {
-					b.WriteString(cell)
-				}
-			}
-			paint(row.color, row.status)
-			b.WriteString(row.note + "\n")
+		t.line(foldAt(t.painted(r), " · ", gap, o.Width))
+		if note := r.viewText(); note != "" {
+			t.say(yellow, note)
 		}
+		rows, below := r.Rows(o.Order, o.Problems), r.belowTable(o)
+		problem := func(row Row) bool { return row.State != OK }
+		if !o.behindLine && slices.ContainsFunc(rows[t.room(len(rows), below):], problem) {
+			t.say(stateColor(r.State), r.Text()) // names all of them, more or less
+		}
+		t.rows(rows, below)
+		t.lines = append(t.lines, below...)
 	}
-	if r.Status != nil {
-		if note := r.viewText(); note != "" && r.Counts.Nodes > 0 {
-			b.WriteString(note + "\n")
-		}
-		for _, c := range r.health {
-			if r.Counts.Nodes > 0 && c.state != OK {
-				b.WriteString(c.text() + "\n")
-			}
-		}
-		for _, f := range r.Failures {
-			why := "gave no status: " + clip(plain(f.Err.Error()), maxText)
-			if errors.Is(f.Err, ErrIsolated) || errors.Is(f.Err, ErrDoubtful) {
-				why = f.Err.Error()
-			}
-			b.WriteString(clip(plain(f.Agent), maxAddr) + " " + why + "\n")
-		}
-	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, strings.Join(t.lines, "\n")+"\n")
 	return err
+}
+
+// belowTable are the lines below the rows.
+func (r Result) belowTable(o Options) []string {
+	t := table{o: o}
+	if _, versions := r.versions(); versions != "" {
+		t.say("", versions)
+	}
+	for _, c := range r.health {
+		if c.state != OK {
+			t.say(stateColor(c.state), c.text())
+		}
+	}
+	for _, f := range r.Failures {
+		why := "gave no status: " + clip(plain(f.Err.Error()), maxText)
+		if errors.Is(f.Err, ErrIsolated) || errors.Is(f.Err, ErrDoubtful) {
+			why = f.Err.Error()
+		}
+		t.say("", clip(plain(f.Agent), maxAddr)+" "+why)
+	}
+	return t.lines
 }
 
 // Notes writes a line for each health code that holds and does not count.
-func Notes(w io.Writer, r Result) error {
-	var b strings.Builder
+func Notes(w io.Writer, r Result, o Options) error {
+	t := table{o: o}
 	for _, c := range r.health {
 		if c.state == OK && c.Code != awa.Isolated { // which the table has said
-			b.WriteString(c.text() + "\n")
+			t.say("", c.text())
 		}
+	}
+	for _, line := range t.lines {
+		if _, err := io.WriteString(w, line+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table is what is written of a table.
+type table struct {
+	o     Options
+	lines []string
+}
+
+// line adds lines as they are.
+func (t *table) line(s string) { t.lines = append(t.lines, strings.Split(s, "\n")...) }
+
+// say adds a sentence.
+func (t *table) say(color, s string) {
+	for _, line := range strings.Split(fold(s, t.o.Width), "\n") {
+		t.line(t.paint(color, line))
+	}
+}
+
+// paint colors a text, where there are colors.
+func (t *table) paint(color, s string) string {
+	if !t.o.Color || color == "" {
+		return s
+	}
+	return color + s + normal
+}
+
+func stateColor(s State) string {
+	switch s {
+	case OK:
+		return green
+	case Critical:
+		return red
+	}
+	return yellow
+}
+
+// painted returns what there is to say of the whole in one line, the first part in the
+// color of the result.
+func (t *table) painted(r Result) []string {
+	parts := r.summary()
+	parts[0] = t.paint(stateColor(r.State), parts[0])
+	return parts
+}
+
+// Summary returns how many nodes are not online, who leads, how many vote, the state of
+// the list, which agent was asked and when, in one line.
+func (r Result) Summary() string {
+	if r.Status == nil || r.Counts.Nodes == 0 {
+		return r.Text()
+	}
+	return strings.Join(r.summary(), " · ")
+}
+
+func (r Result) summary() []string {
+	st := r.Status
+	parts := []string{r.howMany(), "no leader", countText(len(st.Voters), "voter"), fmt.Sprintf("list %d", st.State),
+		"asked " + orWord(clip(plain(st.Agent), maxShort), "an agent")}
+	if st.Leader != "" {
+		parts[1] = "leader " + clip(plain(st.Leader), maxShort)
+	}
+	if r.Took > 0 {
+		parts[len(parts)-1] += ", " + sinceText(r.Took) + " ago"
+	}
+	return parts
+}
+
+// howMany says how many of the nodes are not online: "3 of 300 not online, 1 more under
+// maintenance".
+func (r Result) howMany() string {
+	nodes := countText(r.Counts.Nodes, "node")
+	of := fmt.Sprint(r.Counts.Nodes)
+	if r.Counts.Nodes < len(r.listed) {
+		nodes = fmt.Sprintf("%d selected nodes of %d", r.Counts.Nodes, len(r.listed))
+		of = fmt.Sprintf("%d selected nodes", r.Counts.Nodes)
+	}
+	not := r.Counts.Dead() + r.Counts.Unreachable + r.Counts.Stopped
+	text := fmt.Sprintf("%d of %s not online", not, of)
+	switch {
+	case not == 0 && r.Counts.Maintenance == 0:
+		text = nodes + " online"
+	case not == 0:
+		text = fmt.Sprintf("%d of %s online", r.Counts.Online, of)
+	}
+	switch {
+	case r.Counts.Maintenance == 0:
+		return text
+	case not == 0:
+		return fmt.Sprintf("%s, %d under maintenance", text, r.Counts.Maintenance)
+	}
+	return fmt.Sprintf("%s, %d more under maintenance", text, r.Counts.Maintenance)
+}
+
+// sinceText is how long ago a look was: to the millisecond while it is young.
+func sinceText(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
+	}
+	return Ago(d)
+}
+
+// room is how many of n rows there is room for, above what comes below them.
+func (t *table) room(n int, below []string) int {
+	room := t.o.Lines - len(t.lines) - 1 - len(below)
+	if t.o.Lines == 0 || n <= room {
+		return n
+	}
+	return max(0, room-1)
+}
+
+// rows adds the head of the table and its rows, as many as there is room for above what
+// comes below.
+func (t *table) rows(rows []Row, below []string) {
+	shown := rows[:t.room(len(rows), below)]
+	all := []cells{heads}
+	for _, row := range shown {
+		all = append(all, cells{row.Name, row.Status, row.Since, row.RTT, row.Addr, row.Labels, row.Why})
+	}
+	gutter := 0
+	if t.o.Changed != nil {
+		gutter = len(gap)
+	}
+	widths := fit(all[1:], max(0, t.o.Width-gutter))
+	for i, c := range all {
+		color, marked := bright, false
+		if i > 0 {
+			color, marked = statusColor(shown[i-1]), t.o.Changed[shown[i-1].Seen.Node.ID]
+		}
+		text := t.cells(c, widths, i == 0, color)
+		switch {
+		case gutter > 0 && marked:
+			text = t.paint(reverse, "*") + " " + text
+		case gutter > 0:
+			text = gap + text
+		}
+		t.lines = append(t.lines, text)
+	}
+	if len(shown) < len(rows) {
+		t.lines = append(t.lines, t.paint(bright, leftOut(rows[len(shown):])))
+	}
+}
+
+// cells is a line of the table. The head is painted whole, of a row the status.
+func (t *table) cells(c cells, widths [len(cells{})]int, head bool, color string) string {
+	last := len(widths) - 1
+	for last > 0 && (widths[last] == 0 || last == columnWhy && c[last] == "") {
+		last--
+	}
+	var b strings.Builder
+	for column, w := range widths {
+		if w == 0 || column > last {
+			continue
+		}
+		text := cut(orWord(c[column], "-"), w)
+		fill := ""
+		if column < last {
+			fill = strings.Repeat(" ", w-displayWidth(text)) + gap
+		}
+		if column == columnStatus && !head {
+			text = t.paint(color, text)
+		}
+		b.WriteString(text + fill)
+	}
+	if head {
+		return t.paint(color, b.String())
+	}
+	return b.String()
+}
+
+// statusColor is the color of a row's status.
+func statusColor(row Row) string {
+	switch {
+	case row.Seen.Verdict == awa.Online && row.State == OK:
+		return green
+	case row.State == Critical:
+		return red
+	}
+	return yellow
+}
+
+// leftOut says which rows are not shown: "and 274 more: 12 Offline, 262 Online (-vv shows
+// all)".
+func leftOut(rows []Row) string {
+	counts := map[string]int{}
+	var words []string // in the order of the rows
+	for _, row := range rows {
+		if counts[row.Status]++; counts[row.Status] == 1 {
+			words = append(words, row.Status)
+		}
+	}
+	if len(words) == 1 {
+		return fmt.Sprintf("and %d more %s (-vv shows all)", len(rows), words[0])
+	}
+	for i, word := range words {
+		words[i] = fmt.Sprintf("%d %s", counts[word], word)
+	}
+	return fmt.Sprintf("and %d more: %s (-vv shows all)", len(rows), strings.Join(words, ", "))
+}
+
+// Names writes the names of the nodes, one a line, as Result.Rows has them. A result without
+// nodes writes nothing.
+func Names(w io.Writer, r Result, o Options) error {
+	var b strings.Builder
+	for _, row := range r.Rows(o.Order, o.Problems) {
+		b.WriteString(row.Seen.Node.Name + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// tableRow is a line of the table. Only the first columns are padded.
-type tableRow struct {
-	cells        [3]string // name, host, port
-	status, note string
-	color        string
-}
-
-func (r Result) tableRows() []tableRow {
-	rows := make([]tableRow, 0, len(r.Status.Nodes)+1)
-	rows = append(rows, tableRow{[3]string{"Name", "Host", "Port"}, "Status", "", bright})
-	for _, n := range r.Status.Nodes {
-		row := tableRow{
-			cells:  [3]string{plain(n.Node.Name), plain(n.Node.Host), n.Node.Port.String()},
-			status: "Online",
-			color:  green,
-		}
-		if n.Verdict != awa.Online {
-			row.status, row.color = r.statusOf(n)
-			row.note = " (" + clip(plain(r.reason(n)), maxText) + ")"
-		}
-		if n.Verdict == awa.Online {
-			row.note = onlineNote(n)
-		}
-		if n.Node.InMaintenance(r.at) {
-			row.note += ", under maintenance until " + plain(n.Node.Maintenance)
-			if n.Verdict != awa.Online {
-				row.color = yellow
-			}
-		}
-		rows = append(rows, row)
-	}
-	return rows
-}
-
-// onlineNote is what there is to say of a node that is online.
-func onlineNote(n awa.NodeStatus) string {
-	switch {
-	case n.Self != nil && n.Self.IsOriginal():
-		return " (original program)"
-	case n.Flapping > 0:
-		return ", " + flappingText(n)
-	case n.Error != "":
-		return " (it is the agent asked, and can't reach its own address: " + clip(plain(n.Failure()), maxText) + ")"
-	}
-	return ""
-}
-
-// statusOf returns a verdict that is not online as the table has it.
-func (r Result) statusOf(n awa.NodeStatus) (word, color string) {
-	switch {
-	case n.Verdict == awa.Unreachable:
-		return "Unreachable", yellow
-	case n.Verdict == awa.Mismatch:
-		return "Mismatch", red
-	case r.stopped(n):
-		return "Stopped", yellow
-	}
-	return "Offline", red
-}
-
-// columnWidths returns the widest cell of each column, in characters.
-func columnWidths(rows []tableRow) (widths [3]int) {
-	for _, row := range rows {
-		for col, cell := range row.cells {
-			widths[col] = max(widths[col], utf8.RuneCountInString(cell))
-		}
-	}
-	return widths
 }
