@@ -14,9 +14,10 @@ const maxMaintenance = 366 * 24 * time.Hour
 // nodeMaintainCmd is awa-agent node maintain.
 type nodeMaintainCmd struct {
 	target
-	Node string        `arg:"" name:"name" help:"Name of the node."`
-	For  time.Duration `placeholder:"TIME" help:"How long from now, such as 30m or 2h; it ends by itself."`
-	Off  bool          `help:"End it now."`
+	Node   string        `arg:"" name:"name" help:"Name of the node."`
+	For    time.Duration `placeholder:"TIME" help:"How long from now, such as 30m or 2h; it ends by itself."`
+	Reason string        `placeholder:"TEXT" help:"Why, for those who see the node under maintenance."`
+	Off    bool          `help:"End it now."`
 }
 
 // Run sets or removes the time at which the node's maintenance ends.
@@ -26,7 +27,7 @@ func (c *nodeMaintainCmd) Run(ctx context.Context, std streams) error {
 		return usageError{err}
 	}
 	return c.editNode(ctx, std, c.Node, awa.Update, func(n awa.Node) map[string]any {
-		return map[string]any{"name": n.Name, "host": n.Host, "port": n.Port, "maintenance": end}
+		return map[string]any{"name": n.Name, "host": n.Host, "port": n.Port, "maintenance": end, "reason": c.Reason}
 	})
 }
 
@@ -36,6 +37,8 @@ func (c *nodeMaintainCmd) end(now time.Time) (string, error) {
 	switch {
 	case c.Off && c.For != 0:
 		return "", errors.New("--for and --off exclude each other: a maintenance either begins or ends")
+	case c.Off && c.Reason != "":
+		return "", errors.New("--reason and --off exclude each other: a maintenance that ends has no reason")
 	case c.Off:
 		return "", nil
 	case c.For == 0:

@@ -110,7 +110,7 @@ func (c *nodeListCmd) Run(ctx context.Context, std streams) error {
 			for _, n := range all {
 				note := labelText(n.Labels)
 				if n.InMaintenance(now) {
-					note = strings.TrimSpace(note + " (under maintenance until " + n.Maintenance + ")")
+					note = strings.TrimSpace(note + " (under maintenance " + n.UntilAndWhy(n.Maintenance) + ")")
 				}
 				row(n.ID, n.Name, n.Host, n.Port, note)
 			}

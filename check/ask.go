@@ -24,13 +24,6 @@ type answer struct {
 	panicked any
 }
 
-// lonely remembers the first isolated agent's answer, while others are asked.
-type lonely struct {
-	agent  int
-	status awa.ClusterStatus
-	found  bool
-}
-
 // What ask ends with when it has no status.
 var (
 	errNoAgent = errors.New("no agent answers")
@@ -54,7 +47,7 @@ func (c config) without(failures []report.Failure, err error) report.Result {
 	return report.NoAnswer(failures, c.noAnswer, time.Now())
 }
 
-// ask returns the first status that an agent returns, and the agents that failed
+// ask returns the first answer of an agent that has a status, and the agents that failed
 // before, in the order of the command line. They are asked one after the
 // other: the next at once when one fails, and beside it when it has not
 // answered for a while. With errNoAgent all have failed, with errTooLate one of
@@ -69,7 +62,7 @@ func (c config) without(failures []report.Failure, err error) report.Result {
 // An agent that hangs is not waited for: the process must end in time, and
 // its end ends whatever is left.
 func ask(ctx context.Context, agents fetcher, cfg config,
-	start time.Time) (awa.ClusterStatus, []report.Failure, error) {
+	start time.Time) (answer, []report.Failure, error) {
 	// What remains after the call ends in time is for those who notice that
 	// late, and then for printing.
 	margin := min(cfg.timeout/5, 200*time.Millisecond)
@@ -84,7 +77,7 @@ func ask(ctx context.Context, agents fetcher, cfg config,
 
 	answers := make(chan answer, len(cfg.agents))
 	errs := make([]error, len(cfg.agents))
-	var alone lonely
+	var alone *answer // the first one that is poor, while others are asked
 	for asked, failed := 0, 0; failed < len(cfg.agents); {
 		select {
 		case <-next.C:
@@ -98,10 +91,10 @@ func ask(ctx context.Context, agents fetcher, cfg config,
 				panic(a.panicked)
 			}
 			if a.err == nil && !poorView(a.status, cfg) {
-				return a.status, failures(cfg, errs), nil
+				return a, failures(cfg, errs), nil
 			}
-			if a.err == nil && !alone.found {
-				alone = lonely{a.agent, a.status, true}
+			if a.err == nil && alone == nil {
+				alone = &a
 			}
 			if errs[a.agent] = a.err; a.err == nil {
 				errs[a.agent] = report.ErrDoubtful
@@ -112,7 +105,7 @@ func ask(ctx context.Context, agents fetcher, cfg config,
 			failed++
 			next.Reset(0)
 		case <-ctx.Done():
-			return awa.ClusterStatus{}, nil, ctx.Err()
+			return answer{}, nil, ctx.Err()
 		case <-over.C:
 			for i := range errs {
 				if errs[i] == nil {
@@ -122,11 +115,11 @@ func ask(ctx context.Context, agents fetcher, cfg config,
 			failed = len(errs)
 		}
 	}
-	if alone.found {
+	if alone != nil {
 		errs[alone.agent] = nil
-		return alone.status, failures(cfg, errs), nil
+		return *alone, failures(cfg, errs), nil
 	}
-	return awa.ClusterStatus{}, failures(cfg, errs), noAnswer(errs)
+	return answer{}, failures(cfg, errs), noAnswer(errs)
 }
 
 // noAnswer returns why no agent answered, when each has failed with an error: see ask.

@@ -235,7 +235,7 @@ func TestCheck_stuckStdout(t *testing.T) {
 				var errs strings.Builder
 				start := time.Now()
 				f := &fake{agents: agents{"127.0.0.1:25483": after(0, cluster(3)), a1: never(0)}}
-				code := check(ctx, with(f), test.args, stuck{end}, &errs)
+				code := check(ctx, with(f), test.args, nil, stuck{end}, &errs)
 				if took := time.Since(start); code != 3 || took != test.took || errs.String() != "check_awa: stdout took "+
 					"nothing until the time was over\n" {
 					t.Errorf("exit code %d after %v, want 3 after %v, and on stderr %q", code, took, test.took, errs.String())

@@ -89,6 +89,11 @@ func refuse(err error) func(context.Context) (awa.ClusterStatus, error) {
 	return func(context.Context) (awa.ClusterStatus, error) { return awa.ClusterStatus{}, err }
 }
 
+// Events has none.
+func (f *fake) Events(context.Context, string, awa.EventQuery) (awa.EventSet, error) {
+	return awa.EventSet{}, nil
+}
+
 // Close does nothing.
 func (f *fake) Close() {}
 
@@ -101,6 +106,6 @@ func with(f fetcher) func(config) (fetcher, error) {
 func checkWith(t *testing.T, ctx context.Context, f fetcher, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = check(ctx, with(f), args, &out, &errs)
+	code = check(ctx, with(f), args, nil, &out, &errs)
 	return code, out.String(), errs.String()
 }

@@ -60,7 +60,12 @@ type flags struct {
 
 	Output   string `short:"o" default:"${format}"`
 	Perfdata string `default:"cluster"`
+	Problems bool
+	Sort     string `default:"${order}"`
+	Color    string `default:"auto"`
 	Mesh     bool
+	Watch    string `type:"optional" default:""`
+	Wait     string
 	Verbose  int  `short:"v" type:"counter"`
 	Version  bool `short:"V"`
 	Help     bool `short:"h"`
@@ -83,6 +88,9 @@ type config struct {
 	selection report.Selection
 	format    report.Format
 	options   report.Options
+	color     colorMode
+	watch     time.Duration // how often to look, on a terminal; 0 looks once
+	wait      time.Duration // how long to look again until it is OK; 0 looks once
 }
 
 // parse reads the command line. With -h or -V it returns the text to print
@@ -108,8 +116,9 @@ func parse(args []string) (cfg config, help string, err error) {
 // newParser knows the command line, except what help says of it: see explain.
 func newParser(f *flags, options ...kong.Option) *kong.Kong {
 	k, err := kong.New(f, append(options, kong.Name("check_awa"), kong.NoDefaultHelp(), kong.Exit(func(int) {}),
-		kong.KindMapper(reflect.String, kong.MapperFunc(readValue)), kong.Vars{
+		kong.KindMapper(reflect.String, kong.MapperFunc(readValue)), kong.NamedMapper("optional", optionalValue{}), kong.Vars{
 			"port": awa.DefaultPort.String(), "timeout": seconds(defaultTimeout), "format": report.DefaultFormat().Name,
+			"order":    report.DefaultOrder().Name,
 			"critical": report.DefaultSetting("critical"), "max_skew": report.DefaultSetting("skew-warning"),
 			"unreachable_warning": report.DefaultSetting("unreachable-warning"),
 			"no_majority_state":   report.DefaultSetting("no-majority-state"),
@@ -129,9 +138,25 @@ func readValue(ctx *kong.DecodeContext, target reflect.Value) error {
 	return ctx.Scan.PopValueInto("string", target.Addr().Interface())
 }
 
+// optionalValue reads a flag that may stand without a value: --watch or --watch=5s.
+type optionalValue struct{}
+
+// IsBool implements kong.BoolMapper: the next word is not its value.
+func (optionalValue) IsBool() bool { return true }
+
+// Decode implements kong.Mapper.
+func (optionalValue) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	value := seconds(defaultWatch)
+	if ctx.Scan.Peek().Type == kong.FlagValueToken {
+		value = ctx.Scan.Pop().String()
+	}
+	target.SetString(value)
+	return nil
+}
+
 // config checks the flags.
 func (f flags) config() (config, error) {
-	c := config{keyFile: f.KeyFile, options: report.Options{Verbose: f.Verbose, Mesh: f.Mesh}}
+	c := config{keyFile: f.KeyFile, options: report.Options{Verbose: f.Verbose, Mesh: f.Mesh, Problems: f.Problems}}
 	var err error
 	if c.format, err = report.ParseFormat(f.Output); err != nil {
 		return config{}, fmt.Errorf("bad -o: %w", err)
@@ -146,7 +171,7 @@ func (f flags) config() (config, error) {
 	if c.agents, err = f.agents(); err != nil {
 		return config{}, err
 	}
-	if c.timeout, err = parseTimeout(f.Timeout); err != nil {
+	if c.timeout, err = parseTime(f.Timeout, minTimeout, maxTimeout); err != nil {
 		return config{}, fmt.Errorf("bad -t: %w", err)
 	}
 	if c.rules, c.selection, err = f.settings().Parse(); err != nil {
@@ -163,10 +188,72 @@ func (f flags) config() (config, error) {
 			return config{}, fmt.Errorf("bad %s: %w", state.flag, err)
 		}
 	}
-	if f.Mesh && !c.format.ShowsMesh() {
-		return config{}, fmt.Errorf("bad --mesh: the format %s does not have it, so leave out one of the two", c.format.Name)
+	if err := f.layout(&c); err != nil {
+		return config{}, err
 	}
-	return c, nil
+	return c, f.repeat(&c)
+}
+
+// layout checks the flags that say how the nodes are shown.
+func (f flags) layout(c *config) (err error) {
+	if c.options.Order, err = report.ParseOrder(f.Sort); err != nil {
+		return fmt.Errorf("bad --sort: %w", err)
+	}
+	if c.color, err = parseColor(f.Color); err != nil {
+		return fmt.Errorf("bad --color: %w", err)
+	}
+	for _, flag := range []struct {
+		name       string
+		given, has bool
+	}{
+		{"--mesh", f.Mesh, c.format.ShowsMesh()},
+		{"--problems", f.Problems, c.format.ShowsRows()},
+		{"--sort", f.Sort != report.DefaultOrder().Name, c.format.ShowsRows()},
+	} {
+		if flag.given && !flag.has {
+			return fmt.Errorf("bad %s: the format %s does not have it, so leave out one of the two", flag.name, c.format.Name)
+		}
+	}
+	return nil
+}
+
+// The default of --watch, and its bounds.
+const (
+	defaultWatch = 2 * time.Second
+	minWatch     = 500 * time.Millisecond
+	maxWatch     = time.Hour
+)
+
+// repeat checks the flags that have it look more than once.
+func (f flags) repeat(c *config) (err error) {
+	if f.Watch != "" {
+		if c.watch, err = parseTime(f.Watch, minWatch, maxWatch); err != nil {
+			return fmt.Errorf("bad --watch: %w", err)
+		}
+		switch {
+		case f.Wait != "":
+			return errors.New("bad --watch: it shows the cluster until you quit, so leave out --wait")
+		case c.format.Name == report.DefaultFormat().Name:
+			c.format = tableFormat()
+		case c.format.Name != tableFormat().Name:
+			return fmt.Errorf("bad --watch: it shows the table, so leave out -o %s", c.format.Name)
+		}
+	}
+	if f.Wait != "" {
+		if c.wait, err = parseTime(f.Wait, minTimeout, maxTimeout); err != nil {
+			return fmt.Errorf("bad --wait: %w", err)
+		}
+	}
+	return nil
+}
+
+// tableFormat is the format for a person.
+func tableFormat() report.Format {
+	table, err := report.ParseFormat("table")
+	if err != nil {
+		panic(err)
+	}
+	return table
 }
 
 // agents reads -H and -p.
@@ -225,18 +312,18 @@ func badFlag(err error) error {
 	return fmt.Errorf("bad %s: %w", flag, wrong.Err)
 }
 
-// parseTimeout reads seconds (4, 0.5) or a duration of Go (4s, 500ms).
-func parseTimeout(s string) (time.Duration, error) {
+// parseTime reads seconds (4, 0.5) or a duration of Go (4s, 500ms, 5m), from least to most.
+func parseTime(s string, least, most time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if seconds, e := strconv.ParseFloat(s, 64); e == nil && !math.IsNaN(seconds) {
-		seconds = min(max(seconds, -1), 2*maxTimeout.Seconds()) // what a Duration holds
+		seconds = min(max(seconds, -1), 2*most.Seconds()) // what a Duration holds
 		d, err = time.Duration(seconds*float64(time.Second)), nil
 	}
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%q is not a time: give seconds such as 4 or 0.5", s)
-	case d < minTimeout || d > maxTimeout:
-		return 0, fmt.Errorf("%s is not from 0.1 to 86400 seconds", s)
+	case d < least || d > most:
+		return 0, fmt.Errorf("%s is not from %s to %s seconds", s, seconds(least), seconds(most))
 	}
 	return d, nil
 }

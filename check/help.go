@@ -17,9 +17,11 @@ Exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; with -o influx 0 whenever lin
 A RANGE is that of the plugin guidelines: 10 (alert below 0 or above 10), 10:, ~:10, 10:20, @10:20. Numbers of nodes may be percentages of the selected nodes: 10%.
 
     check_awa -v                        the agent on this host, for a person
+    check_awa --watch                   the same, in place
     check_awa -H n1 -H n2 -w 0 -c 25%   the first agent that answers
     check_awa -H n1 --node n3           a host check of n3
     check_awa -H n1 --label role=db     only these nodes
+    check_awa -H n1 --wait 5m           wait until all is well
     check_awa -H n1 -o influx           for Telegraf`
 
 // explain adds what the program does, and what each flag takes and means.
@@ -60,6 +62,15 @@ func explain(program *kong.Application) {
 			report.DefaultFormat().Name},
 		"perfdata": {"WHICH", "cluster, or nodes for the round trip of each node as well, on later lines. " +
 			"Default: cluster"},
+		"problems": {"", "Only the nodes that are a problem, in the table and as names."},
+		"sort": {"ORDER", report.Alternatives(report.OrderNames()) + ": the order of the table and of the names. " +
+			"Default: " + report.DefaultOrder().Name + " first, then by name"},
+		"color": {"WHEN", "auto, always or never: colors in the table. Default: auto, which is on a terminal, " +
+			"where NO_COLOR is not set"},
+		"watch": {"", "Show the table in place, and look again every 2 s, or as often as --watch=SECONDS says, until q " +
+			"or Ctrl-C. What changed is marked for some seconds."},
+		"wait": {"TIME", "Look again until the result is OK, for at most this time, such as 5m or 300. The output and the " +
+			"exit code are those of the last look."},
 		"mesh": {"", "Add who does not see whom, as all agents that answer report it: the agents and " +
 			"nodes that differ only."},
 		"verbose": {"", "Add the table of all nodes to the plugin's line; twice: and the health codes that " +

@@ -17,6 +17,8 @@ func choices() map[string][]string {
 	return map[string][]string{
 		"output":            report.FormatNames(),
 		"perfdata":          {perfdataCluster, perfdataNodes},
+		"sort":              report.OrderNames(),
+		"color":             {string(colorAuto), string(colorAlways), string(colorNever)},
 		"no-majority-state": states,
 		"no-answer-state":   states,
 		"timeout-state":     states,

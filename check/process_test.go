@@ -8,11 +8,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/term"
 
 	"are-we-alive/pkg/api/server"
 	"are-we-alive/pkg/awa"
@@ -115,10 +118,11 @@ func TestProcess(t *testing.T) {
 			"its agent is not running (connection refused)) |"},
 		"warning": {"-H " + dead + " -w 0 -c 1", 1, "AWA WARNING - 1 of 3 nodes offline: n2 (the " +
 			"host answers, its agent is not running (connection refused)) |"},
-		"verbose": {"-v -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
-		"table": {"-o table -H " + dead, 2, "Name  Host      Port   Status\nn1    10.0.0.1  25483 " +
-			" Online\nn2    10.0.0.2  25483  Offline (the host answers, its agent is not running (connection refused))\nn3"},
-		"influx": {"-o influx -H " + dead, 0, "awa_cluster,agent=n1,cluster="},
+		"verbose":                     {"-v -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
+		"table":                       {"-o table -H " + dead, 2, "1 of 3 not online · leader n1 · 3 voters · list 3 · asked n1, "},
+		"names":                       {"-o names --problems -H " + dead, 2, "n2\n"},
+		"no watch without a terminal": {"--watch -H " + dead, 3, "AWA UNKNOWN - bad --watch: the output must be a terminal"},
+		"influx":                      {"-o influx -H " + dead, 0, "awa_cluster,agent=n1,cluster="},
 		"json": {"-o json -H " + dead, 2, `{"state":2,"text":"1 of 3 nodes offline: n2 (the host ` +
 			`answers, its agent is not running (connection refused))",`},
 		"the second one": {"-H 127.0.0.1:1 -H " + well, 0, "AWA OK"},
@@ -228,19 +232,22 @@ func TestProcess_fullPipe(t *testing.T) {
 // TestProcess_terminal has a terminal for stdout.
 func TestProcess_terminal(t *testing.T) {
 	addr := serve(t, served{st: cluster(3, 2)})
-	const green, plain = "\x1b[32mOnline\x1b[0m", "25483  Online"
+	const green, plain = "\x1b[32mOnline\x1b[0m", "n1    Online   0.2 ms  10.0.0.1:25483\r\n"
 	for name, test := range map[string]struct {
-		env  string
-		want string
-		not  string
+		env   string
+		color string
+		want  string
+		not   string
 	}{
-		"colors":        {"", green, plain},
-		"NO_COLOR":      {"NO_COLOR=1", plain, "\x1b"},
-		"dumb terminal": {"TERM=dumb", plain, "\x1b"},
+		"colors":        {"", "auto", green, plain},
+		"NO_COLOR":      {"NO_COLOR=1", "auto", plain, "\x1b"},
+		"dumb terminal": {"TERM=dumb", "auto", plain, "\x1b"},
+		"always":        {"NO_COLOR=1", "always", green, plain},
+		"never":         {"", "never", plain, "\x1b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			master, slave := openTerminal(t)
-			cmd := command(t, "-v", "-H", addr)
+			cmd := command(t, "-v", "-H", addr, "--color", test.color)
 			cmd.Stdout = slave
 			cmd.Env = append(cmd.Env, test.env)
 			if err := cmd.Start(); err != nil {
@@ -257,6 +264,43 @@ func TestProcess_terminal(t *testing.T) {
 				t.Errorf("the plugin's line is %q", line)
 			}
 		})
+	}
+}
+
+// TestProcess_watch has a person watch until q, and leaves the terminal as it was.
+func TestProcess_watch(t *testing.T) {
+	addr := serve(t, served{st: cluster(3, 2)})
+	master, slave := openTerminal(t)
+	cmd := command(t, "--watch=0.5", "-H", addr)
+	cmd.Stdin, cmd.Stdout = slave, slave
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := term.GetState(int(slave.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := ""
+	for buf := make([]byte, 4096); !strings.Contains(shown, "1 of 3 not online"); {
+		n, err := master.Read(buf)
+		if shown += string(buf[:n]); err != nil {
+			t.Fatal(err, shown)
+		}
+	}
+	if _, err := master.WriteString("q"); err != nil {
+		t.Fatal(err)
+	}
+	if code := exitCode(t, cmd.Wait()); code != 2 {
+		t.Errorf("exit code %d", code)
+	}
+	after, err := term.GetState(int(slave.Fd()))
+	slave.Close()
+	rest, _ := io.ReadAll(master)
+	if err != nil || !reflect.DeepEqual(before, after) {
+		t.Errorf("the terminal was %v and is %v (%v)", before, after, err)
+	}
+	if want := wrapLines + showCursor + primaryScreen; !strings.HasSuffix(string(rest), want) {
+		t.Errorf("%q does not end with %q", rest, want)
 	}
 }
 

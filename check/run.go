@@ -6,20 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"time"
-
-	"golang.org/x/term"
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/report"
 )
 
-// fetcher asks one agent for its view of the cluster.
+// fetcher asks one agent for its view of the cluster, and what happened in it.
 type fetcher interface {
 	ClusterStatus(ctx context.Context, addr string, cached bool, nodes ...string) (awa.ClusterStatus, error)
+	Events(ctx context.Context, addr string, q awa.EventQuery) (awa.EventSet, error)
 	Close()
 }
 
@@ -27,12 +25,12 @@ var _ fetcher = (*api.Client)(nil)
 
 // run is the whole program except its signals: it checks once and returns the
 // exit code, 0 to 3 whatever happens. When ctx ends, it says so and stops.
-func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
-	return check(ctx, connect, args, stdout, stderr)
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return check(ctx, connect, args, stdin, stdout, stderr)
 }
 
 // check is run with agents of the caller.
-func check(ctx context.Context, connect func(config) (fetcher, error), args []string, stdout,
+func check(ctx context.Context, connect func(config) (fetcher, error), args []string, stdin io.Reader, stdout,
 	stderr io.Writer) (code int) {
 	start := time.Now()
 	p := printer{ctx: ctx, stdout: stdout, stderr: stderr, format: formatOf(args), deadline: start.Add(defaultTimeout)}
@@ -57,6 +55,7 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		return report.Unknown.ExitCode() // as the monitoring plugins do
 	}
 	p.format, p.options, p.deadline = cfg.format, cfg.options, start.Add(cfg.timeout)
+	p.color, p.whole = cfg.color, cfg.options.Verbose > 1
 
 	agents, err := connect(cfg)
 	if err != nil {
@@ -64,19 +63,42 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		return p.print(report.NoResult(err.Error(), start))
 	}
 	defer agents.Close()
-	st, failures, err := ask(ctx, agents, cfg, start)
 	switch {
-	case ctx.Err() != nil:
+	case cfg.watch > 0:
+		return watch(ctx, agents, cfg, p, stdin)
+	case cfg.wait > 0:
+		return wait(ctx, agents, cfg, p, start)
+	}
+	found, err := look(ctx, agents, cfg, start)
+	if err != nil {
 		p.forced = true
 		return p.print(report.NoResult("stopped by a signal before an agent answered", time.Now()))
-	case err != nil:
-		r := cfg.without(failures, err)
-		r.Took = time.Since(start)
-		return p.print(r)
 	}
-	r := report.Evaluate(st, cfg.selection, cfg.rules, time.Now())
-	r.Failures, r.Took, r.ShowMesh = failures, time.Since(start), cfg.options.Mesh
-	return p.print(r)
+	return p.print(found.result)
+}
+
+// finding is what came of one look at the cluster.
+type finding struct {
+	result report.Result
+	asked  time.Time // when the look began
+	agent  string    // the address of the agent whose view it is, "" when there was none
+}
+
+// look asks the agents once, and judges the answer. It fails only when ctx ends.
+func look(ctx context.Context, agents fetcher, cfg config, start time.Time) (finding, error) {
+	a, failures, err := ask(ctx, agents, cfg, start)
+	f := finding{asked: start}
+	switch {
+	case ctx.Err() != nil:
+		return f, ctx.Err()
+	case err != nil:
+		f.result = cfg.without(failures, err)
+	default:
+		f.result = report.Evaluate(a.status, cfg.selection, cfg.rules, time.Now())
+		f.result.Failures, f.result.ShowMesh, f.agent = failures, cfg.options.Mesh, cfg.agents[a.agent]
+	}
+	f.result.Took = time.Since(start)
+	return f, nil
 }
 
 // printer writes a result and knows the exit code that goes with it.
@@ -90,6 +112,8 @@ type printer struct {
 	forced   bool
 	deadline time.Time // by which everything must be written
 	bare     bool      // Go's timers can't be used, see enoughFiles
+	color    colorMode
+	whole    bool // nothing is cut, also on a terminal
 }
 
 // print writes the result in the chosen format and returns the exit code: the
@@ -97,7 +121,14 @@ type printer struct {
 // lines, since Telegraf throws away what a failing command printed.
 func (p printer) print(r report.Result) int {
 	var b bytes.Buffer
-	p.options.Color = p.color()
+	columns, lines, isTerminal := sizeOf(p.stdout)
+	p.options.Color = p.color.on(isTerminal)
+	if isTerminal && !p.whole {
+		p.options.Width, p.options.Lines = columns, lines-1 // the last one is the shell's
+	}
+	if p.format.NamesOnly() && r.Counts.Nodes == 0 {
+		fmt.Fprintf(p.stderr, "check_awa: %s\n", r.Text())
+	}
 	err := p.format.Write(&b, r, p.options)
 	if err == nil {
 		err = p.write(b.Bytes())
@@ -142,11 +173,4 @@ func (p printer) write(b []byte) error {
 	default:
 		return errors.New("stdout took nothing until the time was over")
 	}
-}
-
-// color reports whether stdout is a terminal that shows colors
-// (no-color.org).
-func (p printer) color() bool {
-	f, ok := p.stdout.(*os.File)
-	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }

@@ -136,7 +136,7 @@ func TestCheck_brokenStdout(t *testing.T) {
 	for _, args := range []string{"", "-v", "-o table", "-o influx", "-o json", "-h", "-V", "--bogus", "-p 1"} {
 		f := &fake{agents: agents{"127.0.0.1:25483": after(0, cluster(3))}}
 		var errs strings.Builder
-		if code := check(t.Context(), with(f), strings.Fields(args), brokenPipe{}, &errs); code != 3 {
+		if code := check(t.Context(), with(f), strings.Fields(args), nil, brokenPipe{}, &errs); code != 3 {
 			t.Errorf("check_awa %s exits with %d", args, code)
 		}
 	}
@@ -166,7 +166,7 @@ func TestParseTimeout(t *testing.T) {
 		"forever": {err: `"forever" is not a time: give seconds such as 4 or 0.5`},
 	}
 	for s, test := range tests {
-		got, err := parseTimeout(s)
+		got, err := parseTime(s, minTimeout, maxTimeout)
 		if got != test.want || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 			t.Errorf("%q is %v, %v; want %v, %s", s, got, err, test.want, test.err)
 		}

@@ -164,11 +164,14 @@ func TestNode_maintain(t *testing.T) {
 	check(`(?s)^AWA CRITICAL - 1 of 2 nodes offline: db1 `)
 	do(`^db1 is node 2 at 127\.0\.0\.3:1 \(change 3\)\.\n$`, "node maintain DB1 --for 2h")
 	do(`db1 .* role=database \(under maintenance until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\)\n$`, "node list")
-	check(`(?s)^AWA OK - 1 of 2 nodes online \(1 under maintenance\).*db1 .*Offline .*, under maintenance until 20`)
-	do(`change 4`, "node maintain db1 --off")
+	check(`(?s)^AWA OK - 1 of 2 nodes online \(1 under maintenance\).*db1 .*Offline .*maintenance until \d\d:\d\d, `)
+	do(`change 4`, "node maintain db1 --for 2h --reason kernel")
+	do(`db1 .* \(under maintenance until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ: kernel\)\n$`, "node list")
+	check(`db1 .*Offline .*maintenance until \d\d:\d\d: kernel, `)
+	do(`change 5`, "node maintain db1 --off")
 	do(`db1 .* role=database\n$`, "node list")
 	check(`(?s)^AWA CRITICAL - 1 of 2 nodes offline: db1 `)
-	do(`change 5`, "node maintain db1 --for 1s")
+	do(`change 6`, "node maintain db1 --for 1s")
 	for end := time.Now().Add(20 * time.Second); run(t, "check_awa", "-H", a.addr()).code != 2; {
 		if time.Now().After(end) {
 			t.Fatal("a maintenance of one second does not end")
@@ -308,6 +311,7 @@ func TestCommand_wrong(t *testing.T) {
 		"node maintain":                            {2, `expected "<name>"` + help},
 		"node maintain n1":                         {2, "the time is missing: give --for, such as --for 2h, or --off"},
 		"node maintain n1 --for 2h --off":          {2, "--for and --off exclude each other: a maintenance either begins or ends"},
+		"node maintain n1 --off --reason x":        {2, "--reason and --off exclude each other: a maintenance that ends has no reason"},
 		"node maintain n1 --for 2":                 {2, `--for: expected duration but got "2": time: missing unit in duration "2"` + help},
 		"node maintain n1 --for 10000h":            {2, "--for must be 1s to 8784h, a year"},
 		"changes --since x":                        {2, `--since: expected a valid 64 bit int but got "x"` + help},

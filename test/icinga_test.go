@@ -102,6 +102,8 @@ var everyOption = [][2]string{
 	{`awa_timeout_state = "critical"`, `--timeout-state critical`},
 	{`awa_perfdata = "nodes"`, `--perfdata nodes`},
 	{`awa_mesh = true`, `--mesh`},
+	{`awa_problems = true`, `--problems`},
+	{`awa_sort = "since"`, `--sort since`},
 	{`awa_verbose = true`, `-v`},
 	{`awa_warning = 0`, `-w 0`},
 	{`awa_critical = "10%"`, `-c 10%`},
@@ -141,7 +143,7 @@ func (i *icinga) checkEveryOption() {
 	flags := regexp.MustCompile(`(?m)^  (?:-\w|    --[\w-]+)`).FindAllString(run(i.t, "check_awa", "-h").out, -1)
 	for _, f := range flags {
 		f = strings.TrimSpace(f)
-		if !slices.Contains([]string{"-o", "-V", "-h"}, f) && !strings.Contains(line, " "+f+" ") {
+		if !slices.Contains([]string{"-o", "-V", "-h", "--color", "--watch", "--wait"}, f) && !strings.Contains(line, " "+f+" ") {
 			i.t.Errorf("no variable sets %s: %s", f, line)
 		}
 	}

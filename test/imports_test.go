@@ -56,6 +56,7 @@ var owner = map[string][]string{
 	"go.etcd.io/bbolt":                       {"pkg/store"},
 	"golang.org/x/sync":                      {"pkg/replica", "pkg/daemon", "pkg/watch"},
 	"golang.org/x/term":                      {"agent", "check"},
+	"golang.org/x/text":                      {"pkg/report"},
 }
 
 // pkgInfo is what go list tells of a package.

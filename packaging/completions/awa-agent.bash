@@ -15,7 +15,7 @@ _awa_agent() {
         --key-file|--config)
             compopt -o default
             return ;;
-        --my-name|--my-port|--listen|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--since|--node)
+        --my-name|--my-port|--listen|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--reason|--since|--node)
             return ;;
         --my-host|--join|--agent|--host)
             mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
@@ -47,7 +47,7 @@ _awa_agent() {
             skip=
         else
             case $word in
-                --key-file|--config|--my-name|--my-port|--listen|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--since|--node|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output) skip=1 ;;
+                --key-file|--config|--my-name|--my-port|--listen|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--reason|--since|--node|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output) skip=1 ;;
                 -*) ;;
                 *)
                     case "${path:+$path }$word" in
@@ -87,7 +87,7 @@ _awa_agent() {
             'node add') words='-h --help -V --version --key-file --agent -o --output --label' ;;
             'node set') words='-h --help -V --version --key-file --agent -o --output --name --host --port --label' ;;
             'node remove') words='-h --help -V --version --key-file --agent -o --output' ;;
-            'node maintain') words='-h --help -V --version --key-file --agent -o --output --for --off' ;;
+            'node maintain') words='-h --help -V --version --key-file --agent -o --output --for --reason --off' ;;
             'changes') words='-h --help -V --version --key-file --agent -o --output --since -f --follow' ;;
             'events') words='-h --help -V --version --key-file --agent -o --output --node --since -f --follow --availability' ;;
             'backup') words='-h --help -V --version --key-file --agent' ;;

@@ -14,7 +14,7 @@ function __awa_agent_at
             continue
         end
         switch $word
-            case --key-file --config --my-name --my-port --listen --watch --ping-timeout --web --on-event --label --name --port --for --since --node --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output
+            case --key-file --config --my-name --my-port --listen --watch --ping-timeout --web --on-event --label --name --port --for --reason --since --node --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output
                 set skip 1
             case '-*'
             case '*'
@@ -116,6 +116,7 @@ complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l key-file -r -F -d '
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l agent -x -a '(__fish_print_hostnames)' -d 'Agent to ask'
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l output -s o -x -a 'table json' -d 'Form of the answer'
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l for -x -d 'How long from now, such as 30m or 2h'
+complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l reason -x -d 'Why, for those who see the node under maintenance'
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l off -d 'End it now'
 complete -c awa-agent -n "__awa_agent_at 'changes'" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at 'changes'" -l version -s V -d 'Show the version'

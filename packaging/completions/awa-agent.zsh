@@ -191,6 +191,7 @@ _awa-agent_node_maintain() {
         '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '--for=[How long from now, such as 30m or 2h]:TIME: ' \
+        '--reason=[Why, for those who see the node under maintenance]:TEXT: ' \
         '--off[End it now]' \
         '1::NAME:( )'
 }

@@ -15,7 +15,7 @@ _check_awa() {
         -H|--hostname)
             mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
             return ;;
-        -p|--port|-t|--timeout|-w|--warning|-c|--critical|--unreachable-warning|--unreachable-critical|--behind-warning|--behind-critical|--skew-warning|--skew-critical|--rtt-warning|--rtt-critical|--stopped-state|--health|--node|--label|--exclude)
+        -p|--port|-t|--timeout|-w|--warning|-c|--critical|--unreachable-warning|--unreachable-critical|--behind-warning|--behind-critical|--skew-warning|--skew-critical|--rtt-warning|--rtt-critical|--stopped-state|--health|--node|--label|--exclude|--wait)
             return ;;
         -k|--key-file)
             compopt -o default
@@ -24,16 +24,22 @@ _check_awa() {
             mapfile -t COMPREPLY < <(compgen -W 'ok warning critical unknown' -- "$cur")
             return ;;
         -o|--output)
-            mapfile -t COMPREPLY < <(compgen -W 'nagios table influx json' -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W 'nagios table influx json names' -- "$cur")
             return ;;
         --perfdata)
             mapfile -t COMPREPLY < <(compgen -W 'cluster nodes' -- "$cur")
+            return ;;
+        --sort)
+            mapfile -t COMPREPLY < <(compgen -W 'problems name rtt since' -- "$cur")
+            return ;;
+        --color)
+            mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$cur")
             return ;;
     esac
 
     local words=''
     if [[ $cur == -* ]]; then
-        words='-H --hostname -p --port -t --timeout -k --key-file -w --warning -c --critical --unreachable-warning --unreachable-critical --behind-warning --behind-critical --skew-warning --skew-critical --rtt-warning --rtt-critical --no-majority-state --stopped-state --health --no-answer-state --timeout-state --node --label --exclude -o --output --perfdata --mesh -v --verbose -V --version -h --help'
+        words='-H --hostname -p --port -t --timeout -k --key-file -w --warning -c --critical --unreachable-warning --unreachable-critical --behind-warning --behind-critical --skew-warning --skew-critical --rtt-warning --rtt-critical --no-majority-state --stopped-state --health --no-answer-state --timeout-state --node --label --exclude -o --output --perfdata --problems --sort --color --mesh --watch --wait -v --verbose -V --version -h --help'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

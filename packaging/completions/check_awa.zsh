@@ -25,9 +25,14 @@ _check_awa() {
         '*--node=[Only this node, as a host check does it]:NAME: ' \
         '*--label=[Only nodes with this label]:KEY=VALUE: ' \
         '*--exclude=[No nodes whose name matches, such as test*]:GLOB: ' \
-        '(-o --output)'{-o+,--output=}'[nagios, table, influx or json]:FORMAT:(nagios table influx json)' \
+        '(-o --output)'{-o+,--output=}'[nagios, table, influx, json or names]:FORMAT:(nagios table influx json names)' \
         '--perfdata=[cluster, or nodes for the round trip of each node as well, on later lines]:WHICH:(cluster nodes)' \
+        '--problems[Only the nodes that are a problem, in the table and as names]' \
+        '--sort=[problems, name, rtt or since]:ORDER:(problems name rtt since)' \
+        '--color=[auto, always or never]:WHEN:(auto always never)' \
         '--mesh[Add who does not see whom, as all agents that answer report it]' \
+        '--watch[Show the table in place, and look again every 2 s, or as often as --watch=SECONDS says, until q or Ctrl-C]' \
+        '--wait=[Look again until the result is OK, for at most this time, such as 5m or 300]:TIME: ' \
         '*'{-v,--verbose}'[Add the table of all nodes to the plugin'\''s line]' \
         '(-V --version)'{-V,--version}'[Print the version]' \
         '(-h --help)'{-h,--help}'[Print this]'

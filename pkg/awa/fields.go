@@ -33,6 +33,7 @@ var nodeFields = [...]nodeField{
 	optional(field("uid", "a string", func(n *Node) *string { return &n.UID }, CheckUID)),
 	optional(labelsField()),
 	optional(field("maintenance", "a string", func(n *Node) *string { return &n.Maintenance }, checkMaintenance)),
+	optional(field("reason", "a string", func(n *Node) *string { return &n.Reason }, checkReason)),
 }
 
 // field makes the field that lies at a place of a Node. check gets its value, unless that
@@ -113,6 +114,16 @@ func (p Port) check() error {
 func checkMaintenance(until string) error {
 	if _, err := time.Parse(time.RFC3339, until); err != nil {
 		return errors.New("maintenance must be the time at which it ends, such as 2026-11-23T18:00:00Z")
+	}
+	return nil
+}
+
+func checkReason(s string) error {
+	switch {
+	case len(s) > MaxReason:
+		return fmt.Errorf("the reason has %d characters: at most %d are allowed", len(s), MaxReason)
+	case !isLine(s):
+		return errors.New("the reason must be one line without control characters, in UTF-8")
 	}
 	return nil
 }

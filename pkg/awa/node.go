@@ -19,6 +19,7 @@ const (
 	MaxHost       = 253 // RFC 1035, section 2.3.4, without the trailing dot
 	MaxLabels     = 64
 	MaxLabelValue = 255
+	MaxReason     = 255
 	MaxData       = 16 << 10 // bytes of a change's data
 )
 
@@ -32,6 +33,7 @@ type Node struct {
 	UID         string            `json:"uid,omitempty"`         // the agent's; "" until an agent registered itself
 	Labels      map[string]string `json:"labels,omitempty"`      // may be nil
 	Maintenance string            `json:"maintenance,omitempty"` // RFC 3339 time at which it ends; "" for none
+	Reason      string            `json:"reason,omitempty"`      // why it is under maintenance
 	Changed     uint64            `json:"changed,omitempty"`     // id of the last change of this node
 
 	// Extra keeps the keys of a change's data that this version doesn't know.
@@ -216,11 +218,25 @@ func CheckLabels(labels map[string]string) error {
 		if len(v) > MaxLabelValue {
 			return fmt.Errorf("the label %s has %d characters: at most %d are allowed", k, len(v), MaxLabelValue)
 		}
-		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f || r == '�' }) {
+		if !isLine(v) {
 			return fmt.Errorf("the label %s holds a control character or a byte that is not UTF-8", k)
 		}
 	}
 	return nil
+}
+
+// UntilAndWhy says until when the node is under maintenance, and the reason where there is
+// one: "until 19:00: new disk". end is when, in the words of the reader.
+func (n Node) UntilAndWhy(end string) string {
+	if n.Reason == "" {
+		return "until " + end
+	}
+	return "until " + end + ": " + n.Reason
+}
+
+// isLine reports whether a text is one line of UTF-8 without control characters.
+func isLine(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '�' })
 }
 
 // InMaintenance reports whether the node is under maintenance at a moment.

@@ -180,7 +180,7 @@ func (h *history) maintenance(now time.Time) (all []found) {
 		switch is := n.InMaintenance(now); {
 		case is && !was:
 			h.maintained[n.ID] = now
-			all = append(all, found{eventOf(awa.EventMaintenance, *n, now, "until "+n.Maintenance), n.Changed})
+			all = append(all, found{eventOf(awa.EventMaintenance, *n, now, n.UntilAndWhy(n.Maintenance)), n.Changed})
 		case !is && was:
 			delete(h.maintained, n.ID)
 			f := found{eventOf(awa.EventMaintenanceEnded, *n, now, "its time is over"), 0}

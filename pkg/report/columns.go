@@ -96,8 +96,8 @@ func runeWidth(r rune) int {
 	return 1
 }
 
-// cut shortens a text to so many columns of a terminal, and shows that it did.
-func cut(s string, columns int) string {
+// Cut shortens a text to so many columns of a terminal, and shows that it did.
+func Cut(s string, columns int) string {
 	const mark = "…"
 	if displayWidth(s) <= columns {
 		return s

@@ -34,6 +34,9 @@ func Nagios(w io.Writer, r Result) error {
 	return err
 }
 
+// Headline returns the result as the plugin's line has it, without performance data.
+func (r Result) Headline() string { return r.lead() + r.Text() }
+
 // lead is what stands in front of the text: service and state.
 func (r Result) lead() string { return "AWA " + r.State.String() + " - " }
 

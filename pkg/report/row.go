@@ -27,7 +27,7 @@ type Row struct {
 	Addr   string // host:port
 	Labels string // "rack=r7,role=db"
 	Why    string // why it is not online, and what else is worth saying
-	// Maintenance is until when, and why: "maintenance until 19:00 (new disk)". It is a part of Why.
+	// Maintenance is until when, and why: "maintenance until 19:00: new disk". It is a part of Why.
 	Maintenance string
 }
 
@@ -108,7 +108,7 @@ func (r Result) whatIs(n awa.NodeStatus, codes []condition, usual string) (state
 		all = append(all, strings.Replace(r.reason(n), awa.NotRunning, shortNotRunning, 1))
 	}
 	for _, c := range codes {
-		if c.Code != awa.ClockSkew && c.Code != awa.Behind { // which the numbers say
+		if c.state != OK || !c.Code.Quiet() {
 			all = append(all, string(c.Code))
 		}
 		state = worse(state, c.state)
@@ -161,11 +161,11 @@ func onlineNotes(n awa.NodeStatus, usual string) (all []string) {
 
 // maintenanceText says until when a node is under maintenance.
 func (r Result) maintenanceText(n awa.Node) string {
-	end, err := time.Parse(time.RFC3339, n.Maintenance)
-	if err != nil {
-		return "maintenance until " + clip(plain(n.Maintenance), maxShort)
+	end := n.Maintenance
+	if at, err := time.Parse(time.RFC3339, end); err == nil {
+		_, end, _ = strings.Cut(r.clock(at), " ")
 	}
-	return "maintenance until " + strings.TrimPrefix(strings.TrimPrefix(r.clock(end), "at "), "on ")
+	return "maintenance " + clip(plain(n.UntilAndWhy(end)), maxOnlyWhy)
 }
 
 // versionOf is the version of the agent of a node, "" when it is not known.

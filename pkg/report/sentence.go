@@ -227,7 +227,7 @@ func (r Result) onlyNode() (awa.NodeStatus, bool) {
 func (r Result) nodeText(n awa.NodeStatus) string {
 	until := ""
 	if n.Node.InMaintenance(r.at) {
-		until = "under maintenance until " + clip(plain(n.Node.Maintenance), maxShort)
+		until = "under maintenance " + clip(plain(n.Node.UntilAndWhy(n.Node.Maintenance)), maxOnlyWhy)
 	}
 	switch {
 	case n.Verdict != awa.Online:

@@ -39,7 +39,7 @@ const (
 func Table(w io.Writer, r Result, o Options) error {
 	t := table{o: o}
 	if r.Counts.Nodes == 0 {
-		t.say(stateColor(r.State), r.lead()+r.Text())
+		t.say(stateColor(r.State), r.Headline())
 	} else {
 		t.line(foldAt(t.painted(r), " · ", gap, o.Width))
 		if note := r.viewText(); note != "" {
@@ -127,6 +127,9 @@ func stateColor(s State) string {
 	}
 	return yellow
 }
+
+// Paint returns a text in the color that a state has on a terminal.
+func Paint(s State, text string) string { return stateColor(s) + text + normal }
 
 // painted returns what there is to say of the whole in one line, the first part in the
 // color of the result.
@@ -244,7 +247,7 @@ func (t *table) cells(c cells, widths [len(cells{})]int, head bool, color string
 		if w == 0 || column > last {
 			continue
 		}
-		text := cut(orWord(c[column], "-"), w)
+		text := Cut(orWord(c[column], "-"), w)
 		fill := ""
 		if column < last {
 			fill = strings.Repeat(" ", w-displayWidth(text)) + gap

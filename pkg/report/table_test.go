@@ -47,7 +47,11 @@ func allKinds(st *awa.ClusterStatus) {
 			kill(*st, i, awa.StageConnect, "connection refused")
 			st.Nodes[i].Goodbye = &awa.Goodbye{At: now.Add(-2 * time.Minute), Reason: awa.StopShutdown}
 		},
-		func(i int) { kill(*st, i, awa.StageConnect, "no route to host"); maintain(*st, i) },
+		func(i int) {
+			kill(*st, i, awa.StageConnect, "no route to host")
+			maintain(*st, i)
+			st.Nodes[i].Node.Reason = "a new disk"
+		},
 		func(i int) { maintain(*st, i) },
 		func(i int) { st.Nodes[i].Behind = 3 },
 		func(i int) { st.Nodes[i].Skew = -90 * time.Second },
