@@ -118,11 +118,13 @@ func TestProcess(t *testing.T) {
 			"its agent is not running (connection refused)) |"},
 		"warning": {"-H " + dead + " -w 0 -c 1", 1, "AWA WARNING - 1 of 3 nodes offline: n2 (the " +
 			"host answers, its agent is not running (connection refused)) |"},
-		"verbose":                     {"-v -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
-		"table":                       {"-o table -H " + dead, 2, "1 of 3 not online · leader n1 · 3 voters · list 3 · asked n1, "},
-		"names":                       {"-o names --problems -H " + dead, 2, "n2\n"},
-		"no watch without a terminal": {"--watch -H " + dead, 3, "AWA UNKNOWN - bad --watch: the output must be a terminal"},
-		"influx":                      {"-o influx -H " + dead, 0, "awa_cluster,agent=n1,cluster="},
+		"verbose": {"-v -H " + dead, 2, "AWA CRITICAL - 1 of 3"},
+		"table": {"-o table -H " + dead, 2, "1 of 3 not online · leader n1 · 3 voters · " +
+			"list 3 · asked n1, "},
+		"names": {"-o names --problems -H " + dead, 2, "n2\n"},
+		"no watch without a terminal": {"--watch -H " + dead, 3, "AWA UNKNOWN - bad --watch: the output must be " +
+			"a terminal"},
+		"influx": {"-o influx -H " + dead, 0, "awa_cluster,agent=n1,cluster="},
 		"json": {"-o json -H " + dead, 2, `{"state":2,"text":"1 of 3 nodes offline: n2 (the host ` +
 			`answers, its agent is not running (connection refused))",`},
 		"the second one": {"-H 127.0.0.1:1 -H " + well, 0, "AWA OK"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/report"
 )
 
@@ -53,7 +54,7 @@ func (l *progressLine) show(r report.Result, left time.Duration) {
 		return
 	}
 	l.shown = true
-	lead := fmt.Sprintf("waiting, %s left: ", report.Ago(left))
+	lead := fmt.Sprintf("waiting, %s left: ", awa.Ago(left))
 	fmt.Fprintf(l.p.stderr, "\r%s%s", report.Cut(lead+r.Headline(), columns-1), clearLine)
 }
 

@@ -30,19 +30,16 @@ func TestCheck(t *testing.T) {
 	}
 	const perfdata = lastMajority + ` \| online=\d;;;0;3 offline=\d;;0;0;3 unreachable=\d;0;;0;3 mismatch=\d;;0;0;3 ` +
 		`health=\d;;;0 behind=0;;;0 rtt_max=\d\.\d+s;;;0 skew_max=\d\.\d+s;5;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
-	row := func(a *agent, status string) string {
-		return fmt.Sprintf(`%s +127\.0\.0\.1 +%s +%s`, a.name, a.port(), status) + "\n"
-	}
-	const head = "Name +Host +Port +Status\n"
-	const refused = `Offline \(the host answers, its agent is not running \(connection refused\), 1 other ` +
-		`does not see it either\)`
+	row := func(a *agent, status, why string) string { return tableRow(a.name, status, a.addr(), why) + "\n" }
+	const refused = `host answers, agent not running \(connection refused\), 1 other does not see it either`
 
 	for _, a := range c.agents {
 		check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a.addr())
 	}
 	check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", "127.0.0.1", "-p", a1.port())
 	const health = `(?:LAST_MAJORITY: .*\n)?NO_KEY: .*\n` // the first until there are three voters
-	check(0, head+row(a1, "Online")+row(a2, "Online")+row(a3, "Online")+health, "-o", "table", "-H", a2.addr())
+	check(0, tableHead("3 nodes online")+row(a1, "Online", "")+row(a2, "Online", "")+row(a3, "Online", "")+health,
+		"-o", "table", "-H", a2.addr())
 
 	a3.kill()
 	const one = `AWA CRITICAL - 1 of 3 nodes offline: a3 \(the host answers, its agent is not running ` +
@@ -52,7 +49,9 @@ func TestCheck(t *testing.T) {
 	check(2, one+perfdata, "-H", a3.addr()+","+a1.addr())
 	check(1, `AWA WARNING - 1 of 3 nodes offline: a3.*`+"\n", "-H", a1.addr(), "-w", "0", "-c", "1")
 	check(0, `AWA OK - .*`+"\n", "-H", a1.addr(), "-c", "34%")
-	check(2, one+perfdata+head+row(a1, "Online")+row(a2, "Online")+row(a3, refused), "-v", "-H", a1.addr())
+	check(2, one+perfdata+tableHead("1 of 3 not online")+row(a3, "Offline", refused)+row(a1, "Online", "")+
+		row(a2, "Online", ""), "-v", "-H", a1.addr())
+	check(2, "a3\n", "-o", "names", "--problems", "-H", a1.addr())
 	var shown struct {
 		State int
 		Nodes []struct{ Name, Verdict string }
@@ -94,6 +93,24 @@ func TestCheck(t *testing.T) {
 	a1.start()
 	a3.start()
 	check(0, `AWA OK - 3 of 3 nodes online`+perfdata, "-H", a3.addr())
+}
+
+// tableHead is what stands above the rows of the table, as a regular expression.
+func tableHead(howMany string) string {
+	return howMany + ` · leader \S+ · \d voters? · list \d+ · asked \S+, \d+ ms ago` + "\n" +
+		"Name +Status +Since +RTT +Host:Port +Labels +Why\n"
+}
+
+// tableRow is a row of the table, likewise; why is "" when there is nothing to say.
+func tableRow(name, status, addr, why string) string {
+	rtt := `\d+(?:\.\d)? m?s`
+	if status != "Online" {
+		rtt = "-"
+	}
+	if why != "" {
+		why = " +" + why
+	}
+	return fmt.Sprintf(`%s +%s +\d+ (?:s|min|h) +%s +%s +\S+%s`, name, status, rtt, regexp.QuoteMeta(addr), why)
 }
 
 // TestCheck_usage exits with 3 and one line on stdout when it is used wrongly.

@@ -49,9 +49,9 @@ func TestIcinga(t *testing.T) {
 	}
 	well := []icingaWant{
 		{"services", "web-cluster!awa", 0, `AWA OK - 3 of 3 nodes online` + lastMajority,
-			icingaTable("Online"), icingaValues("3", "0", "null", "0", "3")},
+			icingaTable("3 nodes online", "Online", "", true), icingaValues("3", "0", "null", "0", "3")},
 		{kind: "services", name: "web-cluster!awa databases", output: `AWA OK - 1 of 1 node online`,
-			table: icingaTable("Online"), perfdata: icingaValues("1", "0", "0", "0.5", "1")},
+			table: icingaTable(`1 node online \(of 3 on the list\)`, "Online", "", false), perfdata: icingaValues("1", "0", "0", "0.5", "1")},
 		up("web1"), up("web2"), up("db1"),
 		{"hosts", "web-cluster", 0, `a cluster is as its service says`, "", nil},
 		{"hosts", "db1.example.org", 0, `AWA OK - db1 is online.*`, "", icingaValues("1", "0", "null", "0", "1")},
@@ -61,15 +61,16 @@ func TestIcinga(t *testing.T) {
 	i.checkEveryOption()
 	s.agents["db1"].kill()
 	const offline = `the host answers, its agent is not running \(connection refused\), 1 other does not see it either`
+	const why = `host answers, agent not running \(connection refused\), 1 other does not see it either`
 	down := icingaValues("0", "1", "null", "0", "1")
 	i.await([]icingaWant{
 		{
 			"services", "web-cluster!awa", 2, `AWA CRITICAL - 1 of 3 nodes offline: db1 \(` + offline + `\)` + lastMajority,
-			icingaTable(`Offline \(` + offline + `\)`), icingaValues("2", "1", "null", "0", "3"),
+			icingaTable("1 of 3 not online", "Offline", why, true), icingaValues("2", "1", "null", "0", "3"),
 		},
 		{
 			"services", "web-cluster!awa databases", 2, `AWA CRITICAL - 1 of 1 node offline: db1 \(` + offline + `\)`,
-			icingaTable(`Offline \(` + offline + `\)`), icingaValues("0", "1", "0", "0.5", "1"),
+			icingaTable(`1 of 1 not online \(of 3 on the list\)`, "Offline", why, false), icingaValues("0", "1", "0", "0.5", "1"),
 		},
 		up("web1"), up("web2"),
 		{"hosts", "db1", 1, `AWA CRITICAL - db1 is offline: ` + offline, "", down},
@@ -190,11 +191,14 @@ type icingaWant struct {
 	perfdata   map[string]string // by label; nil: not compared
 }
 
-// icingaTable is the table of -v, all of it or the part for databases, with
-// what it tells of db1.
-func icingaTable(db1 string) string {
-	return `\nName +Host +Port +Status(?:\nweb1 +10\.0\.0\.1 +25483 +Online\nweb2 +10\.0\.0\.2 +25483 +Online)?\ndb1 ` +
-		`+10\.0\.0\.3 +25483 +` + db1
+// icingaTable is the table of -v, of all nodes or of the databases, in which db1 comes first by
+// its name and as a problem.
+func icingaTable(howMany, status, why string, all bool) string {
+	table := "\n" + tableHead(howMany) + tableRow("db1", status, "10.0.0.3:25483", why)
+	if all {
+		table += "\n" + tableRow("web1", "Online", "10.0.0.1:25483", "") + "\n" + tableRow("web2", "Online", "10.0.0.2:25483", "")
+	}
+	return table
 }
 
 // icingaValues returns perfdata as Icinga understands them, value warn crit min

@@ -32,9 +32,10 @@ var allowed = map[string][]string{
 	"pkg/metrics":           {"pkg/awa"},
 	"pkg/events":            {"pkg/awa"},
 	"pkg/handler":           {"pkg/awa"},
+	"pkg/page":              {"pkg/awa"},
 	"pkg/trust":             {"pkg/awa"},
 	"pkg/daemon": {"pkg/awa", "pkg/store", "pkg/api", "pkg/api/server", "pkg/consensus", "pkg/replica", "pkg/watch",
-		"pkg/trust", "pkg/metrics", "pkg/ratelog", "pkg/events", "pkg/handler", "pkg/report"},
+		"pkg/trust", "pkg/metrics", "pkg/ratelog", "pkg/events", "pkg/handler", "pkg/report", "pkg/page"},
 	"agent":            {"pkg/awa", "pkg/store", "pkg/api", "pkg/backoff", "pkg/daemon", "pkg/trust"},
 	"check":            {"pkg/awa", "pkg/api", "pkg/report", "pkg/trust"},
 	"packaging/manual": {}, // imported by the tests of agent and check alone

@@ -114,7 +114,7 @@ func TestOriginal_server(t *testing.T) {
 		}
 		testaid.Await(t, 30*time.Second, func() error {
 			r := run(t, "check_awa", "-H", c.agents[0].addr(), "-o", "table")
-			if !strings.Contains(r.out, "old1") || !strings.Contains(r.out, "Online (original program)") || r.code != 0 {
+			if !strings.Contains(r.out, "old1") || !strings.Contains(r.out, "original program") || r.code != 0 {
 				return fmt.Errorf("check_awa says %s%s", r.out, log.String())
 			}
 			self, err := client.Ping(t.Context(), "127.0.0.1:"+port, true)

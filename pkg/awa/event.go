@@ -196,6 +196,13 @@ type NodeShare struct {
 	Shares [len(ShareSpans)]Share `json:"shares"`
 }
 
+// Span is a time during which a node was seen to be one thing. Of an online node it may be
+// Offline for the time that its agent was away.
+type Span struct {
+	From, To time.Time
+	Verdict  Verdict
+}
+
 // CheckShares returns what is wrong with shares as an agent returns them, if anything.
 func CheckShares(all []NodeShare) error {
 	if len(all) > MaxNodes {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 
 	"are-we-alive/pkg/api/server"
@@ -67,6 +68,21 @@ func (d *Daemon) webPort() part {
 	return d.port(d.web.server, d.web.ln)
 }
 
+// pageAddr is where others find this agent's page, see awa.Self.Web.
+func (d *Daemon) pageAddr() string {
+	if d.web == nil {
+		return ""
+	}
+	switch at := d.web.ln.Addr().(*net.TCPAddr); {
+	case at.IP.IsUnspecified():
+		return ":" + strconv.Itoa(at.Port)
+	case at.IP.IsLoopback() && !saysLoopback(d.cfg.Host):
+		return ""
+	default:
+		return at.String()
+	}
+}
+
 // closeWeb closes the second port; it is safe to call it twice.
 func (d *Daemon) closeWeb() {
 	if d.web != nil {
@@ -91,12 +107,16 @@ type pages struct {
 	exporter *metrics.Exporter
 	checks   checks
 	wellness wellness
+	views    views
 }
 
 func newPages(a *agent, look func(context.Context) error) *pages {
 	return &pages{agent: a, exporter: metrics.New(func() awa.ClusterStatus { return a.status(a.watch.Last()) }, a.clock),
-		checks: checks{agent: a}, wellness: wellness{look: look}}
+		checks: checks{agent: a}, wellness: wellness{look: look}, views: newViews(a)}
 }
+
+// Page implements server.Web.
+func (p *pages) Page(query []server.Param) (server.PageResult, error) { return p.views.page(query) }
 
 // Check implements server.Web.
 func (p *pages) Check(query []server.Param) (server.CheckResult, error) { return p.checks.check(query) }

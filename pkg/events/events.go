@@ -20,6 +20,7 @@ package events
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -186,6 +187,36 @@ func (l *Log) Each(since time.Time, f func(awa.Event)) error {
 		}
 		q.After = set.Through
 	}
+}
+
+// Recent is what happened since some time.
+type Recent struct {
+	Spans map[uint64][]awa.Span // what each node was, by its id; of gaps nothing is known
+	Last  []awa.Event           // the newest first
+}
+
+// Recent returns what happened since a time: what each node was, given how they are now, and
+// at most so many events.
+func (l *Log) Recent(current []awa.NodeStatus, since time.Time, most int) (Recent, error) {
+	t := NewTally(l.clock())
+	t.recent = since
+	r := Recent{Spans: make(map[uint64][]awa.Span, len(current))}
+	err := l.Each(since, func(e awa.Event) {
+		t.Add(e)
+		if r.Last = append(r.Last, e); len(r.Last) > 2*most {
+			r.Last = append(r.Last[:0], r.Last[len(r.Last)-most:]...)
+		}
+	})
+	if err != nil {
+		return Recent{}, err
+	}
+	r.Last = r.Last[max(0, len(r.Last)-most):]
+	slices.Reverse(r.Last)
+	slices.SortStableFunc(r.Last, func(a, b awa.Event) int { return b.At.Compare(a.At) })
+	for _, n := range current {
+		r.Spans[n.Node.ID] = t.closed(n).spans
+	}
+	return r, nil
 }
 
 // Shares returns for which share of awa.ShareSpans each node was online.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -274,6 +275,31 @@ func TestTally(t *testing.T) {
 			}
 			if err := awa.CheckShares([]awa.NodeShare{shares}); err != nil {
 				t.Error(err)
+			}
+			since := ago(awa.ShareSpans[0])
+			kept := &shelf{all: slices.Clone(c.events)}
+			for i := range kept.all {
+				kept.all[i].ID = uint64(i + 1)
+			}
+			recent, err := events.New(kept, func() time.Time { return now }, nil).Recent([]awa.NodeStatus{c.now}, since, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(kept.all); n > 0 && (len(recent.Last) != 1 || recent.Last[0].ID != uint64(n)) {
+				t.Errorf("the last event is %v", recent.Last)
+			}
+			spans := recent.Spans[c.now.Node.ID]
+			var online, watched time.Duration
+			for i, s := range spans {
+				if i > 0 && s.From.Before(spans[i-1].To) || !s.From.Before(s.To) || s.From.Before(since) || s.To.After(now) {
+					t.Errorf("the spans are %v", spans)
+				}
+				if watched += s.To.Sub(s.From); s.Verdict == awa.Online {
+					online += s.To.Sub(s.From)
+				}
+			}
+			if online != c.online[0] || watched != c.watched[0] {
+				t.Errorf("the spans have it online for %v of %v: %v", online, watched, spans)
 			}
 		})
 	}

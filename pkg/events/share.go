@@ -11,6 +11,7 @@ import (
 // makes them wrong by as much.
 type Tally struct {
 	now     time.Time
+	recent  time.Time // from when on spans are kept
 	nodes   map[uint64]*line
 	watched time.Time // since when this agent watches without a break, as far as is known
 }
@@ -18,13 +19,14 @@ type Tally struct {
 // line is what is known of one node up to some event.
 type line struct {
 	shares   [len(awa.ShareSpans)]awa.Share
+	spans    []awa.Span  // since Tally.recent
 	verdict  awa.Verdict // "" is not known
 	from     time.Time   // since when it is
 	flapping bool        // the event at its end says for how long it was away
 }
 
 // NewTally makes a Tally that sums up to now.
-func NewTally(now time.Time) *Tally { return &Tally{now: now, nodes: map[uint64]*line{}} }
+func NewTally(now time.Time) *Tally { return &Tally{now: now, recent: now, nodes: map[uint64]*line{}} }
 
 // Add takes in the next event.
 func (t *Tally) Add(e awa.Event) {
@@ -62,23 +64,43 @@ func (t *Tally) end(l *line, to time.Time, away time.Duration) {
 	if l.verdict == "" || !to.After(l.from) {
 		return
 	}
-	online := l.verdict == awa.Online || l.flapping
-	if away = min(away, to.Sub(l.from)); online && away > 0 {
-		t.add(l, l.from, to.Add(-away), true)
-		t.add(l, to.Add(-away), to, false)
+	verdict := l.verdict
+	if l.flapping {
+		verdict = awa.Online
+	}
+	if away = min(away, to.Sub(l.from)); verdict == awa.Online && away > 0 {
+		t.add(l, awa.Span{From: l.from, To: to.Add(-away), Verdict: awa.Online})
+		t.add(l, awa.Span{From: to.Add(-away), To: to, Verdict: awa.Offline})
 		return
 	}
-	t.add(l, l.from, to, online)
+	t.add(l, awa.Span{From: l.from, To: to, Verdict: verdict})
 }
 
 // add adds a span.
-func (t *Tally) add(l *line, from, to time.Time, online bool) {
+func (t *Tally) add(l *line, s awa.Span) {
+	if s.To.After(t.recent) {
+		l.keep(awa.Span{From: later(s.From, t.recent), To: s.To, Verdict: s.Verdict})
+	}
 	for i, span := range awa.ShareSpans {
-		d := awa.Seconds(max(0, to.Sub(later(from, t.now.Add(-span)))))
+		d := awa.Seconds(max(0, s.To.Sub(later(s.From, t.now.Add(-span)))))
 		l.shares[i].Watched += d
-		if online {
+		if s.Verdict == awa.Online {
 			l.shares[i].Online += d
 		}
+	}
+}
+
+// maxSpans bounds what is kept of one node. Of more the earliest are dropped.
+const maxSpans = 200
+
+// keep adds a span to those that are kept, or makes the last of them longer.
+func (l *line) keep(s awa.Span) {
+	if last := len(l.spans) - 1; last >= 0 && l.spans[last].Verdict == s.Verdict && l.spans[last].To.Equal(s.From) {
+		l.spans[last].To = s.To
+		return
+	}
+	if l.spans = append(l.spans, s); len(l.spans) > maxSpans {
+		l.spans = l.spans[1:]
 	}
 }
 
@@ -94,17 +116,22 @@ func later(a, b time.Time) time.Time {
 func (t *Tally) Shares(current []awa.NodeStatus) []awa.NodeShare {
 	all := make([]awa.NodeShare, 0, len(current))
 	for _, n := range current {
-		l := t.nodes[n.Node.ID]
-		if l == nil {
-			l = &line{}
-		}
-		if l.verdict == "" && !n.Since.IsZero() && n.Flapping == 0 {
-			l.verdict, l.from = n.Verdict, later(n.Since, t.watched)
-		}
-		if !l.flapping {
-			t.end(l, t.now, 0)
-		}
-		all = append(all, awa.NodeShare{ID: n.Node.ID, Name: n.Node.Name, Shares: l.shares})
+		all = append(all, awa.NodeShare{ID: n.Node.ID, Name: n.Node.Name, Shares: t.closed(n).shares})
 	}
 	return all
+}
+
+// closed returns the line of a node up to now, given how it is.
+func (t *Tally) closed(n awa.NodeStatus) *line {
+	l := t.nodes[n.Node.ID]
+	if l == nil {
+		l = &line{}
+	}
+	if l.verdict == "" && !n.Since.IsZero() && n.Flapping == 0 {
+		l.verdict, l.from = n.Verdict, later(n.Since, t.watched)
+	}
+	if !l.flapping {
+		t.end(l, t.now, 0)
+	}
+	return l
 }

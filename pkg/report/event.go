@@ -31,9 +31,9 @@ func EventText(e awa.Event) string {
 	text := strings.TrimSpace(clip(plain(e.Node), maxShort) + " " + what)
 	switch { // how long it was away says more than how long it had been online
 	case e.Away > 0:
-		text += " after " + Ago(time.Duration(e.Away)) + " away"
+		text += " after " + awa.Ago(time.Duration(e.Away)) + " away"
 	case e.Lasted > 0:
-		text += " " + strings.TrimSpace("after "+Ago(time.Duration(e.Lasted))+" "+clip(plain(string(e.Before)), awa.MaxWord))
+		text += " " + strings.TrimSpace("after "+awa.Ago(time.Duration(e.Lasted))+" "+clip(plain(string(e.Before)), awa.MaxWord))
 	}
 	if e.Why != "" {
 		text += ": " + clip(plain(e.Why), maxOnlyWhy)

@@ -34,7 +34,7 @@ type Options struct {
 	// How a table is laid out. Order and Problems hold for names too.
 	Color    bool
 	Width    int  // of the terminal, in columns; 0 is not a terminal, and cuts nothing
-	Lines    int  // at most, of the whole output; 0 is no limit
+	Lines    int  // at most, of the whole output; 0 for all
 	Problems bool // only the nodes whose State is not OK
 	Order    Order
 	// Changed are the ids of the nodes whose rows are marked as new; nil has no place for

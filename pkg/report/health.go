@@ -64,6 +64,21 @@ func (r Result) conditions(selected []awa.NodeStatus, all []awa.Condition) []con
 	return found
 }
 
+// Condition is a health code that holds, as a person reads it.
+type Condition struct {
+	State      State // OK of one that does not count
+	Code, Text string
+}
+
+// Conditions returns the health codes that hold, the worst first.
+func (r Result) Conditions() []Condition {
+	var all []Condition
+	for _, c := range r.health {
+		all = append(all, Condition{c.state, clip(plain(string(c.Code)), awa.MaxWord), clip(plain(c.Text), maxOnlyWhy)})
+	}
+	return all
+}
+
 // healthProblems is how many of the health codes that hold count as a problem.
 func (r Result) healthProblems() (n int) {
 	for _, c := range r.health {

@@ -146,6 +146,9 @@ func Mesh(w io.Writer, r Result, _ Options) error {
 	return err
 }
 
+// Differs reports whether the agents that answered do not see all nodes alike.
+func (r Result) Differs() bool { return len(r.mesh.rows) > 0 }
+
 // objectMesh is the mesh in JSON.
 type objectMesh struct {
 	Agents int             `json:"agents"` // that reported what they see

@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -60,7 +59,7 @@ func (r Result) row(n awa.NodeStatus, codes []condition, usual string) Row {
 	row := Row{Seen: n, Name: nodeName(n.Node.Name), Status: r.statusOf(n), Labels: labelsText(n.Node.Labels),
 		Addr: clip(plain(n.Node.Addr()), maxAddr)}
 	if !n.Since.IsZero() {
-		row.Since = Ago(r.sweptAt().Sub(n.Since))
+		row.Since = awa.Ago(r.sweptAt().Sub(n.Since))
 	}
 	if n.Verdict == awa.Online {
 		row.RTT = shortSpan(n.RTT)
@@ -208,20 +207,6 @@ func labelsText(labels map[string]string) string {
 		all = append(all, Label{key, labels[key]}.String())
 	}
 	return clip(plain(strings.Join(all, ",")), maxText)
-}
-
-// Ago is how long something has lasted, in one unit: "4 min". A clock that differs has it
-// last no time rather than a negative one.
-func Ago(d time.Duration) string {
-	switch d = d.Round(time.Second); {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", max(0, int(d.Seconds())))
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d d", int(d.Hours()/24))
 }
 
 // shortSpan is a round trip with two or three digits: "0.2 ms", "12 ms", "1.2 s".

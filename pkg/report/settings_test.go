@@ -112,7 +112,8 @@ func TestStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	var table strings.Builder
-	if err := report.Table(&table, report.Evaluate(stoppedStatus(now), report.Selection{}, rules, now), report.Options{}); err != nil {
+	r := report.Evaluate(stoppedStatus(now), report.Selection{}, rules, now)
+	if err := report.Table(&table, r, report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"its agent was stopped at 12:03", "flapping (7 changes in 10 minutes)"} {

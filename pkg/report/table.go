@@ -134,13 +134,17 @@ func Paint(s State, text string) string { return stateColor(s) + text + normal }
 // painted returns what there is to say of the whole in one line, the first part in the
 // color of the result.
 func (t *table) painted(r Result) []string {
-	parts := r.summary()
+	asked := "asked " + orWord(clip(plain(r.Status.Agent), maxShort), "an agent")
+	if r.Took > 0 {
+		asked += ", " + sinceText(r.Took) + " ago"
+	}
+	parts := append(r.summary(), asked)
 	parts[0] = t.paint(stateColor(r.State), parts[0])
 	return parts
 }
 
-// Summary returns how many nodes are not online, who leads, how many vote, the state of
-// the list, which agent was asked and when, in one line.
+// Summary returns how many nodes are not online, who leads, how many vote, and the state of
+// the list, in one line.
 func (r Result) Summary() string {
 	if r.Status == nil || r.Counts.Nodes == 0 {
 		return r.Text()
@@ -150,13 +154,9 @@ func (r Result) Summary() string {
 
 func (r Result) summary() []string {
 	st := r.Status
-	parts := []string{r.howMany(), "no leader", countText(len(st.Voters), "voter"), fmt.Sprintf("list %d", st.State),
-		"asked " + orWord(clip(plain(st.Agent), maxShort), "an agent")}
+	parts := []string{r.howMany(), "no leader", countText(len(st.Voters), "voter"), fmt.Sprintf("list %d", st.State)}
 	if st.Leader != "" {
 		parts[1] = "leader " + clip(plain(st.Leader), maxShort)
-	}
-	if r.Took > 0 {
-		parts[len(parts)-1] += ", " + sinceText(r.Took) + " ago"
 	}
 	return parts
 }
@@ -164,27 +164,21 @@ func (r Result) summary() []string {
 // howMany says how many of the nodes are not online: "3 of 300 not online, 1 more under
 // maintenance".
 func (r Result) howMany() string {
-	nodes := countText(r.Counts.Nodes, "node")
-	of := fmt.Sprint(r.Counts.Nodes)
-	if r.Counts.Nodes < len(r.listed) {
-		nodes = fmt.Sprintf("%d selected nodes of %d", r.Counts.Nodes, len(r.listed))
-		of = fmt.Sprintf("%d selected nodes", r.Counts.Nodes)
-	}
-	not := r.Counts.Dead() + r.Counts.Unreachable + r.Counts.Stopped
-	text := fmt.Sprintf("%d of %s not online", not, of)
+	c := r.Counts
+	not := c.Dead() + c.Unreachable + c.Stopped
+	text := fmt.Sprintf("%d of %d not online", not, c.Nodes)
 	switch {
-	case not == 0 && r.Counts.Maintenance == 0:
-		text = nodes + " online"
+	case not == 0 && c.Maintenance == 0:
+		text = countText(c.Nodes, "node") + " online"
 	case not == 0:
-		text = fmt.Sprintf("%d of %s online", r.Counts.Online, of)
+		text = fmt.Sprintf("%d of %d online, %d under maintenance", c.Online, c.Nodes, c.Maintenance)
+	case c.Maintenance > 0:
+		text += fmt.Sprintf(", %d more under maintenance", c.Maintenance)
 	}
-	switch {
-	case r.Counts.Maintenance == 0:
-		return text
-	case not == 0:
-		return fmt.Sprintf("%s, %d under maintenance", text, r.Counts.Maintenance)
+	if c.Nodes < len(r.listed) {
+		text += fmt.Sprintf(" (of %d on the list)", len(r.listed))
 	}
-	return fmt.Sprintf("%s, %d more under maintenance", text, r.Counts.Maintenance)
+	return text
 }
 
 // sinceText is how long ago a look was: to the millisecond while it is young.
@@ -192,7 +186,7 @@ func sinceText(d time.Duration) string {
 	if d < time.Second {
 		return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
 	}
-	return Ago(d)
+	return awa.Ago(d)
 }
 
 // room is how many of n rows there is room for, above what comes below them.

@@ -145,7 +145,7 @@ func setUp(t *testing.T, m *machine) {
 	m.sh("cp /etc/are-we-alive/cluster_info.json.example /etc/are-we-alive/cluster_info.json")
 	m.sh("awa-agent key new")
 	m.sh("systemctl enable --now awa-agent")
-	wantText(t, "check_awa -v", m.must("check_awa", "-v"), "AWA OK - 1 of 1 node online", "web1  web1")
+	wantText(t, "check_awa -v", m.must("check_awa", "-v"), "AWA OK - 1 of 1 node online", "web1:25483")
 	for property, want := range map[string]string{"User": "_awa-agent", "Type": "notify", "NRestarts": "0",
 		"LimitNOFILE": "32768"} {
 		if got := m.property(property); got != want {

@@ -29,7 +29,7 @@ func TestDebian_servers(t *testing.T) {
 
 	second := joined(t, first, "web2", "127.0.0.12")
 	wantText(t, "check_awa on the second", second.must("check_awa", "-H", "web2", "-v"), "AWA OK - 2 of 2 nodes online",
-		"web1  web1", "web2  web2")
+		"web1:25483", "web2:25483")
 	lateJoin(t, first, second)
 	third := joined(t, first, "web3", "127.0.0.13")
 	upgradedLeader(t, []*machine{first, second, third})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,9 @@ import (
 // Web is what Prometheus, load balancers and browsers read of an agent. Its methods are called
 // concurrently. Their errors are *awa.Fault where a client is to read them.
 type Web interface {
+	// Page returns the page that shows the cluster to a person. The query is what it leaves
+	// to its reader; what it does not know it ignores.
+	Page(query []Param) (PageResult, error)
 	// Metrics returns the metrics, and their media type.
 	Metrics() (body []byte, mediaType string, err error)
 	// Targets returns the JSON array of Prometheus' http_sd. What is not a list of
@@ -31,6 +35,14 @@ type Web interface {
 
 // Param is a parameter of a query.
 type Param struct{ Name, Value string }
+
+// PageResult is a page.
+type PageResult struct {
+	Body      []byte
+	MediaType string
+	Policy    string        // its Content-Security-Policy
+	Refresh   time.Duration // when a browser loads it again; 0 is never
+}
 
 // CheckResult is what a health check found.
 type CheckResult struct {
@@ -48,14 +60,7 @@ const (
 )
 
 // webPaths are all of them, for who asks for another one.
-var webPaths = [...]string{pathMetrics, pathTargets, pathCheck, pathHealthy}
-
-// webIndex is the page for a person who finds the port.
-const webIndex = "An agent of are-we-alive.\n" +
-	"/metrics  for Prometheus to scrape\n" +
-	"/sd       the nodes as targets, for http_sd_configs\n" +
-	"/check    200 when all is well and else 503, with the line of check_awa\n" +
-	"/healthz  200 when this agent itself works and else 503\n"
+var webPaths = [...]string{pathIndex, pathMetrics, pathTargets, pathCheck, pathHealthy}
 
 // maxWebBody is the most bytes of a body that a web server reads, which has no
 // use for any.
@@ -124,7 +129,7 @@ func (w *web) page(ctx *fasthttp.RequestCtx) (webPage, error) {
 		return webPage{}, err
 	}
 	path := string(ctx.Path())
-	if path != pathIndex && !slices.Contains(webPaths[:], path) {
+	if !slices.Contains(webPaths[:], path) {
 		last := len(webPaths) - 1
 		return webPage{}, awa.Faultf(wire.CodeNotFound, "there is no %s here: this port has %s and %s", awa.Clip(path),
 			strings.Join(webPaths[:last], ", "), webPaths[last])
@@ -148,21 +153,51 @@ func (w *web) page(ctx *fasthttp.RequestCtx) (webPage, error) {
 	case pathHealthy:
 		return w.healthy(ctx)
 	}
-	return webPage{[]byte(webIndex), plainText, fasthttp.StatusOK}, nil
+	return w.index(ctx)
 }
 
-// maxParams is how many parameters a health check may have.
+// maxParams is how many parameters a query may have.
 const maxParams = 1000
 
-// check answers a health check. Nobody on the way may keep the answer.
-func (w *web) check(ctx *fasthttp.RequestCtx) (webPage, error) {
+// queryOf reads the query.
+func queryOf(ctx *fasthttp.RequestCtx) ([]Param, error) {
 	var query []Param
 	for name, value := range ctx.QueryArgs().All() {
 		query = append(query, Param{string(name), string(value)})
 	}
 	if len(query) > maxParams {
-		return webPage{}, awa.Faultf(awa.ErrBadInput, "the query has %d parameters: at most %d are allowed", len(query),
-			maxParams)
+		return nil, awa.Faultf(awa.ErrBadInput, "the query has %d parameters: at most %d are allowed", len(query), maxParams)
+	}
+	return query, nil
+}
+
+// index shows the page for a person. Nobody on the way may keep it, no other page may show
+// it as its own, and nobody is told where its reader came from.
+func (w *web) index(ctx *fasthttp.RequestCtx) (webPage, error) {
+	query, err := queryOf(ctx)
+	if err != nil {
+		return webPage{}, err
+	}
+	p, err := w.pages.Page(query)
+	if err != nil {
+		return webPage{}, err
+	}
+	head := &ctx.Response.Header
+	head.Set(fasthttp.HeaderCacheControl, "no-store")
+	head.Set(fasthttp.HeaderContentSecurityPolicy, p.Policy)
+	head.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
+	head.Set(fasthttp.HeaderReferrerPolicy, "no-referrer")
+	if p.Refresh > 0 {
+		head.Set("Refresh", strconv.Itoa(int(p.Refresh.Seconds())))
+	}
+	return webPage{p.Body, p.MediaType, fasthttp.StatusOK}, nil
+}
+
+// check answers a health check. Nobody on the way may keep the answer.
+func (w *web) check(ctx *fasthttp.RequestCtx) (webPage, error) {
+	query, err := queryOf(ctx)
+	if err != nil {
+		return webPage{}, err
 	}
 	r, err := w.pages.Check(query)
 	if err != nil {

@@ -21,9 +21,13 @@ type fakeWeb struct {
 	metrics, targets func() ([]byte, error)
 	check            func([]Param) (CheckResult, error)
 	healthy          error
+	page             PageResult
+	pageErr          error
 }
 
 func (f *fakeWeb) Check(query []Param) (CheckResult, error) { return f.check(query) }
+
+func (f *fakeWeb) Page(query []Param) (PageResult, error) { return f.page, f.pageErr }
 
 func (f *fakeWeb) Healthy() error { return f.healthy }
 
@@ -58,15 +62,12 @@ func openWebWith(t *testing.T, pages Web, change func(*Server)) (addr string, lo
 }
 
 func TestWeb(t *testing.T) {
-	const index = "An agent of are-we-alive.\n/metrics  for Prometheus to scrape\n/sd       the nodes as targets, for " +
-		"http_sd_configs\n/check    200 when all is well and else 503, with the line of check_awa\n" +
-		"/healthz  200 when this agent itself works and else 503\n"
 	const jsonType, failed = "application/json",
 		`{"error":"the agent failed at this request: see its log","code":"internal"}`
 	empty := &awa.Fault{Code: awa.ErrNoNodes, Text: "no node"}
 	ok := &fakeWeb{metrics: text("awa_x 1\n"), targets: text("[]"), check: func(q []Param) (CheckResult, error) {
 		return CheckResult{fmt.Appendln(nil, q), len(q) == 0}, nil
-	}}
+	}, page: PageResult{Body: []byte("<p>"), MediaType: "text/html"}}
 	wrong := &awa.Fault{Code: awa.ErrBadInput, Text: "no such node"}
 	for name, c := range map[string]struct {
 		pages  *fakeWeb
@@ -79,14 +80,14 @@ func TestWeb(t *testing.T) {
 		"metrics":                  {ok, message("GET", "/metrics", ""), 200, "text/metrics", "awa_x 1\n", ""},
 		"with a parameter":         {ok, message("GET", "/metrics?name[]=x", ""), 200, "text/metrics", "awa_x 1\n", ""},
 		"targets":                  {ok, message("GET", "/sd", ""), 200, jsonType, "[]", ""},
-		"what there is":            {ok, message("GET", "/", ""), 200, "text/plain; charset=utf-8", index, ""},
+		"the page":                 {ok, message("GET", "/", ""), 200, "text/html", "<p>", ""},
 		"HEAD":                     {ok, message("HEAD", "/sd", ""), 200, jsonType, "", ""},
 		"a body that nobody wants": {ok, message("GET", "/sd", "x"), 200, jsonType, "[]", ""},
 
 		"another path": {pages: ok, send: message("GET", "/v1/status", ""), status: 404, media: jsonType,
-			body: `{"error":"there is no /v1/status here: this port has /metrics, /sd, /check and /healthz","code":"not_found"}`},
+			body: `{"error":"there is no /v1/status here: this port has /, /metrics, /sd, /check and /healthz","code":"not_found"}`},
 		"another path, edited": {pages: ok, send: message("POST", "/v1/changes", "{}"), status: 404, media: jsonType,
-			body: `{"error":"there is no /v1/changes here: this port has /metrics, /sd, /check and /healthz","code":"not_found"}`},
+			body: `{"error":"there is no /v1/changes here: this port has /, /metrics, /sd, /check and /healthz","code":"not_found"}`},
 		"POST": {pages: ok, send: message("POST", "/sd", "[]"), status: 405, media: jsonType,
 			body: `{"error":"/sd does not take POST: use GET","code":"method_not_allowed"}`},
 		"DELETE": {pages: ok, send: message("DELETE", "/metrics", ""), status: 405, media: jsonType,
@@ -120,6 +121,8 @@ func TestWeb(t *testing.T) {
 		"healthy": {pages: ok, send: message("GET", "/healthz", ""), status: 200, media: plainText, body: "ok\n"},
 		"not healthy": {pages: &fakeWeb{healthy: errors.New("the disk\nhangs")}, send: message("GET", "/healthz", ""),
 			status: 503, media: plainText, body: "the disk hangs\n"},
+		"a page that fails": {pages: &fakeWeb{pageErr: errors.New("secret")}, send: message("GET", "/", ""), status: 500,
+			media: jsonType, body: failed, logged: "secret"},
 		"a panic": {pages: &fakeWeb{metrics: func() ([]byte, error) { panic("secret") }}, send: message("GET", "/metrics",
 			""), status: 500, media: jsonType, body: failed, logged: "secret"},
 	} {
@@ -142,6 +145,31 @@ func TestWeb(t *testing.T) {
 				t.Errorf("logged: %s", log)
 			}
 		})
+	}
+}
+
+// TestWeb_page has the headers that keep a page from doing more than being read.
+func TestWeb_page(t *testing.T) {
+	pages := &fakeWeb{page: PageResult{Body: []byte("<p>"), MediaType: "text/html", Policy: "default-src 'none'",
+		Refresh: 10 * time.Second}}
+	addr, _ := openWeb(t, pages)
+	r := talk(t, addr, message("GET", "/?x=y", ""), false, "GET")[0]
+	for name, want := range map[string]string{"Content-Security-Policy": "default-src 'none'", "Refresh": "10",
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+		if got := r.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	pages.page.Refresh = 0
+	if r := talk(t, addr, message("GET", "/", ""), false, "GET")[0]; r.Header.Get("Refresh") != "" {
+		t.Errorf("it says Refresh: %s", r.Header.Get("Refresh"))
+	}
+	// A page may link to it, and not ask it otherwise.
+	for dest, status := range map[string]int{"document": 200, "iframe": 403, "empty": 403} {
+		send := message("GET", "/", "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: "+dest)
+		if r := talk(t, addr, send, false, "GET")[0]; r.StatusCode != status {
+			t.Errorf("as %s: %s", dest, r.Status)
+		}
 	}
 }
 

@@ -1,0 +1,239 @@
+package daemon
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"are-we-alive/pkg/api/server"
+	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/events"
+	"are-we-alive/pkg/page"
+	"are-we-alive/pkg/report"
+)
+
+const (
+	// pageRefresh is how often a browser loads the page again.
+	pageRefresh = 10 * time.Second
+	// pageEvents and pageEdits are how many events and edits the page shows.
+	pageEvents = 20
+	pageEdits  = 10
+	// recentFresh is how long what happened in the last day is shown without being read
+	// again, and dayFactor how many times as long as it takes to read it.
+	recentFresh  = 5 * time.Second
+	recentFactor = 10
+	// pageFresh is the same for the whole page.
+	pageFresh = time.Second
+)
+
+// staleAfter is from when on a look in the background is too old, given how often there is
+// one.
+func staleAfter(every time.Duration) time.Duration { return max(30*time.Second, 4*every) }
+
+// views makes the page that browsers show out of the last look in the background. However many
+// visitors there are, it is made once a second at most for each setting, and makes no sweep.
+type views struct {
+	agent *agent
+	maker *page.Page
+
+	mu          sync.Mutex
+	made        map[viewSettings]view
+	recent      events.Recent
+	recentUntil time.Time
+}
+
+// viewSettings are what the page leaves to its reader.
+type viewSettings struct{ others, still bool }
+
+// view is a page that was made.
+type view struct {
+	page  server.PageResult
+	until time.Time
+}
+
+func newViews(a *agent) views {
+	return views{agent: a, maker: page.New(), made: map[viewSettings]view{}}
+}
+
+// page returns the page.
+func (v *views) page(query []server.Param) (server.PageResult, error) {
+	var s viewSettings
+	for _, p := range query {
+		s.others = s.others || p.Name == page.ParamOthers && p.Value == page.ShowOthers
+		s.still = s.still || p.Name == page.ParamRefresh && p.Value == page.NoRefresh
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	began := time.Now()
+	if made, ok := v.made[s]; ok && began.Before(made.until) {
+		return made.page, nil
+	}
+	data, err := v.data(s)
+	if err != nil {
+		return server.PageResult{}, err
+	}
+	body, err := v.maker.Render(data)
+	if err != nil {
+		return server.PageResult{}, fmt.Errorf("make the page: %w", err)
+	}
+	made := view{page: server.PageResult{Body: body, MediaType: page.ContentType, Policy: v.maker.Policy(),
+		Refresh: data.Refresh}}
+	made.until = time.Now().Add(max(pageFresh, recentFactor*time.Since(began)))
+	v.made[s] = made
+	return made.page, nil
+}
+
+// data is what the page shows. The caller holds v.mu.
+func (v *views) data(s viewSettings) (page.Data, error) {
+	a := v.agent
+	now := a.clock()
+	d := page.Data{Now: now, Agent: a.listedName(), ShowOthers: s.others, Refresh: pageRefresh}
+	if s.still {
+		d.Refresh = 0
+	}
+	status, err := a.Looked()
+	if err != nil {
+		d.Severity, d.Headline = page.Unknown, report.NoResult(err.Error(), now).Headline()
+		return d, nil
+	}
+	rules, selection, err := (report.Settings{}).Parse()
+	if err != nil {
+		return d, err
+	}
+	if err := v.readRecent(status.Nodes); err != nil {
+		return d, err
+	}
+	r := report.Evaluate(status, selection, rules, now)
+	d.Severity, d.Headline, d.Summary = severityOf(r.State), r.Headline(), r.Summary()
+	d.Cluster, d.LookedAt, d.Stale = status.Cluster, status.SweptAt, now.Sub(status.SweptAt) > a.staleAfter
+	for _, row := range r.Rows(report.DefaultOrder(), false) {
+		n := v.node(row)
+		if row.State == report.OK {
+			d.Others = append(d.Others, n)
+		} else {
+			d.Problems = append(d.Problems, n)
+		}
+	}
+	for _, c := range r.Conditions() {
+		d.Health = append(d.Health, page.Condition{Severity: severityOf(c.State), Code: c.Code, Text: c.Text})
+	}
+	if d.Mesh, err = meshLines(r); err != nil {
+		return d, err
+	}
+	for _, e := range v.recent.Last {
+		d.Events = append(d.Events, page.Event{At: e.At, Text: report.EventText(e)})
+	}
+	d.Edits, err = v.edits()
+	return d, err
+}
+
+// Looked returns what the last look in the background saw. It fails when there was none yet.
+func (a *agent) Looked() (awa.ClusterStatus, error) {
+	if err := a.hasList(); err != nil {
+		return awa.ClusterStatus{}, err
+	}
+	last := a.watch.Last()
+	if last.At.IsZero() {
+		return awa.ClusterStatus{}, awa.Faultf(awa.ErrStarting, "agent %s was just started and has not seen the nodes yet: "+
+			"ask again in a few seconds", a.name)
+	}
+	return a.status(last), nil
+}
+
+// readRecent reads what happened in the last day, unless that was done a moment ago. The caller
+// holds v.mu.
+func (v *views) readRecent(nodes []awa.NodeStatus) error {
+	began := time.Now()
+	if began.Before(v.recentUntil) {
+		return nil
+	}
+	recent, err := v.agent.events.Recent(nodes, v.agent.clock().Add(-page.Day), pageEvents)
+	if err != nil {
+		return fmt.Errorf("read the events: %w", err)
+	}
+	v.recent, v.recentUntil = recent, time.Now().Add(max(recentFresh, recentFactor*time.Since(began)))
+	return nil
+}
+
+// node is a row of the page. The caller holds v.mu.
+func (v *views) node(row report.Row) page.Node {
+	n := page.Node{
+		Name: row.Name, Status: row.Status, Severity: severityOf(row.State), Since: row.Since, RTT: row.RTT, Addr: row.Addr,
+		Labels: row.Labels, Why: row.Why, Online: row.Seen.Verdict == awa.Online, Spans: v.recent.Spans[row.Seen.Node.ID],
+	}
+	if self := row.Seen.Self; n.Online && self != nil && self.Web != "" {
+		n.URL = "http://" + self.Web + "/"
+		if port, every := strings.CutPrefix(self.Web, ":"); every {
+			n.URL = "http://" + hostInURL(row.Seen.Node.Host) + ":" + port + "/"
+		}
+	}
+	return n
+}
+
+// hostInURL is a host as it stands in a URL: an IPv6 address has brackets, and no zone, which
+// means something on one machine alone.
+func hostInURL(host string) string {
+	if !strings.Contains(host, ":") {
+		return host
+	}
+	host, _, _ = strings.Cut(host, "%")
+	return "[" + host + "]"
+}
+
+func severityOf(s report.State) page.Severity { return page.Severity(s.String()) }
+
+// meshLines says who does not see whom, where that differs.
+func meshLines(r report.Result) ([]string, error) {
+	if !r.Differs() {
+		return nil, nil
+	}
+	var b bytes.Buffer
+	if err := report.Mesh(&b, r, report.Options{}); err != nil {
+		return nil, err
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	return lines[1:], nil // the first says that they differ
+}
+
+// edits are the last edits of the list, the newest first.
+func (v *views) edits() ([]page.Event, error) {
+	state := v.agent.store.State()
+	first := state - min(state, pageOfEdits)
+	changes, err := v.agent.store.Page(first, pageOfEdits)
+	if err != nil {
+		return nil, fmt.Errorf("read the last changes: %w", err)
+	}
+	names := map[uint64]string{} // the last ones, by id
+	var all []page.Event
+	for _, c := range changes {
+		n, by, at, err := c.Node()
+		if err != nil {
+			return nil, err
+		}
+		name := orWord(n.Name, orWord(names[n.ID], fmt.Sprintf("node %d", n.ID)))
+		names[n.ID] = name
+		what := map[awa.Action]string{awa.Create: "added", awa.Update: "changed", awa.Delete: "removed"}[c.Action]
+		e := page.Event{Text: name + " was " + what}
+		if by != "" {
+			e.Text += " by " + by
+		}
+		e.At, _ = time.Parse(time.RFC3339, at) // none is fine
+		all = append(all, e)
+	}
+	all = all[max(0, len(all)-pageEdits):]
+	slices.Reverse(all)
+	return all, nil
+}
+
+// pageOfEdits is how many changes are read, so that those removed have their names.
+const pageOfEdits = 200
+
+func orWord(s, word string) string {
+	if s == "" {
+		return word
+	}
+	return s
+}
