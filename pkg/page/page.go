@@ -14,6 +14,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"html/template"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -221,17 +222,15 @@ type strip struct {
 	Bars  []bar
 }
 
-// bar is a part of a strip, in minutes from its left end.
+// bar is a part of a strip, in hundredths of its width from its left end. Its class is "" of an
+// online node.
 type bar struct {
-	X, Width int
+	X, Width float64
 	Class    string
 }
 
-// dayMinutes is how wide a strip is, and minBar the least width that is seen.
-const (
-	dayMinutes = int(Day / time.Minute)
-	minBar     = 4
-)
+// minBar is the least width that is seen.
+const minBar = 0.3
 
 // newStrip draws the spans of a node. The bars of what was not online come last, since the
 // short ones are drawn wider than they are.
@@ -239,30 +238,36 @@ func newStrip(now time.Time, spans []awa.Span) strip {
 	var online, known time.Duration
 	var up, down []bar
 	for _, s := range spans {
-		known += s.To.Sub(s.From)
-		b := bar{X: dayMinutes - int(now.Sub(s.From)/time.Minute), Width: int(s.To.Sub(s.From) / time.Minute), Class: "off"}
-		switch s.Verdict {
-		case awa.Online:
-			online += s.To.Sub(s.From)
-			b.Class = "on"
+		lasted := s.To.Sub(s.From)
+		known += lasted
+		b := bar{X: hundredths(Day - now.Sub(s.From)), Width: hundredths(lasted)}
+		if s.Verdict == awa.Online {
+			online += lasted
 			up = append(up, b)
 			continue
-		case awa.Unreachable:
+		}
+		b.Class = "off"
+		if s.Verdict == awa.Unreachable {
 			b.Class = "cut"
 		}
-		b.Width = max(b.Width, minBar)
-		b.X = max(0, min(b.X, dayMinutes-b.Width))
+		if b.Width < minBar {
+			b.X, b.Width = min(b.X, 100-minBar), minBar
+		}
 		down = append(down, b)
 	}
 	switch {
 	case known == 0:
 		return strip{Share: "-"}
+	case online == known && known > Day-time.Minute: // which needs no drawing
+		return strip{Share: "100 %", Full: true}
 	case online == known:
-		if known > Day-time.Minute {
-			up = nil // the whole of it, which needs no drawing
-		}
-		return strip{Share: "100 %", Full: up == nil, Bars: up}
+		return strip{Share: "100 %", Bars: up}
 	}
 	share := min(100*float64(online)/float64(known), 99.9) // what is not all is not shown as all
 	return strip{Share: strconv.FormatFloat(share, 'f', 1, 64) + " %", Bars: append(up, down...)}
+}
+
+// hundredths is a part of a day in hundredths, rounded to its ten-thousandth.
+func hundredths(d time.Duration) float64 {
+	return math.Round(1e4*max(0, min(1, float64(d)/float64(Day)))) / 100
 }
