@@ -23,10 +23,11 @@ func EventText(e awa.Event) string {
 		what = "is not under maintenance any more"
 	case awa.EventRaised, awa.EventCleared:
 		what = clip(plain(string(e.Code)), awa.MaxWord) + " " + what
-	case awa.EventWatching:
-		what = "watches again"
 	case awa.EventSettled:
 		what = "is not flapping any more"
+	}
+	if e.Kind == awa.EventWatching {
+		return watchingText(e)
 	}
 	text := strings.TrimSpace(clip(plain(e.Node), maxShort) + " " + what)
 	switch { // how long it was away says more than how long it had been online
@@ -40,6 +41,15 @@ func EventText(e awa.Event) string {
 	}
 	if e.By != "" {
 		text += fmt.Sprintf(" (by %s)", clip(plain(e.By), maxShort))
+	}
+	return text
+}
+
+// watchingText says since when an agent watches, and for how long it did not.
+func watchingText(e awa.Event) string {
+	text := clip(plain(e.Node), maxShort) + " watches " + clip(plain(e.Why), maxOnlyWhy)
+	if e.Lasted > 0 {
+		text += " (for " + awa.Ago(time.Duration(e.Lasted)) + ")"
 	}
 	return text
 }
