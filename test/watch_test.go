@@ -99,7 +99,7 @@ func TestWatch(t *testing.T) {
 	w.shows(`^AWA CRITICAL - `)
 	w.shows(`^1 of 3 not online · `)
 	w.shows(`^\d\d:\d\d:\d\d a3 is offline after \d+ (?:s|min) online: the host answers`) // the event of the agent asked
-	w.shows(`^  a3 +Offline `)                                                           // the mark is gone after a while
+	w.shows(`^  a3 +Offline `)                                                            // the mark is gone after a while
 	w.narrow(screen, 80, 24)
 
 	w.tmux("resize-window", "-x", "120", "-y", "12")
