@@ -46,7 +46,7 @@ var offers = []offer{
 	{line: "awa-agent backup ", all: []string{"a.key", "keys"}},
 	{line: "awa-agent node add db1 ", some: []string{"db9"}, none: []string{"a.key"}},
 	{line: "awa-agent node add ", none: []string{"db9", "a.key"}},
-	{line: "check_awa -o ", all: []string{"nagios", "table", "influx", "json"}},
+	{line: "check_awa -o ", all: []string{"nagios", "table", "influx", "json", "names"}},
 	{line: "check_awa -v -o t", all: []string{"table"}},
 	{line: "check_awa --no-answer-state ", all: []string{"ok", "warning", "critical", "unknown"}},
 	{line: "check_awa --perfdata=", all: []string{"cluster", "nodes"}},

@@ -82,7 +82,7 @@ func (b *browser) shows(texts ...string) {
 	})
 }
 
-// looksLike gives the window a width, and its reader a preference.
+// looksLike sets the width of the window, and its reader a preference.
 func (b *browser) looksLike(width int64, scheme string) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, 900))

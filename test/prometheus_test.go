@@ -102,10 +102,58 @@ func TestPrometheus(t *testing.T) {
 		}
 	}
 	p.await(t, targets, dead, []string{"AwaNodeOffline web1"})
+	p.dashboard(t)
 
 	web1.start()
 	targets["web1"] = target{targets["web1"].url, "up"}
 	p.await(t, targets, online, nil)
+}
+
+// dashboard runs every query of the dashboard, with what Grafana puts in the place of its
+// variables. Each one finds something.
+func (p prometheus) dashboard(t *testing.T) {
+	t.Helper()
+	var clusters []string
+	if err := p.get("label/awa_cluster/values", &clusters); err != nil || len(clusters) != 1 {
+		t.Fatalf("the clusters are %v (%v)", clusters, err)
+	}
+	values := strings.NewReplacer("$cluster", clusters[0], "$agent", ".+")
+	d := readDashboard(t)
+	var queries []string
+	for _, panel := range d.Panels {
+		for _, target := range panel.Targets {
+			queries = append(queries, values.Replace(target.Expr))
+		}
+	}
+	for _, v := range d.Templating.List { // label_values(SERIES, LABEL) is Grafana's
+		if series, ok := strings.CutPrefix(v.Definition, "label_values("); ok {
+			series, label, _ := strings.Cut(strings.TrimSuffix(series, ")"), ", ")
+			queries = append(queries, fmt.Sprintf("count by (%s) (%s)", label, values.Replace(series)))
+		}
+	}
+	var offline string
+	for _, q := range queries {
+		var data struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any
+			}
+		}
+		if err := p.get("query?query="+url.QueryEscape(q), &data); err != nil || len(data.Result) == 0 {
+			t.Errorf("a query of the dashboard finds nothing (%v): %s", err, q)
+		}
+		if strings.Contains(q, "$") {
+			t.Errorf("a variable of the dashboard is not known: %s", q)
+		}
+		for _, r := range data.Result {
+			if r.Metric["node"] == "web1" && r.Value[1] == "3" && strings.Contains(q, "awa_node_verdict") {
+				offline = q
+			}
+		}
+	}
+	if offline == "" {
+		t.Error("no query says that web1 is offline")
+	}
 }
 
 // webCluster starts the agents web1, web2 and db1 with --web, and returns a file

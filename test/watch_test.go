@@ -83,7 +83,8 @@ func TestWatch(t *testing.T) {
 	a1, a2, a3 := c.agents[0], c.agents[1], c.agents[2]
 	w := newWindow(t, 80, 24)
 	before := w.screen()
-	w.types(fmt.Sprintf("clear; %s --watch=1 -H %s -H %s; echo exit code $?", program("check_awa"), a1.addr(), a2.addr()), "Enter")
+	w.types(fmt.Sprintf("clear; %s --watch=1 -H %s -H %s; echo exit code $?", program("check_awa"), a1.addr(), a2.addr()),
+		"Enter")
 
 	screen := w.shows(`^3 nodes online · leader `)
 	for _, want := range []string{`(?m)^AWA OK - \d\d:\d\d:\d\d, every 1s, q quits$`, `(?m)^  a1 +Online +\d+ s +\d+\.\d ms +127`,
