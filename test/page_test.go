@@ -237,18 +237,22 @@ func TestPage_browser(t *testing.T) {
 	}
 }
 
-// picture keeps a screenshot where somebody wants to look at it.
-func (b *browser) picture(name string) {
+// envPictures names a folder for pictures of what the tests look at; without it none are kept.
+const envPictures = "AWA_TEST_PICTURES"
+
+// picture keeps a picture of the whole page.
+func (b *browser) picture(name string) { b.keep(name, chromedp.FullScreenshot(100)) }
+
+// window keeps a picture of what the window shows.
+func (b *browser) window(name string) { b.keep(name, chromedp.CaptureScreenshot()) }
+
+func (b *browser) keep(name string, take chromedp.Action[[]byte]) {
 	b.t.Helper()
-	folder := os.Getenv("AWA_TEST_PICTURES")
-	if folder == "" {
-		return
+	png, err := chromedp.Run(b.ctx, take)
+	if folder := os.Getenv(envPictures); err == nil && folder != "" {
+		err = os.WriteFile(filepath.Join(folder, name), png, 0o644)
 	}
-	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	if err != nil {
-		b.t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, name), png, 0o644); err != nil {
 		b.t.Error(err)
 	}
 }

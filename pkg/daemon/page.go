@@ -162,7 +162,7 @@ func (v *views) readRecent(nodes []awa.NodeStatus) error {
 func (v *views) node(row report.Row) page.Node {
 	n := page.Node{
 		Name: row.Name, Status: row.Status, Severity: severityOf(row.State), Since: row.Since, RTT: row.RTT, Addr: row.Addr,
-		Labels: row.Labels, Why: row.Why, Online: row.Seen.Verdict == awa.Online, Spans: v.recent.Spans[row.Seen.Node.ID],
+		Labels: strings.ReplaceAll(row.Labels, ",", ", "), Why: row.Why, Online: row.Seen.Verdict == awa.Online, Spans: v.recent.Spans[row.Seen.Node.ID],
 	}
 	if self := row.Seen.Self; n.Online && self != nil && self.Web != "" {
 		n.URL = "http://" + self.Web + "/"

@@ -41,7 +41,7 @@ func Table(w io.Writer, r Result, o Options) error {
 	if r.Counts.Nodes == 0 {
 		t.say(stateColor(r.State), r.Headline())
 	} else {
-		t.line(foldAt(t.painted(r), " · ", gap, o.Width))
+		t.line(t.top(r))
 		if note := r.viewText(); note != "" {
 			t.say(yellow, note)
 		}
@@ -131,16 +131,16 @@ func stateColor(s State) string {
 // Paint returns a text in the color that a state has on a terminal.
 func Paint(s State, text string) string { return stateColor(s) + text + normal }
 
-// painted returns what there is to say of the whole in one line, the first part in the
+// top returns the line on the whole, in as many lines as it takes, with its first part in the
 // color of the result.
-func (t *table) painted(r Result) []string {
+func (t *table) top(r Result) string {
 	asked := "asked " + orWord(clip(plain(r.Status.Agent), maxShort), "an agent")
 	if r.Took > 0 {
 		asked += ", " + sinceText(r.Took) + " ago"
 	}
 	parts := append(r.summary(), asked)
-	parts[0] = t.paint(stateColor(r.State), parts[0])
-	return parts
+	_, rest, _ := strings.Cut(foldAt(parts, " · ", gap, t.o.Width), parts[0])
+	return t.paint(stateColor(r.State), parts[0]) + rest
 }
 
 // Summary returns how many nodes are not online, who leads, how many vote, and the state of
