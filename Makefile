@@ -7,7 +7,7 @@ CHAOS ?= 4m
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc}),-race)
 
-.PHONY: help demo build test lint bench manual system-test fault-test chaos-test hostile-test package package-test fuzz clean
+.PHONY: help demo build test lint bench manual screenshots system-test fault-test chaos-test hostile-test package package-test fuzz clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,12 @@ test: lint ## What must hold before a commit: lint, and the quick tests with the
 
 system-test: ## Tests with programs from Debian, which this installs (root), and with Telegraf, which they build.
 	test/install-debian.sh
+	test/install-npm.sh
 	$(GO) test -tags system -timeout 20m -count 1 ./test
+
+screenshots: ## The pictures of the README, again, from a real cluster (root).
+	test/install-debian.sh chromium fonts-dejavu-core tmux
+	AWA_TEST_PICTURES=$(CURDIR)/docs/pictures $(GO) test -tags system -count 1 -run '^TestScreenshots$$' ./test
 
 fault-test: ## Agents on five hosts of their own, which are broken in every way; then a soak of SOAK (2m) (root).
 	test/install-debian.sh iproute2 iptables serf

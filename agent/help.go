@@ -33,9 +33,10 @@ func vars() kong.Vars {
 			"port may then edit the list. With one, allow a key file that others can read.",
 		"help_watch":        "Time between sweeps in the background (" + awa.DefaultWatch.String() + ").",
 		"help_ping_timeout": "How long a node may take to answer (" + awa.DefaultPingTimeout.String() + ").",
-		"help_web": "Address of a second port for Prometheus and health checks, with /metrics, /sd, /check and /healthz over " +
-			"plain HTTP, where whoever reaches it can read: 127.0.0.1, or :" + awa.DefaultWebPort.String() + " for every " +
-			"address; port " + awa.DefaultWebPort.String() + " by default. None unless given.",
+		"help_web": "Address of a second port over plain HTTP, where whoever reaches it can read: a page for browsers (/), and " +
+			"/metrics, /sd, /check and /healthz for Prometheus and health checks. 127.0.0.1, or :" +
+			awa.DefaultWebPort.String() + " for every address; port " + awa.DefaultWebPort.String() + " by default. None unless " +
+			"given.",
 		"help_on_event": "Program that is run when something happened, with the events as JSON on its standard input; on the " +
 			"leader alone, so set it on all agents.",
 		"help_since": "Only what happened since then: how long ago, such as 24h or 7d, or a time such as " +

@@ -3,8 +3,9 @@
 # system-test` ruby and ruby-sqlite3 (a client of the original program's kind),
 # libmonitoring-plugin-perl (another reader of ranges and perfdata), shells
 # (completions), groff, man-db and mandoc (man pages), jq, curl and msmtp (handlers), haproxy
-# (health checks) and the monitoring systems that run check_awa, each under its package's name;
-# by `make bench` monitoring-plugins-basic (check_http, check_awa's yardstick).
+# (health checks), chromium with a font, w3m and a Java runtime (the page: two browsers and a
+# checker of HTML), tmux (check_awa --watch) and the monitoring systems that run check_awa, each
+# under its package's name; by `make bench` monitoring-plugins-basic (check_http, check_awa's yardstick).
 # `make fault-test` and `make package-test` name theirs as arguments.
 #
 # No service is started: the tests start their own.
@@ -12,11 +13,15 @@ set -eu
 
 packages="${*:-
 	bash
+	chromium
 	curl
+	default-jre-headless
 	fish
+	fonts-dejavu-core
 	groff
 	haproxy
 	icinga2-bin
+	influxdb
 	iproute2
 	jq
 	libmonitoring-plugin-perl
@@ -31,6 +36,8 @@ packages="${*:-
 	prometheus-alertmanager
 	ruby
 	ruby-sqlite3
+	tmux
+	w3m
 	zsh
 }"
 

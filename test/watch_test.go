@@ -104,7 +104,7 @@ func TestWatch(t *testing.T) {
 	w.narrow(screen, 80, 24)
 
 	w.tmux("resize-window", "-x", "120", "-y", "12")
-	screen = w.shows(`^1 of 3 not online · leader .* · asked a1`)
+	w.shows(`^1 of 3 not online · leader .* · asked a1`)
 	w.shows(`agent not running \(connection refused\)`)
 	w.narrow(w.screen(), 120, 12)
 	w.tmux("resize-window", "-x", "40", "-y", "10")

@@ -56,7 +56,7 @@ complete -c awa-agent -n "__awa_agent_at 'run'" -l take-over -d 'Replace the age
 complete -c awa-agent -n "__awa_agent_at 'run'" -l insecure -d 'Without a key, allow listening on other addresses than loopback'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l watch -x -d 'Time between sweeps in the background (5s)'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l ping-timeout -x -d 'How long a node may take to answer (1s)'
-complete -c awa-agent -n "__awa_agent_at 'run'" -l web -x -d 'Address of a second port for Prometheus and health checks, with /metrics, /sd, /check and /healthz over plain HTTP, where whoever reaches it can read'
+complete -c awa-agent -n "__awa_agent_at 'run'" -l web -x -d 'Address of a second port over plain HTTP, where whoever reaches it can read'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l on-event -x -d 'Program that is run when something happened, with the events as JSON on its standard input'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l log-format -x -a 'text json' -d 'Format of the log on stderr'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l log-level -x -a 'debug info warn error' -d 'What is logged'

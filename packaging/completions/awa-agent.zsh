@@ -53,7 +53,7 @@ _awa-agent_run() {
         '--insecure[Without a key, allow listening on other addresses than loopback]' \
         '--watch=[Time between sweeps in the background (5s)]:TIME: ' \
         '--ping-timeout=[How long a node may take to answer (1s)]:TIME: ' \
-        '--web=[Address of a second port for Prometheus and health checks, with /metrics, /sd, /check and /healthz over plain HTTP, where whoever reaches it can read]:ADDR[\:PORT]: ' \
+        '--web=[Address of a second port over plain HTTP, where whoever reaches it can read]:ADDR[\:PORT]: ' \
         '--on-event=[Program that is run when something happened, with the events as JSON on its standard input]:PROGRAM: ' \
         '--log-format=[Format of the log on stderr]:text|json:(text json)' \
         '--log-level=[What is logged]:debug|info|warn|error:(debug info warn error)'

@@ -161,8 +161,9 @@ func (v *views) readRecent(nodes []awa.NodeStatus) error {
 // node is a row of the page. The caller holds v.mu.
 func (v *views) node(row report.Row) page.Node {
 	n := page.Node{
-		Name: row.Name, Status: row.Status, Severity: severityOf(row.State), Since: row.Since, RTT: row.RTT, Addr: row.Addr,
-		Labels: strings.ReplaceAll(row.Labels, ",", ", "), Why: row.Why, Online: row.Seen.Verdict == awa.Online, Spans: v.recent.Spans[row.Seen.Node.ID],
+		Name: row.Name, Status: row.Status, Severity: severityOf(row.State), Online: row.Seen.Verdict == awa.Online,
+		Since: row.Since, RTT: row.RTT, Why: row.Why, Spans: v.recent.Spans[row.Seen.Node.ID],
+		Addr: row.Addr, Labels: strings.ReplaceAll(row.Labels, ",", ", "), // where the line may break
 	}
 	if self := row.Seen.Self; n.Online && self != nil && self.Web != "" {
 		n.URL = "http://" + self.Web + "/"

@@ -158,7 +158,8 @@ func TestBuild_scripts(t *testing.T) {
 	if err != nil || len(handlers) != 5 {
 		t.Fatalf("there are %d handlers (%v)", len(handlers), err)
 	}
-	must(t, "shellcheck", append(append(scripts, handlers...), "../../packaging/build.sh", "../../test/install-debian.sh")...)
+	must(t, "shellcheck", append(append(scripts, handlers...), "../../packaging/build.sh", "../../test/install-debian.sh",
+		"../../test/install-npm.sh")...)
 }
 
 func TestBuild_lintian(t *testing.T) {

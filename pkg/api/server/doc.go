@@ -73,7 +73,8 @@
 //	open connections in all                   1280, the oldest is closed (webLimits)
 //	open connections of one address           1024, the oldest is closed (webLimits)
 //	a request's body                          4096 bytes (maxWebBody)
-//	processor time for pages                  a tenth of one processor (freshFactor)
+//	processor time for pages                  a tenth of one processor for each (freshFactor)
+//	pages for browsers                        one a second for each of four settings (pkg/daemon)
 //	the age of a page                         2s (freshMost)
 //	sweeps for health checks                  one a second, whoever asks for what (pkg/daemon)
 //	pages that readers hold                   33554432 bytes (maxRetained), the oldest are given up
