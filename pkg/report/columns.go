@@ -120,7 +120,25 @@ func fold(s string, terminal int) string {
 	if terminal == 0 || displayWidth(s) <= terminal {
 		return s
 	}
-	return foldAt(strings.Split(s, " "), " ", gap, terminal)
+	var words []string
+	for _, word := range strings.Split(s, " ") {
+		words = append(words, split(word, max(1, terminal-len(gap)))...)
+	}
+	return foldAt(words, " ", gap, terminal)
+}
+
+// split returns a word in parts that are no wider than so many columns of a terminal.
+func split(word string, columns int) (parts []string) {
+	from, at := 0, 0
+	for i, r := range word {
+		if w := runeWidth(r); at+w > columns && i > from {
+			parts = append(parts, word[from:i])
+			from, at = i, w
+		} else {
+			at += w
+		}
+	}
+	return append(parts, word[from:])
 }
 
 // foldAt joins parts into lines that fit into a terminal.

@@ -6,6 +6,8 @@ var (
 	Reason    = Result.reason
 	RTTLabel  = rttLabel
 	LabelTag  = labelTag
+
+	DisplayWidth = displayWidth
 )
 
 // HealthProblems is how many health codes count.

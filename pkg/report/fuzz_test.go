@@ -63,9 +63,29 @@ func checkFormats(t *testing.T, r report.Result) {
 			checkNodePerfdata(t, b.String())
 		}
 	}
+	checkTerminal(t, r)
 	c := r.Counts
 	if c.Online+c.Offline+c.Mismatch+c.Unreachable+c.Maintenance != c.Nodes {
 		t.Errorf("%+v do not add up", c)
+	}
+}
+
+// checkTerminal holds the table to the size of a terminal.
+func checkTerminal(t *testing.T, r report.Result) {
+	t.Helper()
+	table, err := report.ParseFormat("table")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const columns, lines = 60, 24
+	var b bytes.Buffer
+	if err := table.Write(&b, r, report.Options{Width: columns, Lines: lines}); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(b.String()) {
+		if w := report.DisplayWidth(strings.TrimSuffix(line, "\n")); w > columns || strings.Contains(line, "\x1b") {
+			t.Errorf("a line has %d columns: %q", w, line)
+		}
 	}
 }
 

@@ -110,6 +110,14 @@ func (t *table) say(color, s string) {
 	}
 }
 
+// cut shortens a text on a terminal.
+func (t *table) cut(s string, columns int) string {
+	if t.o.Width == 0 {
+		return s
+	}
+	return Cut(s, max(1, columns))
+}
+
 // paint colors a text, where there are colors.
 func (t *table) paint(color, s string) string {
 	if !t.o.Color || color == "" {
@@ -139,6 +147,9 @@ func (t *table) top(r Result) string {
 		asked += ", " + sinceText(r.Took) + " ago"
 	}
 	parts := append(r.summary(), asked)
+	for i := range parts {
+		parts[i] = t.cut(parts[i], t.o.Width-len(gap))
+	}
 	_, rest, _ := strings.Cut(foldAt(parts, " · ", gap, t.o.Width), parts[0])
 	return t.paint(stateColor(r.State), parts[0]) + rest
 }
@@ -226,7 +237,7 @@ func (t *table) rows(rows []Row, below []string) {
 		t.lines = append(t.lines, text)
 	}
 	if len(shown) < len(rows) {
-		t.lines = append(t.lines, t.paint(bright, leftOut(rows[len(shown):])))
+		t.lines = append(t.lines, t.paint(bright, t.cut(leftOut(rows[len(shown):]), t.o.Width)))
 	}
 }
 
