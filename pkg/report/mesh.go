@@ -49,7 +49,9 @@ func meshViews(st awa.ClusterStatus) []meshView {
 		switch {
 		case awa.NameKey(n.Node.Name) == awa.NameKey(st.Agent):
 			for _, other := range st.Nodes {
-				v.not[other.Node.ID] = other.Verdict != awa.Online
+				if other.Verdict != awa.Online {
+					v.not[other.Node.ID] = true
+				}
 			}
 		case sees == nil:
 			continue
@@ -72,7 +74,16 @@ func meshOf(st awa.ClusterStatus) mesh {
 	views := meshViews(st)
 	m := mesh{told: len(views)}
 	blind := make([][]string, len(views)) // what each does not see, though others do
+	missed := map[uint64]bool{} // by the id of a node: somebody does not see it
+	for _, v := range views {
+		for id := range v.not {
+			missed[id] = true
+		}
+	}
 	for _, n := range st.Nodes {
+		if !missed[n.Node.ID] {
+			continue // a thousand agents that see it are not worth asking
+		}
 		var not []int // the views of those that don't see it
 		seen := false
 		for i, v := range views {
