@@ -61,7 +61,7 @@ func TestIcinga(t *testing.T) {
 	i.checkEveryOption()
 	s.agents["db1"].kill()
 	const offline = `the host answers, its agent is not running \(connection refused\), 1 other does not see it either`
-	const why = `host answers, agent not running \(connection refused\), 1 other does not see it either`
+	const why = `host answers, agent not running, 1 other does not see it either`
 	down := icingaValues("0", "1", "null", "0", "1")
 	i.await([]icingaWant{
 		{
@@ -197,6 +197,9 @@ func icingaTable(howMany, status, why string, all bool) string {
 	table := "\n" + tableHead(howMany) + tableRow("db1", status, "10.0.0.3:25483", why)
 	if all {
 		table += "\n" + tableRow("web1", "Online", "10.0.0.1:25483", "") + "\n" + tableRow("web2", "Online", "10.0.0.2:25483", "")
+	}
+	if status != "Online" {
+		table += "\n" + startIt("db1")
 	}
 	return table
 }

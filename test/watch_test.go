@@ -105,7 +105,7 @@ func TestWatch(t *testing.T) {
 
 	w.tmux("resize-window", "-x", "120", "-y", "12")
 	w.shows(`^1 of 3 not online · leader .* · asked a1`)
-	w.shows(`agent not running \(connection refused\)`)
+	w.shows(`agent not running`)
 	w.narrow(w.screen(), 120, 12)
 	w.tmux("resize-window", "-x", "40", "-y", "10")
 	w.shows(`^  a3 +Offline `)

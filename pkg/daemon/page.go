@@ -107,9 +107,10 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 		return d, err
 	}
 	r := report.Evaluate(status, selection, rules, now)
-	d.Severity, d.Headline, d.Summary = severityOf(r.State), r.Headline(), r.Summary()
+	rows := r.Rows(report.DefaultOrder(), false)
+	d.Severity, d.Headline, d.Summary = severityOf(r.State), r.Headline(), r.Summary(rows)
 	d.Cluster, d.LookedAt, d.Stale = status.Cluster, status.SweptAt, now.Sub(status.SweptAt) > a.staleAfter
-	for _, row := range r.Rows(report.DefaultOrder(), false) {
+	for _, row := range rows {
 		n := v.node(row)
 		if row.State == report.OK {
 			d.Others = append(d.Others, n)
@@ -117,8 +118,11 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 			d.Problems = append(d.Problems, n)
 		}
 	}
+	for _, a := range r.Advice() {
+		d.Advice = append(d.Advice, page.Condition{Severity: d.Severity, Code: a.Nodes, Text: a.Text})
+	}
 	for _, c := range r.Conditions() {
-		d.Health = append(d.Health, page.Condition{Severity: severityOf(c.State), Code: c.Code, Text: c.Text})
+		d.Advice = append(d.Advice, page.Condition{Severity: severityOf(c.State), Code: c.Code, Text: c.Text})
 	}
 	if d.Mesh, err = meshLines(r); err != nil {
 		return d, err

@@ -58,11 +58,11 @@ type Data struct {
 	Stale    bool      // the look is older than it should be
 
 	Problems, Others []Node
-	ShowOthers       bool // else they are only counted
-	Health           []Condition
-	Mesh             []string // who does not see whom, where that differs
-	Events           []Event  // the newest first
-	Edits            []Event  // likewise
+	ShowOthers       bool        // else they are only counted
+	Advice           []Condition // what to do about nodes and health codes
+	Mesh             []string    // who does not see whom, where that differs
+	Events           []Event     // the newest first
+	Edits            []Event     // likewise
 	Refresh          time.Duration
 }
 
@@ -78,7 +78,7 @@ type Node struct {
 	Spans        []awa.Span // of the last Day, in their order; a gap is not known
 }
 
-// Condition is a health code that holds.
+// Condition is what to do: Code is a health code that holds, or the nodes that it is about.
 type Condition struct {
 	Severity   Severity
 	Code, Text string

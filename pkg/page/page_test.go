@@ -60,7 +60,7 @@ func troubled() page.Data {
 	cut.Why = "seen by web3, not from here: connect: no answer within 1s"
 	d.Problems = []page.Node{db, cut}
 	d.Others[0].Status, d.Others[0].Online, d.Others[0].Why = "Offline", false, "maintenance until 19:00: new disk"
-	d.Health = []page.Condition{
+	d.Advice = []page.Condition{
 		{Severity: page.Critical, Code: "DISK_FULL", Text: "the disk of web3 is full: free some space in its data folder"},
 		{Severity: page.OK, Code: "LAST_MAJORITY", Text: "one more lost voter stops edits"},
 	}
@@ -84,7 +84,7 @@ func hostile() page.Data {
 		}
 	}
 	d.Severity = evil
-	d.Health[0] = page.Condition{Severity: evil, Code: evil, Text: evil}
+	d.Advice[0] = page.Condition{Severity: evil, Code: evil, Text: evil}
 	d.Mesh, d.Events[0].Text, d.Edits[0].Text = []string{evil}, evil, evil
 	return d
 }

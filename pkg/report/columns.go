@@ -30,7 +30,7 @@ const gap = "  "
 // shrinking is how columns give way to a terminal that is too narrow, one step after the
 // other until all fit: a column shrinks to so many characters, and 0 leaves it out.
 var shrinking = [...]struct{ column, to int }{
-	{columnWhy, 48}, {columnLabels, 16}, {columnAddr, 21}, {columnName, 32}, {columnWhy, 30}, {columnLabels, 0},
+	{columnWhy, 48}, {columnLabels, 16}, {columnAddr, 21}, {columnName, 32}, {columnWhy, 31}, {columnLabels, 0},
 	{columnAddr, 0}, {columnWhy, 24}, {columnRTT, 0}, {columnName, 16}, {columnWhy, 0}, {columnSince, 0}, {columnName, 1},
 }
 
@@ -127,7 +127,7 @@ func fold(s string, terminal int) string {
 	return foldAt(words, " ", gap, terminal)
 }
 
-// split returns a word in parts that are no wider than so many columns of a terminal.
+// split returns a word in parts, each at most so many columns of a terminal wide.
 func split(word string, columns int) (parts []string) {
 	from, at := 0, 0
 	for i, r := range word {

@@ -40,6 +40,7 @@ func ExampleTable() {
 	// Name  Status   Since  RTT     Host:Port       Labels  Why
 	// db1   Offline  4 min  -       10.0.0.3:25483  -       connect: no answer within 1s
 	// web1  Online   -      1.0 ms  10.0.0.1:25483  -
+	// db1: look whether the machine is on and in the network, and whether a firewall lets port 25483 through
 }
 
 func ExampleParseFormat() {

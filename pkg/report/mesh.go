@@ -74,7 +74,7 @@ func meshOf(st awa.ClusterStatus) mesh {
 	views := meshViews(st)
 	m := mesh{told: len(views)}
 	blind := make([][]string, len(views)) // what each does not see, though others do
-	missed := map[uint64]bool{} // by the id of a node: somebody does not see it
+	missed := map[uint64]bool{}           // by the id of a node: somebody does not see it
 	for _, v := range views {
 		for id := range v.not {
 			missed[id] = true

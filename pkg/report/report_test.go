@@ -332,7 +332,7 @@ func TestTable_bar(t *testing.T) {
 		if strings.ContainsRune(b.String(), '|') || strings.ContainsFunc(b.String(), func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
 			t.Errorf("%s holds a bar or a control character: %q", name, &b)
 		}
-		want := len(r.Failures) + r.Counts.Nodes + 2 // the summary and the head
+		want := len(r.Failures) + len(r.Advice()) + report.Common(r) + r.Counts.Nodes + 2 // the summary and the head
 		if r.Counts.Nodes == 0 {
 			want = len(r.Failures) + 1
 		}

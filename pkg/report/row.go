@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -103,8 +104,13 @@ func (r Result) whatIs(n awa.NodeStatus, codes []condition, usual string) (state
 	default:
 		state = Critical
 	}
-	if n.Verdict != awa.Online {
-		all = append(all, strings.Replace(r.reason(n), awa.NotRunning, shortNotRunning, 1))
+	switch {
+	case n.Verdict == awa.Unreachable:
+		all = append(all, r.cutOff(n))
+	case n.Verdict == awa.Mismatch: // by what it replied
+		all = append(all, strings.TrimPrefix(r.reason(n), string(awa.StageReply)+": "))
+	case n.Verdict != awa.Online:
+		all = append(all, strings.Replace(r.reason(n), awa.NotRunning+" ("+awa.Refused+")", shortNotRunning, 1))
 	}
 	for _, c := range codes {
 		if c.state != OK || !c.Code.Quiet() {
@@ -117,6 +123,26 @@ func (r Result) whatIs(n awa.NodeStatus, codes []condition, usual string) (state
 
 // shortNotRunning is awa.NotRunning where there is little room.
 const shortNotRunning = "host answers, agent not running"
+
+// cutOff says who sees a node that is unreachable: what matters most first, since a terminal may
+// cut the rest.
+func (r Result) cutOff(n awa.NodeStatus) string {
+	others := "another agent sees it"
+	switch {
+	case len(n.SeenBy) == 1:
+		others = n.SeenBy[0] + " sees it"
+	case len(n.SeenBy) > 1:
+		others = fmt.Sprintf("%d others see it", len(n.SeenBy))
+	}
+	why := others + ", " + orWord(r.Status.Agent, "the agent asked") + " does not: " + orWord(r.words(n), "no reason given")
+	if len(n.SeenBy) > 1 {
+		why += " (seen by " + strings.Join(n.SeenBy, ", ") + ")"
+	}
+	if n.Flapping > 0 {
+		why += ", " + flappingText(n)
+	}
+	return why
+}
 
 // notableSkew is from when on a clock's skew is worth showing, whatever the ranges are.
 const notableSkew = time.Second
@@ -184,9 +210,7 @@ func (r Result) versions() (usual, text string) {
 			names[v] = append(names[v], n.Node.Name)
 		}
 	}
-	all := slices.SortedFunc(maps.Keys(names), func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(names[b]), len(names[a])), cmp.Compare(b, a))
-	})
+	all := largestFirst(names)
 	if len(all) == 0 {
 		return "", ""
 	}
@@ -198,6 +222,13 @@ func (r Result) versions() (usual, text string) {
 		text = "versions: " + strings.Join(parts[:min(len(parts), maxNamed)], ", ")
 	}
 	return all[0], text
+}
+
+// largestFirst returns the keys, those with the most names first.
+func largestFirst(names map[string][]string) []string {
+	return slices.SortedFunc(maps.Keys(names), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(names[b]), len(names[a])), cmp.Compare(b, a))
+	})
 }
 
 // labelsText returns labels as "rack=r7,role=db".

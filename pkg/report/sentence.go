@@ -201,7 +201,7 @@ func (r Result) viewText() string {
 // leadText says how the nodes are that are not a problem, when none is one: "12
 // of 12 nodes online". Else it is "", since the findings say how many are what.
 func (r Result) leadText() string {
-	if r.Counts.Dead()+r.Counts.Unreachable+r.Counts.Stopped > 0 {
+	if r.problems() > 0 {
 		return ""
 	}
 	if n, ok := r.onlyNode(); ok {

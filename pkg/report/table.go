@@ -30,25 +30,31 @@ const (
 //	web1  Online   3 h    0.2 ms  10.0.0.1:25483  -
 //	web2  Online   3 h    0.3 ms  10.0.0.2:25483  -
 //
-// Then the rows of the nodes, see Result.Rows, and a line for each health code that counts;
-// for the others see Notes. A result without nodes is its sentence. On a terminal (Options.Width
-// and Options.Lines) columns without any text are left out, and what is too wide is cut, but
-// sentences are folded; of many rows the last ones are counted only. Elsewhere nothing is cut,
-// all columns are there, and an empty cell that is not the last is a dash. No cell holds a |,
-// so that the table may follow a plugin's line.
+// What several of them have in common follows, unless it stands in a plugin's line above, and
+// then the rows of the nodes, see Result.Rows. Below them stand Advice, the versions where they
+// differ, and a line for each health code that counts; for the others see Notes. A result without
+// nodes is its sentence.
+//
+// On a terminal (Options.Width and Options.Lines) columns without any text are left out, and what
+// is too wide is cut, but sentences are folded; of many rows the last ones are counted only.
+// Elsewhere nothing is cut, all columns are there, and an empty cell that is not the last is a
+// dash. No cell holds a |, so that the table may follow a plugin's line.
 func Table(w io.Writer, r Result, o Options) error {
 	t := table{o: o}
 	if r.Counts.Nodes == 0 {
 		t.say(stateColor(r.State), r.Headline())
 	} else {
-		t.line(t.top(r))
+		rows, below := r.Rows(o.Order, o.Problems), r.belowTable(o)
+		t.line(t.top(r, rows))
 		if note := r.viewText(); note != "" {
 			t.say(yellow, note)
 		}
-		rows, below := r.Rows(o.Order, o.Problems), r.belowTable(o)
-		problem := func(row Row) bool { return row.State != OK }
-		if !o.behindLine && slices.ContainsFunc(rows[t.room(len(rows), below):], problem) {
-			t.say(stateColor(r.State), r.Text()) // names all of them, more or less
+		if !o.behindLine {
+			for _, f := range r.findings {
+				if f.isCommon() {
+					t.say(stateColor(f.state), f.text(maxCommon))
+				}
+			}
 		}
 		t.rows(rows, below)
 		t.lines = append(t.lines, below...)
@@ -57,9 +63,27 @@ func Table(w io.Writer, r Result, o Options) error {
 	return err
 }
 
+// maxCommon bounds what is said of the nodes that have something in common, in bytes.
+const maxCommon = 200
+
+// isCommon reports whether several nodes are not online for one reason, or have a label in
+// common.
+func (f finding) isCommon() bool {
+	return f.ofNodes && (f.common != "" || slices.ContainsFunc(f.groups, func(g group) bool { return g.total >= manyNodes }))
+}
+
+// manyNodes is how many nodes are worth a line on what they have in common.
+const manyNodes = 3
+
+// problems is how many nodes are not online, and not under maintenance.
+func (r Result) problems() int { return r.Counts.Dead() + r.Counts.Unreachable + r.Counts.Stopped }
+
 // belowTable are the lines below the rows.
 func (r Result) belowTable(o Options) []string {
 	t := table{o: o}
+	for _, a := range r.Advice() {
+		t.say("", a.Nodes+": "+a.Text)
+	}
 	if _, versions := r.versions(); versions != "" {
 		t.say("", versions)
 	}
@@ -141,12 +165,12 @@ func Paint(s State, text string) string { return stateColor(s) + text + normal }
 
 // top returns the line on the whole, in as many lines as it takes, with its first part in the
 // color of the result.
-func (t *table) top(r Result) string {
+func (t *table) top(r Result, rows []Row) string {
 	asked := "asked " + orWord(clip(plain(r.Status.Agent), maxShort), "an agent")
 	if r.Took > 0 {
 		asked += ", " + sinceText(r.Took) + " ago"
 	}
-	parts := append(r.summary(), asked)
+	parts := append(r.summary(rows), asked)
 	for i := range parts {
 		parts[i] = t.cut(parts[i], t.o.Width-len(gap))
 	}
@@ -154,18 +178,18 @@ func (t *table) top(r Result) string {
 	return t.paint(stateColor(r.State), parts[0]) + rest
 }
 
-// Summary returns how many nodes are not online, who leads, how many vote, and the state of
-// the list, in one line.
-func (r Result) Summary() string {
+// Summary returns how many of the nodes, which rows are of, are not online, who leads, how many
+// vote, and the state of the list, in one line.
+func (r Result) Summary(rows []Row) string {
 	if r.Status == nil || r.Counts.Nodes == 0 {
 		return r.Text()
 	}
-	return strings.Join(r.summary(), " · ")
+	return strings.Join(r.summary(rows), " · ")
 }
 
-func (r Result) summary() []string {
+func (r Result) summary(rows []Row) []string {
 	st := r.Status
-	parts := []string{r.howMany(), "no leader", countText(len(st.Voters), "voter"), fmt.Sprintf("list %d", st.State)}
+	parts := []string{r.howMany(rows), "no leader", countText(len(st.Voters), "voter"), fmt.Sprintf("list %d", st.State)}
 	if st.Leader != "" {
 		parts[1] = "leader " + clip(plain(st.Leader), maxShort)
 	}
@@ -173,10 +197,9 @@ func (r Result) summary() []string {
 }
 
 // howMany says how many of the nodes are not online: "3 of 300 not online, 1 more under
-// maintenance".
-func (r Result) howMany() string {
-	c := r.Counts
-	not := c.Dead() + c.Unreachable + c.Stopped
+// maintenance, 2 others with a problem".
+func (r Result) howMany(rows []Row) string {
+	c, not := r.Counts, r.problems()
 	text := fmt.Sprintf("%d of %d not online", not, c.Nodes)
 	switch {
 	case not == 0 && c.Maintenance == 0:
@@ -185,6 +208,19 @@ func (r Result) howMany() string {
 		text = fmt.Sprintf("%d of %d online, %d under maintenance", c.Online, c.Nodes, c.Maintenance)
 	case c.Maintenance > 0:
 		text += fmt.Sprintf(", %d more under maintenance", c.Maintenance)
+	}
+	others := 0
+	for _, row := range rows {
+		if row.State != OK && row.Seen.Verdict == awa.Online {
+			others++
+		}
+	}
+	switch {
+	case others == 0:
+	case not == 0:
+		text += fmt.Sprintf(", %d with a problem", others)
+	default:
+		text += fmt.Sprintf(", %d others with a problem", others)
 	}
 	if c.Nodes < len(r.listed) {
 		text += fmt.Sprintf(" (of %d on the list)", len(r.listed))
