@@ -199,7 +199,7 @@ func icingaTable(howMany, status, why string, all bool) string {
 		table += "\n" + tableRow("web1", "Online", "10.0.0.1:25483", "") + "\n" + tableRow("web2", "Online", "10.0.0.2:25483", "")
 	}
 	if status != "Online" {
-		table += "\n" + startIt("db1")
+		table += "\n" + strings.TrimSpace(startIt("db1"))
 	}
 	return table
 }

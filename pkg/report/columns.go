@@ -36,36 +36,52 @@ var shrinking = [...]struct{ column, to int }{
 
 // fit returns how wide each column is, in characters, so that all of them fit into a terminal:
 // 0 for one that is left out. Without a terminal, of width 0, each is as wide as its widest cell.
-func fit(rows []cells, terminal int) (widths [len(cells{})]int) {
-	for column := range widths {
+func fit(rows []cells, terminal int) widths {
+	var natural widths
+	for column := range natural {
 		for _, row := range rows {
-			widths[column] = max(widths[column], displayWidth(row[column]))
+			natural[column] = max(natural[column], displayWidth(row[column]))
 		}
-		if terminal > 0 && widths[column] == 0 {
-			continue // there is nothing to show
+		if terminal == 0 || natural[column] > 0 { // else there is nothing to show
+			natural[column] = max(natural[column], len(heads[column]))
 		}
-		widths[column] = max(widths[column], len(heads[column]))
 	}
+	fitted := natural
 	for _, s := range shrinking {
-		over := lineWidth(widths) - terminal
+		over := fitted.line() - terminal
 		switch {
 		case terminal == 0 || over <= 0:
-			return widths
+			return fitted.grow(natural, max(0, -over))
 		case s.to == 0:
-			widths[s.column] = 0
+			fitted[s.column] = 0
 		default:
-			widths[s.column] -= min(over, max(0, widths[s.column]-s.to))
+			fitted[s.column] -= min(over, max(0, fitted[s.column]-s.to))
 		}
 	}
-	return widths
+	return fitted
 }
 
-// lineWidth is how wide all columns are together.
-func lineWidth(widths [len(cells{})]int) int {
+// widths are how wide the columns are.
+type widths [len(cells{})]int
+
+// grow returns room that is left, as when a column was left out, to those that gave way.
+func (w widths) grow(natural widths, room int) widths {
+	for _, column := range []int{columnWhy, columnName, columnAddr, columnLabels} {
+		if w[column] > 0 {
+			more := min(room, natural[column]-w[column])
+			w[column] += more
+			room -= more
+		}
+	}
+	return w
+}
+
+// line is how wide all columns are together.
+func (w widths) line() int {
 	total := 0
-	for _, w := range widths {
-		if w > 0 {
-			total += w + len(gap)
+	for _, column := range w {
+		if column > 0 {
+			total += column + len(gap)
 		}
 	}
 	return max(0, total-len(gap))

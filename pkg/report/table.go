@@ -197,7 +197,7 @@ func (r Result) summary(rows []Row) []string {
 }
 
 // howMany says how many of the nodes are not online: "3 of 300 not online, 1 more under
-// maintenance, 2 others with a problem".
+// maintenance, 2 online with a problem".
 func (r Result) howMany(rows []Row) string {
 	c, not := r.Counts, r.problems()
 	text := fmt.Sprintf("%d of %d not online", not, c.Nodes)
@@ -209,18 +209,14 @@ func (r Result) howMany(rows []Row) string {
 	case c.Maintenance > 0:
 		text += fmt.Sprintf(", %d more under maintenance", c.Maintenance)
 	}
-	others := 0
+	troubled := 0 // and online
 	for _, row := range rows {
 		if row.State != OK && row.Seen.Verdict == awa.Online {
-			others++
+			troubled++
 		}
 	}
-	switch {
-	case others == 0:
-	case not == 0:
-		text += fmt.Sprintf(", %d with a problem", others)
-	default:
-		text += fmt.Sprintf(", %d others with a problem", others)
+	if troubled > 0 {
+		text += fmt.Sprintf(", %d online with a problem", troubled)
 	}
 	if c.Nodes < len(r.listed) {
 		text += fmt.Sprintf(" (of %d on the list)", len(r.listed))
@@ -257,13 +253,13 @@ func (t *table) rows(rows []Row, below []string) {
 	if t.o.Changed != nil {
 		gutter = len(gap)
 	}
-	widths := fit(all[1:], max(0, t.o.Width-gutter))
+	w := fit(all[1:], max(0, t.o.Width-gutter))
 	for i, c := range all {
 		color, marked := bright, false
 		if i > 0 {
 			color, marked = statusColor(shown[i-1]), t.o.Changed[shown[i-1].Seen.Node.ID]
 		}
-		text := t.cells(c, widths, i == 0, color)
+		text := t.cells(c, w, i == 0, color)
 		switch {
 		case gutter > 0 && marked:
 			text = t.paint(reverse, "*") + " " + text
@@ -278,13 +274,13 @@ func (t *table) rows(rows []Row, below []string) {
 }
 
 // cells is a line of the table. The head is painted whole, of a row the status.
-func (t *table) cells(c cells, widths [len(cells{})]int, head bool, color string) string {
-	last := len(widths) - 1
-	for last > 0 && (widths[last] == 0 || last == columnWhy && c[last] == "") {
+func (t *table) cells(c cells, all widths, head bool, color string) string {
+	last := len(all) - 1
+	for last > 0 && (all[last] == 0 || last == columnWhy && c[last] == "") {
 		last--
 	}
 	var b strings.Builder
-	for column, w := range widths {
+	for column, w := range all {
 		if w == 0 || column > last {
 			continue
 		}
