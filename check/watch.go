@@ -49,8 +49,9 @@ type eventTail struct {
 
 // seen is what a look brings.
 type seen struct {
-	finding finding
-	tail    eventTail
+	finding  finding
+	tail     eventTail
+	panicked any
 }
 
 // watch looks every cfg.watch, and shows what it sees until q, Ctrl-C or the end of ctx. The
@@ -67,10 +68,11 @@ func watch(ctx context.Context, agents fetcher, cfg config, p printer, stdin io.
 		return p.print(report.NoResult(err.Error(), time.Now()))
 	}
 	w := watcher{agents: agents, cfg: cfg, screen: screen, color: cfg.color.on(true), changed: map[uint64]time.Time{}}
-	err = w.run(ctx)
-	screen.close()
-	if err != nil {
+	if err := w.run(ctx); err != nil {
 		fmt.Fprintf(p.stderr, "check_awa: %v\n", err)
+		return report.Unknown.ExitCode()
+	}
+	if w.last.asked.IsZero() { // it has seen nothing yet
 		return report.Unknown.ExitCode()
 	}
 	return w.last.result.State.ExitCode()
@@ -78,6 +80,7 @@ func watch(ctx context.Context, agents fetcher, cfg config, p printer, stdin io.
 
 // run shows what it sees until it is told to quit. It fails when the terminal does.
 func (w *watcher) run(ctx context.Context) error {
+	defer w.screen.close()
 	ctx, cancel := context.WithCancel(ctx)
 	looks := make(chan seen)
 	ended := make(chan struct{})
@@ -97,6 +100,9 @@ func (w *watcher) run(ctx context.Context) error {
 		}
 		select {
 		case s := <-looks:
+			if s.panicked != nil {
+				panic(s.panicked)
+			}
 			w.take(s, time.Now())
 		case key := <-w.screen.keys:
 			if key == 'q' || key == 'Q' || key == ctrlC {
@@ -115,6 +121,14 @@ const ctrlC = 3
 
 // look looks again and again until ctx ends.
 func (w *watcher) look(ctx context.Context, to chan<- seen) {
+	defer func() {
+		if v := recover(); v != nil { // the terminal is to be left first
+			select {
+			case to <- seen{panicked: v}:
+			case <-ctx.Done():
+			}
+		}
+	}()
 	var tail eventTail
 	for {
 		began := time.Now()
@@ -126,7 +140,7 @@ func (w *watcher) look(ctx context.Context, to chan<- seen) {
 			tail = w.follow(ctx, tail, f.agent)
 		}
 		select {
-		case to <- seen{f, tail}:
+		case to <- seen{finding: f, tail: tail}:
 		case <-ctx.Done():
 			return
 		}

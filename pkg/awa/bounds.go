@@ -145,8 +145,6 @@ func (s Self) Check() error {
 		return fmt.Errorf("health has %d codes: at most %d are allowed", len(s.Health), MaxConditions)
 	case len(s.Sees) > MaxSees:
 		return fmt.Errorf("sees has %d ids: at most %d are allowed", len(s.Sees), MaxSees)
-	case checkWeb(s.Web) != nil:
-		return checkWeb(s.Web)
 	case s.Fork != nil && checkNumber("fork", s.Fork.State) != nil:
 		return checkNumber("fork", s.Fork.State)
 	}
@@ -162,24 +160,6 @@ func (s Self) Check() error {
 	}
 	if s.Voters != nil {
 		return s.Voters.check()
-	}
-	return nil
-}
-
-// checkWeb returns what is wrong with the address of a page, if anything.
-func checkWeb(addr string) error {
-	port, every := strings.CutPrefix(addr, ":")
-	var err error
-	switch {
-	case addr == "":
-		return nil
-	case every:
-		_, err = ParsePort(port)
-	default:
-		_, _, err = ParseAddr(addr, DefaultWebPort)
-	}
-	if err != nil {
-		return fmt.Errorf("web is wrong: %w", err)
 	}
 	return nil
 }

@@ -63,9 +63,9 @@ type Self struct {
 	History History `json:"history"`
 	Leader  string  `json:"leader"` // uid of the leader it knows of, "" for none
 	Version string  `json:"version"`
-	// Web is where browsers find its page: HOST:PORT, or :PORT for every address of its
-	// machine. It is "" when there is none, and when others can't reach it.
-	Web string `json:"web,omitempty"`
+	// WebPort is where browsers find its page, at the node's host; 0 when there is none, or others
+	// can't reach it.
+	WebPort Port `json:"web_port,omitempty"`
 	// LogIndex is the newest entry of its Raft log on disk, 0 when it has none.
 	LogIndex uint64 `json:"log_index"`
 	// LogTerm is the term of that entry, 0 also of a version that leaves it out.

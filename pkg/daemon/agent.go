@@ -39,7 +39,7 @@ type agent struct {
 	hasKey   bool
 	insecure bool // everybody may do everything, at any address
 
-	web        string        // where its page is, see awa.Self
+	webPort    awa.Port      // see awa.Self
 	staleAfter time.Duration // from when on a look in the background is too old
 
 	strangers ratelog.Limiter // agents of other clusters, by uid
@@ -61,7 +61,7 @@ func (a *agent) Self() awa.Self {
 	now := a.clock()
 	self := awa.Self{
 		MacAddr: a.macAddr, Time: now.Unix(), TimeMS: now.UnixMilli(),
-		Instance: a.instance, Version: awa.Version, Web: a.web,
+		Instance: a.instance, Version: awa.Version, WebPort: a.webPort,
 		Started: unixAt(a.started, now), Booted: unixAt(a.machine.booted, now), Boot: a.machine.boot,
 	}
 	a.Describe(&self)

@@ -330,7 +330,7 @@ func (d *Daemon) wire() {
 	d.agent = &agent{
 		store: d.store, log: d.log, name: d.cfg.Name, host: d.cfg.Host, instance: d.instance, macAddr: macAddr(),
 		started: now, machine: thisMachine(now, d.cfg.BootID), clock: d.cfg.Clock, hasKey: d.keys != nil,
-		insecure: d.cfg.insecure(), web: d.pageAddr(), staleAfter: staleAfter(d.cfg.Watch),
+		insecure: d.cfg.insecure(), webPort: d.pagePort(), staleAfter: staleAfter(d.cfg.Watch),
 	}
 	d.watch = watch.New(watch.Config{
 		Pinger: d.pings, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,

@@ -169,23 +169,11 @@ func (v *views) node(row report.Row) page.Node {
 		Since: row.Since, RTT: row.RTT, Why: row.Why, Spans: v.recent.Spans[row.Seen.Node.ID],
 		Addr: row.Addr, Labels: strings.ReplaceAll(row.Labels, ",", ", "), // where the line may break
 	}
-	if self := row.Seen.Self; n.Online && self != nil && self.Web != "" {
-		n.URL = "http://" + self.Web + "/"
-		if port, every := strings.CutPrefix(self.Web, ":"); every {
-			n.URL = "http://" + hostInURL(row.Seen.Node.Host) + ":" + port + "/"
-		}
+	if self := row.Seen.Self; n.Online && self != nil && self.WebPort != 0 {
+		host, _, _ := strings.Cut(row.Seen.Node.Host, "%") // a zone means something on one machine alone
+		n.URL = "http://" + awa.Addr(host, self.WebPort) + "/"
 	}
 	return n
-}
-
-// hostInURL is a host as it stands in a URL: an IPv6 address has brackets, and no zone, which
-// means something on one machine alone.
-func hostInURL(host string) string {
-	if !strings.Contains(host, ":") {
-		return host
-	}
-	host, _, _ = strings.Cut(host, "%")
-	return "[" + host + "]"
 }
 
 func severityOf(s report.State) page.Severity { return page.Severity(s.String()) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 
 	"are-we-alive/pkg/api/server"
@@ -68,19 +67,16 @@ func (d *Daemon) webPort() part {
 	return d.port(d.web.server, d.web.ln)
 }
 
-// pageAddr is where others find this agent's page, see awa.Self.Web.
-func (d *Daemon) pageAddr() string {
+// pagePort is where others find this agent's page, see awa.Self.
+func (d *Daemon) pagePort() awa.Port {
 	if d.web == nil {
-		return ""
+		return 0
 	}
-	switch at := d.web.ln.Addr().(*net.TCPAddr); {
-	case at.IP.IsUnspecified():
-		return ":" + strconv.Itoa(at.Port)
-	case at.IP.IsLoopback() && !saysLoopback(d.cfg.Host):
-		return ""
-	default:
-		return at.String()
+	at := d.web.ln.Addr().(*net.TCPAddr)
+	if at.IP.IsLoopback() && !saysLoopback(d.cfg.Host) {
+		return 0
 	}
+	return awa.Port(at.Port)
 }
 
 // closeWeb closes the second port; it is safe to call it twice.

@@ -269,7 +269,7 @@ func (t *table) rows(rows []Row, below []string) {
 		t.lines = append(t.lines, text)
 	}
 	if len(shown) < len(rows) {
-		t.lines = append(t.lines, t.paint(bright, t.cut(leftOut(rows[len(shown):]), t.o.Width)))
+		t.lines = append(t.lines, t.paint(bright, t.cut(t.leftOut(rows[len(shown):]), t.o.Width)))
 	}
 }
 
@@ -313,7 +313,7 @@ func statusColor(row Row) string {
 
 // leftOut says which rows are not shown: "and 274 more: 12 Offline, 262 Online (-vv shows
 // all)".
-func leftOut(rows []Row) string {
+func (t *table) leftOut(rows []Row) string {
 	counts := map[string]int{}
 	var words []string // in the order of the rows
 	for _, row := range rows {
@@ -321,13 +321,17 @@ func leftOut(rows []Row) string {
 			words = append(words, row.Status)
 		}
 	}
-	if len(words) == 1 {
-		return fmt.Sprintf("and %d more %s (-vv shows all)", len(rows), words[0])
+	text := fmt.Sprintf("and %d more %s", len(rows), words[0])
+	if len(words) > 1 {
+		for i, word := range words {
+			words[i] = fmt.Sprintf("%d %s", counts[word], word)
+		}
+		text = fmt.Sprintf("and %d more: %s", len(rows), strings.Join(words, ", "))
 	}
-	for i, word := range words {
-		words[i] = fmt.Sprintf("%d %s", counts[word], word)
+	if t.o.Changed == nil { // else it is shown again and again
+		text += " (-vv shows all)"
 	}
-	return fmt.Sprintf("and %d more: %s (-vv shows all)", len(rows), strings.Join(words, ", "))
+	return text
 }
 
 // Names writes the names of the nodes, one a line, as Result.Rows has them. A result without
