@@ -244,16 +244,19 @@ func (t *table) room(n int, below []string) int {
 // rows adds the head of the table and its rows, as many as there is room for above what
 // comes below.
 func (t *table) rows(rows []Row, below []string) {
+	if len(rows) == 0 {
+		return
+	}
 	shown := rows[:t.room(len(rows), below)]
 	all := []cells{heads}
 	for _, row := range shown {
 		all = append(all, cells{row.Name, row.Status, row.Since, row.RTT, row.Addr, row.Labels, row.Why})
 	}
-	gutter := 0
+	gutter, width := 0, t.o.Width
 	if t.o.Changed != nil {
-		gutter = len(gap)
+		gutter, width = len(gap), max(1, width-len(gap))
 	}
-	w := fit(all[1:], max(0, t.o.Width-gutter))
+	w := fit(all[1:], width)
 	for i, c := range all {
 		color, marked := bright, false
 		if i > 0 {
