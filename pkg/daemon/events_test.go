@@ -201,14 +201,19 @@ func TestCheck_notJoined(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
-	for path, want := range map[string]string{"/check": "503 AWA UNKNOWN - agent n0 holds no list yet", "/healthz": "200 ok"} {
+	for path, want := range map[string]string{"/check": "503 AWA UNKNOWN - agent n0 holds no list yet", "/healthz": "200 ok",
+		"/": "200 <!DOCTYPE html>"} {
 		resp, err := http.Get("http://" + d.WebAddr() + path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		b, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if text := fmt.Sprintf("%d %s", resp.StatusCode, b); err != nil || !strings.HasPrefix(text, want) {
+		text := fmt.Sprintf("%d %s", resp.StatusCode, b)
+		if path == "/" && !strings.Contains(text, "<h1>AWA UNKNOWN - agent n0 holds no list yet") {
+			t.Errorf("the page is %s", text)
+		}
+		if err != nil || !strings.HasPrefix(text, want) {
 			t.Errorf("%s: %s, %v", path, text, err)
 		}
 	}
