@@ -275,15 +275,11 @@ func (a *agent) Events(q awa.EventQuery) (awa.EventSet, error) {
 
 // Availability implements server.Agent.
 func (a *agent) Availability() ([]awa.NodeShare, error) {
-	if err := a.hasList(); err != nil {
+	status, err := a.looked()
+	if err != nil {
 		return nil, err
 	}
-	last := a.watch.Last()
-	if last.At.IsZero() {
-		return nil, awa.Faultf(awa.ErrStarting, "agent %s was just started and has not seen the nodes yet: ask again in a "+
-			"few seconds", a.name)
-	}
-	shares, err := a.events.Shares(stillListed(last.Nodes, a.store.Nodes()))
+	shares, err := a.events.Shares(status.Nodes)
 	if err != nil {
 		return nil, fmt.Errorf("sum up the events: %w", err)
 	}

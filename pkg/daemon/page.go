@@ -21,12 +21,11 @@ const (
 	// pageEvents and pageEdits are how many events and edits the page shows.
 	pageEvents = 20
 	pageEdits  = 10
-	// recentFresh is how long what happened in the last day is shown without being read
-	// again, and dayFactor how many times as long as it takes to read it.
-	recentFresh  = 5 * time.Second
-	recentFactor = 10
-	// pageFresh is the same for the whole page.
-	pageFresh = time.Second
+	// pageFresh is how long a page is shown again, and recentFresh what happened in the last
+	// day; but pageFactor times as long as it takes to make them, where that is more.
+	pageFresh   = time.Second
+	recentFresh = 5 * time.Second
+	pageFactor  = 10
 )
 
 // staleAfter is from when on a look in the background is too old, given how often there is
@@ -81,7 +80,7 @@ func (v *views) page(query []server.Param) (server.PageResult, error) {
 	}
 	made := view{page: server.PageResult{Body: body, MediaType: page.ContentType, Policy: v.maker.Policy(),
 		Refresh: data.Refresh}}
-	made.until = time.Now().Add(max(pageFresh, recentFactor*time.Since(began)))
+	made.until = time.Now().Add(max(pageFresh, pageFactor*time.Since(began)))
 	v.made[s] = made
 	return made.page, nil
 }
@@ -94,7 +93,7 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 	if s.still {
 		d.Refresh = 0
 	}
-	status, err := a.Looked()
+	status, err := a.looked()
 	if err != nil {
 		d.Severity, d.Headline = page.Unknown, report.NoResult(err.Error(), now).Headline()
 		return d, nil
@@ -109,7 +108,8 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 	r := report.Evaluate(status, selection, rules, now)
 	rows := r.Rows(report.DefaultOrder(), false)
 	d.Severity, d.Headline, d.Summary = severityOf(r.State), r.Headline(), r.Summary(rows)
-	d.Cluster, d.LookedAt, d.Stale = status.Cluster, status.SweptAt, now.Sub(status.SweptAt) > a.staleAfter
+	d.Cluster, d.Voters = status.Cluster, strings.Join(status.Voters, ", ")
+	d.LookedAt, d.Stale = status.SweptAt, now.Sub(status.SweptAt) > a.staleAfter
 	for _, row := range rows {
 		n := v.node(row)
 		if row.State == report.OK {
@@ -134,8 +134,8 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 	return d, err
 }
 
-// Looked returns what the last look in the background saw. It fails when there was none yet.
-func (a *agent) Looked() (awa.ClusterStatus, error) {
+// looked returns what the last look in the background saw. It fails when there was none yet.
+func (a *agent) looked() (awa.ClusterStatus, error) {
 	if err := a.hasList(); err != nil {
 		return awa.ClusterStatus{}, err
 	}
@@ -158,7 +158,7 @@ func (v *views) readRecent(nodes []awa.NodeStatus) error {
 	if err != nil {
 		return fmt.Errorf("read the events: %w", err)
 	}
-	v.recent, v.recentUntil = recent, time.Now().Add(max(recentFresh, recentFactor*time.Since(began)))
+	v.recent, v.recentUntil = recent, time.Now().Add(max(recentFresh, pageFactor*time.Since(began)))
 	return nil
 }
 
@@ -194,8 +194,7 @@ func meshLines(r report.Result) ([]string, error) {
 // edits are the last edits of the list, the newest first.
 func (v *views) edits() ([]page.Event, error) {
 	state := v.agent.store.State()
-	first := state - min(state, pageOfEdits)
-	changes, err := v.agent.store.Page(first, pageOfEdits)
+	changes, err := v.changes(state - min(state, pageOfEdits))
 	if err != nil {
 		return nil, fmt.Errorf("read the last changes: %w", err)
 	}
@@ -219,6 +218,18 @@ func (v *views) edits() ([]page.Event, error) {
 	all = all[max(0, len(all)-pageEdits):]
 	slices.Reverse(all)
 	return all, nil
+}
+
+// changes returns all changes after a state.
+func (v *views) changes(since uint64) (all []awa.Change, err error) {
+	for {
+		some, err := v.agent.store.Page(since, pageOfEdits)
+		if err != nil || len(some) == 0 {
+			return all, err
+		}
+		all = append(all, some...)
+		since = some[len(some)-1].ID
+	}
 }
 
 // pageOfEdits is how many changes are read, so that those removed have their names.

@@ -52,6 +52,7 @@ type Data struct {
 	Headline string // what is wrong, in check_awa's words
 	Summary  string // who leads, how many vote, and so on, in one line; "" is not known
 	Cluster  string
+	Voters   string // their names
 	Agent    string // whose view it is
 	Now      time.Time
 	LookedAt time.Time // zero: it has not looked yet
