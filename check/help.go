@@ -73,7 +73,7 @@ func explain(program *kong.Application) {
 			"exit code are those of the last look."},
 		"mesh": {"", "Add who does not see whom, as all agents that answer report it: the agents and " +
 			"nodes that differ only."},
-		"verbose": {"", "Add the table of all nodes to the plugin's line; twice: and the health codes that " +
+		"verbose": {"", "Add the table of all nodes to the plugin's line; twice: cut nothing, and add the health codes that " +
 			"don't count."},
 		"version": {"", "Print the version."},
 		"help":    {"", "Print this."},
