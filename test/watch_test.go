@@ -4,11 +4,13 @@ package test
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +30,7 @@ func newWindow(t *testing.T, columns, lines int) *window {
 	w := &window{t, filepath.Join(t.TempDir(), "tmux")}
 	w.tmux("-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(columns), "-y", strconv.Itoa(lines),
 		"env PS1='$ ' LANG=C.UTF-8 TERM=xterm sh")
-	t.Cleanup(func() { w.tmux("kill-server") })
+	t.Cleanup(func() { exec.Command("tmux", "-S", w.socket, "kill-server").Run() }) // it may have ended
 	w.shows(`^\$`)
 	return w
 }
@@ -112,7 +114,11 @@ func TestWatch(t *testing.T) {
 	w.narrow(w.screen(), 40, 10)
 	w.tmux("resize-window", "-x", "80", "-y", "24")
 
-	a1.kill() // the next -H is asked
+	a1.signal(syscall.SIGSTOP) // it is slow, so the next -H is asked beside it
+	w.shows(`^2 of 3 not online · .* asked a2(?:, \d+ s ago)?$`)
+	a1.signal(syscall.SIGCONT)
+	w.shows(`^1 of 3 not online · .* asked a1(?:, \d+ s ago)?$`)
+	a1.kill() // likewise, at once
 	w.shows(`^2 of 3 not online · `)
 	w.shows(` asked a2(?:, \d+ s ago)?$`)
 	a2.kill() // nobody is left: what was seen stays, with its age
@@ -134,10 +140,24 @@ func TestWatch(t *testing.T) {
 	w.types("clear; stty -a | head -1; echo typed", "Enter") // which a raw terminal would not echo
 	w.shows(`^\$ clear; stty|^typed$`)
 
-	w.types(fmt.Sprintf("clear; %s --watch -H %s; echo exit code $?", program("check_awa"), a1.addr()), "Enter")
+	w.types(fmt.Sprintf("clear; NO_COLOR=1 %s --watch -H %s; echo exit code $?", program("check_awa"), a1.addr()), "Enter")
 	w.shows(`^3 nodes online`)
+	if colored := w.tmux("capture-pane", "-e", "-p"); strings.Contains(colored, "\x1b[3") {
+		t.Errorf("there are colors: %q", colored)
+	}
 	w.types("C-c")
 	w.shows(`^exit code 0$`)
+
+	w.types(fmt.Sprintf("clear; exec %s --watch -H %s", program("check_awa"), a1.addr()), "Enter")
+	w.shows(`^3 nodes online`)
+	pid := strings.TrimSpace(w.tmux("list-panes", "-F", "#{pane_pid}"))
+	w.tmux("kill-server") // the terminal ends, as when a connection breaks
+	testaid.Await(t, 10*time.Second, func() error {
+		if _, err := os.Stat("/proc/" + pid); err == nil {
+			return fmt.Errorf("the process %s goes on without a terminal", pid)
+		}
+		return nil
+	})
 }
 
 // TestWait has a script wait until a node is back, with its progress on a terminal.

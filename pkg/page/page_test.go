@@ -31,7 +31,8 @@ func node(i int) page.Node {
 
 func cluster(n int) page.Data {
 	d := page.Data{
-		Severity: page.OK, Headline: fmt.Sprintf("AWA OK - %d of %[1]d nodes online", n), Cluster: "7d0c1fe2", Voters: "web1, web2, web3, web4, web5",
+		Severity: page.OK, Headline: fmt.Sprintf("AWA OK - %d of %[1]d nodes online", n), Cluster: "7d0c1fe2",
+		Voters:  "web1, web2, web3, web4, web5",
 		Summary: fmt.Sprintf("%d nodes online · leader web1 · 5 voters · list 4711", n), Agent: "web2", Now: now,
 		LookedAt: ago(2 * time.Second), Refresh: 10 * time.Second,
 	}
