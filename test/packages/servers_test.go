@@ -55,9 +55,10 @@ func notified(t *testing.T, servers []*machine) (told func()) {
 				text, _ := os.ReadFile(m.path("/var/lib/are-we-alive/told")) // the leader alone has one
 				all += string(text)
 			}
-			// The others did not stand for two sweeps. It may be one message with that of an upgrade.
-			const want = `"why":"its agent was stopped (by systemd, the machine is shutting down), 1 other does`
-			if n := strings.Count(all, want); n != 1 {
+			// The others did not stand for two sweeps. It may be one message with that of an upgrade, and
+			// on a slow machine, where they did, the last change of a node that is flapping.
+			want := regexp.MustCompile(`"why":"[^"]*its agent was stopped \(by systemd, the machine is shutting down\), 1 other does`)
+			if n := len(want.FindAllString(all, -1)); n != 1 {
 				return fmt.Errorf("%s was told %d times:\n%s", want, n, all)
 			}
 			return nil
