@@ -55,7 +55,7 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 		return report.Unknown.ExitCode() // as the monitoring plugins do
 	}
 	p.format, p.options, p.deadline = cfg.format, cfg.options, start.Add(cfg.timeout)
-	p.color, p.whole = cfg.color, cfg.options.Verbose > 1
+	p.color, p.uncut = cfg.color, cfg.options.Verbose > 1
 
 	agents, err := connect(cfg)
 	if err != nil {
@@ -69,36 +69,36 @@ func check(ctx context.Context, connect func(config) (fetcher, error), args []st
 	case cfg.wait > 0:
 		return wait(ctx, agents, cfg, p, start)
 	}
-	found, err := look(ctx, agents, cfg, start)
+	done, err := checkOnce(ctx, agents, cfg, start)
 	if err != nil {
 		p.forced = true
 		return p.print(report.NoResult("stopped by a signal before an agent answered", time.Now()))
 	}
-	return p.print(found.result)
+	return p.print(done.result)
 }
 
-// finding is what came of one look at the cluster.
-type finding struct {
+// outcome is what came of asking the agents once.
+type outcome struct {
 	result report.Result
-	asked  time.Time // when the look began
+	asked  time.Time // when that began
 	agent  string    // the address of the agent whose view it is, "" when there was none
 }
 
-// look asks the agents once, and judges the answer. It fails only when ctx ends.
-func look(ctx context.Context, agents fetcher, cfg config, start time.Time) (finding, error) {
+// checkOnce asks the agents once, and judges the answer. It fails only when ctx ends.
+func checkOnce(ctx context.Context, agents fetcher, cfg config, start time.Time) (outcome, error) {
 	a, failures, err := ask(ctx, agents, cfg, start)
-	f := finding{asked: start}
+	o := outcome{asked: start}
 	switch {
 	case ctx.Err() != nil:
-		return f, ctx.Err()
+		return o, ctx.Err()
 	case err != nil:
-		f.result = cfg.without(failures, err)
+		o.result = cfg.without(failures, err)
 	default:
-		f.result = report.Evaluate(a.status, cfg.selection, cfg.rules, time.Now())
-		f.result.Failures, f.result.ShowMesh, f.agent = failures, cfg.options.Mesh, cfg.agents[a.agent]
+		o.result = report.Evaluate(a.status, cfg.selection, cfg.rules, time.Now())
+		o.result.Failures, o.result.ShowMesh, o.agent = failures, cfg.options.Mesh, cfg.agents[a.agent]
 	}
-	f.result.Took = time.Since(start)
-	return f, nil
+	o.result.Took = time.Since(start)
+	return o, nil
 }
 
 // printer writes a result and knows the exit code that goes with it.
@@ -113,7 +113,7 @@ type printer struct {
 	deadline time.Time // by which everything must be written
 	bare     bool      // Go's timers can't be used, see enoughFiles
 	color    colorMode
-	whole    bool // nothing is cut, also on a terminal
+	uncut    bool // nothing is cut, also on a terminal
 }
 
 // print writes the result in the chosen format and returns the exit code: the
@@ -123,7 +123,7 @@ func (p printer) print(r report.Result) int {
 	var b bytes.Buffer
 	columns, lines, isTerminal := sizeOf(p.stdout)
 	p.options.Color = p.color.on(isTerminal)
-	if isTerminal && !p.whole {
+	if isTerminal && !p.uncut {
 		p.options.Width, p.options.Lines = columns, lines-1 // the last one is the shell's
 	}
 	if p.format.NamesOnly() && r.Counts.Nodes == 0 {

@@ -9,25 +9,25 @@ import (
 	"are-we-alive/pkg/report"
 )
 
-// waitEvery is how long --wait waits between two looks.
+// waitEvery is how long --wait waits before it asks again.
 const waitEvery = time.Second
 
-// wait looks until the result is OK or cfg.wait is over, and prints the last one. On a
+// wait asks until the result is OK or cfg.wait is over, and prints the last one. On a
 // terminal stderr shows what it waits for.
 func wait(ctx context.Context, agents fetcher, cfg config, p printer, start time.Time) int {
 	end := start.Add(cfg.wait)
 	progress := progressLine{p: p}
 	for {
 		began := time.Now()
-		found, err := look(ctx, agents, cfg, began)
+		done, err := checkOnce(ctx, agents, cfg, began)
 		if err == nil {
 			left := time.Until(end)
 			p.deadline = began.Add(cfg.timeout)
-			if found.result.State == report.OK || left <= 0 {
+			if done.result.State == report.OK || left <= 0 {
 				progress.clear()
-				return p.print(found.result)
+				return p.print(done.result)
 			}
-			progress.show(found.result, left)
+			progress.show(done.result, left)
 			select {
 			case <-time.After(min(waitEvery, left)):
 			case <-ctx.Done():

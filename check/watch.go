@@ -20,7 +20,7 @@ const (
 	// recentEvents is from when on events are shown, and maxEvents how many.
 	recentEvents = time.Hour
 	maxEvents    = 3
-	// maxEventPages bounds how many calls one look makes for events.
+	// maxEventPages bounds how many calls are made for events each time.
 	maxEventPages = 20
 	// redrawEvery has the age of what is shown go on.
 	redrawEvery = time.Second
@@ -33,8 +33,8 @@ type watcher struct {
 	screen *screen
 	color  bool
 
-	last    finding // the newest look
-	known   finding // the newest one with nodes
+	latest  outcome
+	nodes   outcome // the latest one that has nodes
 	status  map[uint64]string
 	changed map[uint64]time.Time // when the status of a node became another one, by id
 	tail    eventTail
@@ -42,20 +42,20 @@ type watcher struct {
 
 // eventTail is the last events of the agent that answered.
 type eventTail struct {
-	agent string // its address
-	after uint64
-	last  []awa.Event
+	agent  string // its address
+	after  uint64
+	events []awa.Event
 }
 
-// seen is what a look brings.
-type seen struct {
-	finding  finding
+// pollResult is what is new each time that the agents were asked.
+type pollResult struct {
+	outcome  outcome
 	tail     eventTail
 	panicked any
 }
 
-// watch looks every cfg.watch, and shows what it sees until q, Ctrl-C or the end of ctx. The
-// exit code is that of the last look.
+// watch asks every cfg.watch, and shows the table until q, Ctrl-C or the end of ctx. The exit
+// code is that of the latest result.
 func watch(ctx context.Context, agents fetcher, cfg config, p printer, stdin io.Reader) int {
 	_, _, isTerminal := sizeOf(p.stdout)
 	if !isTerminal {
@@ -72,21 +72,21 @@ func watch(ctx context.Context, agents fetcher, cfg config, p printer, stdin io.
 		fmt.Fprintf(p.stderr, "check_awa: %v\n", err)
 		return report.Unknown.ExitCode()
 	}
-	if w.last.asked.IsZero() { // it has seen nothing yet
+	if w.latest.asked.IsZero() { // no result has come yet
 		return report.Unknown.ExitCode()
 	}
-	return w.last.result.State.ExitCode()
+	return w.latest.result.State.ExitCode()
 }
 
-// run shows what it sees until it is told to quit. It fails when the terminal does.
+// run shows the table until it is told to quit. It fails when the terminal does.
 func (w *watcher) run(ctx context.Context) error {
 	defer w.screen.close()
 	ctx, cancel := context.WithCancel(ctx)
-	looks := make(chan seen)
+	updates := make(chan pollResult)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		w.look(ctx, looks)
+		w.poll(ctx, updates)
 	}()
 	defer func() {
 		cancel()
@@ -99,11 +99,11 @@ func (w *watcher) run(ctx context.Context) error {
 			return err
 		}
 		select {
-		case s := <-looks:
-			if s.panicked != nil {
-				panic(s.panicked)
+		case u := <-updates:
+			if u.panicked != nil {
+				panic(u.panicked)
 			}
-			w.take(s, time.Now())
+			w.apply(u, time.Now())
 		case key := <-w.screen.keys:
 			if key == 'q' || key == 'Q' || key == ctrlC {
 				return nil
@@ -119,12 +119,12 @@ func (w *watcher) run(ctx context.Context) error {
 // ctrlC is what a terminal that is not interpreted sends for Ctrl-C.
 const ctrlC = 3
 
-// look looks again and again until ctx ends.
-func (w *watcher) look(ctx context.Context, to chan<- seen) {
+// poll asks again and again until ctx ends.
+func (w *watcher) poll(ctx context.Context, to chan<- pollResult) {
 	defer func() {
 		if v := recover(); v != nil { // the terminal is to be left first
 			select {
-			case to <- seen{panicked: v}:
+			case to <- pollResult{panicked: v}:
 			case <-ctx.Done():
 			}
 		}
@@ -132,15 +132,15 @@ func (w *watcher) look(ctx context.Context, to chan<- seen) {
 	var tail eventTail
 	for {
 		began := time.Now()
-		f, err := look(ctx, w.agents, w.cfg, began)
+		o, err := checkOnce(ctx, w.agents, w.cfg, began)
 		if err != nil {
 			return
 		}
-		if f.agent != "" {
-			tail = w.follow(ctx, tail, f.agent)
+		if o.agent != "" {
+			tail = w.follow(ctx, tail, o.agent)
 		}
 		select {
-		case to <- seen{finding: f, tail: tail}:
+		case to <- pollResult{outcome: o, tail: tail}:
 		case <-ctx.Done():
 			return
 		}
@@ -160,7 +160,7 @@ func (w *watcher) follow(ctx context.Context, tail eventTail, agent string) even
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.timeout)
 	defer cancel()
-	last := slices.Clone(tail.last)
+	last := slices.Clone(tail.events)
 	for range maxEventPages {
 		set, err := w.agents.Events(ctx, agent, awa.EventQuery{After: tail.after, Since: time.Now().Add(-recentEvents)})
 		if err != nil || set.Through <= tail.after {
@@ -171,20 +171,20 @@ func (w *watcher) follow(ctx context.Context, tail eventTail, agent string) even
 		last = last[max(0, len(last)-maxEvents):]
 	}
 	slices.SortStableFunc(last, func(a, b awa.Event) int { return a.At.Compare(b.At) })
-	tail.last = last
+	tail.events = last
 	return tail
 }
 
-// take takes in what a look brought.
-func (w *watcher) take(s seen, now time.Time) {
-	w.last, w.tail = s.finding, s.tail
-	if s.finding.result.Counts.Nodes == 0 {
+// apply keeps what is new, and notes whose status has changed.
+func (w *watcher) apply(u pollResult, now time.Time) {
+	w.latest, w.tail = u.outcome, u.tail
+	if u.outcome.result.Counts.Nodes == 0 {
 		return
 	}
-	w.known = s.finding
+	w.nodes = u.outcome
 	status := map[uint64]string{}
-	for _, row := range s.finding.result.Rows(report.DefaultOrder(), false) {
-		id := row.Seen.Node.ID
+	for _, row := range u.outcome.result.Rows(report.DefaultOrder(), false) {
+		id := row.NodeStatus.Node.ID
 		status[id] = row.Status
 		if before, known := w.status[id]; w.status != nil && (!known || before != row.Status) {
 			w.changed[id] = now
@@ -209,10 +209,10 @@ func (w *watcher) frame(now time.Time) []string {
 		}
 	}
 	var middle []string
-	if w.known.result.Counts.Nodes > 0 {
+	if w.nodes.result.Counts.Nodes > 0 {
 		var b bytes.Buffer
-		r := w.known.result
-		r.Took = now.Sub(w.known.asked).Round(time.Second)
+		r := w.nodes.result
+		r.Took = now.Sub(w.nodes.asked).Round(time.Second)
 		if err := w.cfg.format.Write(&b, r, o); err == nil {
 			middle = strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 		}
@@ -225,14 +225,14 @@ func (w *watcher) frame(now time.Time) []string {
 func (w *watcher) top(columns int, now time.Time) []string {
 	keys := fmt.Sprintf("%s, every %v, q quits", now.Format(time.TimeOnly), w.cfg.watch)
 	switch {
-	case w.last.asked.IsZero():
+	case w.latest.asked.IsZero():
 		return []string{report.Cut("check_awa asks "+strings.Join(w.cfg.agents, ", ")+" - "+keys, columns)}
-	case w.last.result.Counts.Nodes == 0 && w.known.result.Counts.Nodes > 0:
-		return w.paint(w.last.result.State, columns, w.last.result.Headline(), "what was seen before that: - "+keys)
-	case w.last.result.Counts.Nodes == 0:
-		return w.paint(w.last.result.State, columns, w.last.result.Headline(), keys)
+	case w.latest.result.Counts.Nodes == 0 && w.nodes.result.Counts.Nodes > 0:
+		return w.paint(w.latest.result.State, columns, w.latest.result.Headline(), "the last answer ("+keys+"):")
+	case w.latest.result.Counts.Nodes == 0:
+		return w.paint(w.latest.result.State, columns, w.latest.result.Headline(), keys)
 	}
-	return w.paint(w.last.result.State, columns, "AWA "+w.last.result.State.String()+" - "+keys)
+	return w.paint(w.latest.result.State, columns, "AWA "+w.latest.result.State.String()+" - "+keys)
 }
 
 // paint returns lines that are cut to the terminal, the first one in the color of a state.
@@ -249,7 +249,7 @@ func (w *watcher) paint(s report.State, columns int, lines ...string) []string {
 // bottom has the last events, the newest last.
 func (w *watcher) bottom(columns int) []string {
 	var lines []string
-	for _, e := range w.tail.last {
+	for _, e := range w.tail.events {
 		lines = append(lines, report.Cut(e.At.Local().Format(time.TimeOnly)+" "+report.EventText(e), columns))
 	}
 	return lines

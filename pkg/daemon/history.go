@@ -275,7 +275,7 @@ func (a *agent) Events(q awa.EventQuery) (awa.EventSet, error) {
 
 // Availability implements server.Agent.
 func (a *agent) Availability() ([]awa.NodeShare, error) {
-	status, err := a.looked()
+	status, err := a.lastStatus()
 	if err != nil {
 		return nil, err
 	}

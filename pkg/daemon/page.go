@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,7 +46,7 @@ type views struct {
 }
 
 // viewSettings are what the page leaves to its reader.
-type viewSettings struct{ others, still bool }
+type viewSettings struct{ others, noRefresh bool }
 
 // view is a page that was made.
 type view struct {
@@ -62,7 +63,7 @@ func (v *views) page(query []server.Param) (server.PageResult, error) {
 	var s viewSettings
 	for _, p := range query {
 		s.others = s.others || p.Name == page.ParamOthers && p.Value == page.ShowOthers
-		s.still = s.still || p.Name == page.ParamRefresh && p.Value == page.NoRefresh
+		s.noRefresh = s.noRefresh || p.Name == page.ParamRefresh && p.Value == page.NoRefresh
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -90,10 +91,10 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 	a := v.agent
 	now := a.clock()
 	d := page.Data{Now: now, Agent: a.listedName(), ShowOthers: s.others, Refresh: pageRefresh}
-	if s.still {
+	if s.noRefresh {
 		d.Refresh = 0
 	}
-	status, err := a.looked()
+	status, err := a.lastStatus()
 	if err != nil {
 		d.Severity, d.Headline = page.Unknown, report.NoResult(err.Error(), now).Headline()
 		return d, nil
@@ -109,7 +110,7 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 	rows := r.Rows(report.DefaultOrder(), false)
 	d.Severity, d.Headline, d.Summary = severityOf(r.State), r.Headline(), r.Summary(rows)
 	d.Cluster, d.Voters = status.Cluster, strings.Join(status.Voters, ", ")
-	d.LookedAt, d.Stale = status.SweptAt, now.Sub(status.SweptAt) > a.staleAfter
+	d.SweptAt, d.Stale = status.SweptAt, now.Sub(status.SweptAt) > a.staleAfter
 	for _, row := range rows {
 		n := v.node(row)
 		if row.State == report.OK {
@@ -119,10 +120,10 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 		}
 	}
 	for _, a := range r.Advice() {
-		d.Advice = append(d.Advice, page.Condition{Severity: d.Severity, Code: a.Nodes, Text: a.Text})
+		d.Advice = append(d.Advice, page.Advice{Severity: d.Severity, About: a.Nodes, Text: a.Text})
 	}
 	for _, c := range r.Conditions() {
-		d.Advice = append(d.Advice, page.Condition{Severity: severityOf(c.State), Code: c.Code, Text: c.Text})
+		d.Advice = append(d.Advice, page.Advice{Severity: severityOf(c.State), About: c.Code, Text: c.Text})
 	}
 	if d.Mesh, err = meshLines(r); err != nil {
 		return d, err
@@ -134,8 +135,8 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 	return d, err
 }
 
-// looked returns what the last look in the background saw. It fails when there was none yet.
-func (a *agent) looked() (awa.ClusterStatus, error) {
+// lastStatus returns what the last look in the background saw. It fails when there was none yet.
+func (a *agent) lastStatus() (awa.ClusterStatus, error) {
 	if err := a.hasList(); err != nil {
 		return awa.ClusterStatus{}, err
 	}
@@ -165,12 +166,12 @@ func (v *views) readRecent(nodes []awa.NodeStatus) error {
 // node is a row of the page. The caller holds v.mu.
 func (v *views) node(row report.Row) page.Node {
 	n := page.Node{
-		Name: row.Name, Status: row.Status, Severity: severityOf(row.State), Online: row.Seen.Verdict == awa.Online,
-		Since: row.Since, RTT: row.RTT, Why: row.Why, Spans: v.recent.Spans[row.Seen.Node.ID],
+		Name: row.Name, Status: row.Status, Severity: severityOf(row.State), Online: row.NodeStatus.Verdict == awa.Online,
+		Since: row.Since, RTT: row.RTT, Why: row.Why, Spans: v.recent.Spans[row.NodeStatus.Node.ID],
 		Addr: row.Addr, Labels: strings.ReplaceAll(row.Labels, ",", ", "), // where the line may break
 	}
-	if self := row.Seen.Self; n.Online && self != nil && self.WebPort != 0 {
-		host, _, _ := strings.Cut(row.Seen.Node.Host, "%") // a zone means something on one machine alone
+	if self := row.NodeStatus.Self; n.Online && self != nil && self.WebPort != 0 {
+		host, _, _ := strings.Cut(row.NodeStatus.Node.Host, "%") // a zone means something on one machine alone
 		n.URL = "http://" + awa.Addr(host, self.WebPort) + "/"
 	}
 	return n
@@ -205,7 +206,7 @@ func (v *views) edits() ([]page.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		name := orWord(n.Name, orWord(names[n.ID], fmt.Sprintf("node %d", n.ID)))
+		name := cmp.Or(n.Name, names[n.ID], fmt.Sprintf("node %d", n.ID))
 		names[n.ID] = name
 		what := map[awa.Action]string{awa.Create: "added", awa.Update: "changed", awa.Delete: "removed"}[c.Action]
 		e := page.Event{Text: name + " was " + what}
@@ -234,10 +235,3 @@ func (v *views) changes(since uint64) (all []awa.Change, err error) {
 
 // pageOfEdits is how many changes are read, so that those removed have their names.
 const pageOfEdits = 200
-
-func orWord(s, word string) string {
-	if s == "" {
-		return word
-	}
-	return s
-}

@@ -55,15 +55,15 @@ type Data struct {
 	Voters   string // their names
 	Agent    string // whose view it is
 	Now      time.Time
-	LookedAt time.Time // zero: it has not looked yet
+	SweptAt  time.Time // zero: it has not looked yet
 	Stale    bool      // the look is older than it should be
 
 	Problems, Others []Node
-	ShowOthers       bool        // else they are only counted
-	Advice           []Condition // what to do about nodes and health codes
-	Mesh             []string    // who does not see whom, where that differs
-	Events           []Event     // the newest first
-	Edits            []Event     // likewise
+	ShowOthers       bool // else they are only counted
+	Advice           []Advice
+	Mesh             []string // who does not see whom, where that differs
+	Events           []Event  // the newest first
+	Edits            []Event  // likewise
 	Refresh          time.Duration
 }
 
@@ -79,10 +79,11 @@ type Node struct {
 	Spans        []awa.Span // of the last Day, in their order; a gap is not known
 }
 
-// Condition is what to do: Code is a health code that holds, or the nodes that it is about.
-type Condition struct {
-	Severity   Severity
-	Code, Text string
+// Advice is what to do.
+type Advice struct {
+	Severity Severity
+	About    string // a health code that holds, or nodes
+	Text     string
 }
 
 // Event is something that happened.

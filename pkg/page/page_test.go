@@ -34,7 +34,7 @@ func cluster(n int) page.Data {
 		Severity: page.OK, Headline: fmt.Sprintf("AWA OK - %d of %[1]d nodes online", n), Cluster: "7d0c1fe2",
 		Voters:  "web1, web2, web3, web4, web5",
 		Summary: fmt.Sprintf("%d nodes online · leader web1 · 5 voters · list 4711", n), Agent: "web2", Now: now,
-		LookedAt: ago(2 * time.Second), Refresh: 10 * time.Second,
+		SweptAt: ago(2 * time.Second), Refresh: 10 * time.Second,
 	}
 	for i := range n {
 		d.Others = append(d.Others, node(i+1))
@@ -61,9 +61,9 @@ func troubled() page.Data {
 	cut.Why = "seen by web3, not from here: connect: no answer within 1s"
 	d.Problems = []page.Node{db, cut}
 	d.Others[0].Status, d.Others[0].Online, d.Others[0].Why = "Offline", false, "maintenance until 19:00: new disk"
-	d.Advice = []page.Condition{
-		{Severity: page.Critical, Code: "DISK_FULL", Text: "the disk of web3 is full: free some space in its data folder"},
-		{Severity: page.OK, Code: "LAST_MAJORITY", Text: "one more lost voter stops edits"},
+	d.Advice = []page.Advice{
+		{Severity: page.Critical, About: "DISK_FULL", Text: "the disk of web3 is full: free some space in its data folder"},
+		{Severity: page.OK, About: "LAST_MAJORITY", Text: "one more lost voter stops edits"},
 	}
 	d.Mesh = []string{"web2 does not see web6"}
 	d.Events = []page.Event{{At: ago(4 * time.Minute), Text: "db1 is offline after 5 h online"},
@@ -85,7 +85,7 @@ func hostile() page.Data {
 		}
 	}
 	d.Severity = evil
-	d.Advice[0] = page.Condition{Severity: evil, Code: evil, Text: evil}
+	d.Advice[0] = page.Advice{Severity: evil, About: evil, Text: evil}
 	d.Mesh, d.Events[0].Text, d.Edits[0].Text = []string{evil}, evil, evil
 	return d
 }
@@ -93,7 +93,7 @@ func hostile() page.Data {
 // pages are those of which golden files are kept.
 func pages() map[string]page.Data {
 	stale, still := cluster(3), troubled()
-	stale.Stale, stale.LookedAt = true, ago(10*time.Minute)
+	stale.Stale, stale.SweptAt = true, ago(10*time.Minute)
 	still.Refresh, still.ShowOthers = 0, true
 	return map[string]page.Data{
 		"well": cluster(3), "one": cluster(1), "troubled": troubled(), "all": still, "hostile": hostile(), "stale": stale,
@@ -101,6 +101,7 @@ func pages() map[string]page.Data {
 	}
 }
 
+// TestRender compares pages except for their style, which all of them have.
 func TestRender(t *testing.T) {
 	maker := page.New()
 	for name, d := range pages() {
@@ -109,7 +110,12 @@ func TestRender(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			testaid.Golden(t, filepath.Join("testdata", name+".html"), string(b), *update)
+			head, rest, _ := strings.Cut(string(b), "<style>")
+			style, rest, _ := strings.Cut(rest, "</style>")
+			if !strings.Contains(style, "prefers-color-scheme") {
+				t.Errorf("its style is %s", style)
+			}
+			testaid.Golden(t, filepath.Join("testdata", name+".html"), head+"<style></style>"+rest, *update)
 		})
 	}
 }

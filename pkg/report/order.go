@@ -17,14 +17,12 @@ type Order struct {
 
 // orders are all orders, the default first. What they leave open the names decide.
 var orders = [...]Order{
-	{"problems", func(a, b Row) int {
-		return cmp.Or(worstFirst(a.State, b.State), yesFirst(a.Seen.Verdict != awa.Online, b.Seen.Verdict != awa.Online))
-	}},
+	{"problems", func(a, b Row) int { return cmp.Or(worstFirst(a.State, b.State), yesFirst(!a.online(), !b.online())) }},
 	{"name", func(Row, Row) int { return 0 }},
 	{"rtt", func(a, b Row) int {
-		return cmp.Or(yesFirst(a.Seen.Verdict == awa.Online, b.Seen.Verdict == awa.Online), cmp.Compare(b.Seen.RTT, a.Seen.RTT))
+		return cmp.Or(yesFirst(a.online(), b.online()), cmp.Compare(b.NodeStatus.RTT, a.NodeStatus.RTT))
 	}},
-	{"since", func(a, b Row) int { return b.Seen.Since.Compare(a.Seen.Since) }},
+	{"since", func(a, b Row) int { return b.NodeStatus.Since.Compare(a.NodeStatus.Since) }},
 }
 
 // DefaultOrder has the problems first, the worst before the others.

@@ -15,7 +15,7 @@ import (
 // Row is a node with the words that a person reads of it. All of them are safe to stand in
 // a plugin's output, see plain; "" is nothing to say.
 type Row struct {
-	Seen awa.NodeStatus
+	NodeStatus awa.NodeStatus
 	// State is how grave the node is by itself, whatever the ranges of the whole say: OK
 	// under maintenance.
 	State State
@@ -27,9 +27,9 @@ type Row struct {
 	Addr   string // host:port
 	Labels string // "rack=r7,role=db"
 	Why    string // why it is not online, and what else is worth saying
-	// Maintenance is until when, and why: "maintenance until 19:00: new disk". It is a part of Why.
-	Maintenance string
 }
+
+func (row Row) online() bool { return row.NodeStatus.Verdict == awa.Online }
 
 // Rows returns the selected nodes in an order; with problems only those whose State is
 // not OK.
@@ -57,7 +57,7 @@ func (r Result) Rows(order Order, problems bool) []Row {
 
 // row says how a node is, with the health codes that are of its agent.
 func (r Result) row(n awa.NodeStatus, codes []condition, usual string) Row {
-	row := Row{Seen: n, Name: nodeName(n.Node.Name), Status: r.statusOf(n), Labels: labelsText(n.Node.Labels),
+	row := Row{NodeStatus: n, Name: nodeName(n.Node.Name), Status: r.statusOf(n), Labels: labelsText(n.Node.Labels),
 		Addr: clip(plain(n.Node.Addr()), maxAddr)}
 	if !n.Since.IsZero() {
 		row.Since = awa.Ago(r.sweptAt().Sub(n.Since))
@@ -68,8 +68,7 @@ func (r Result) row(n awa.NodeStatus, codes []condition, usual string) Row {
 	row.State, row.Why = r.whatIs(n, codes, usual)
 	if n.Node.InMaintenance(r.at) {
 		row.State = OK
-		row.Maintenance = r.maintenanceText(n.Node)
-		row.Why = strings.TrimSuffix(row.Maintenance+", "+row.Why, ", ")
+		row.Why = strings.TrimSuffix(r.maintenanceText(n.Node)+", "+row.Why, ", ")
 	}
 	return row
 }
@@ -98,19 +97,14 @@ func (r Result) whatIs(n awa.NodeStatus, codes []condition, usual string) (state
 		state, all = r.measuredOf(n)
 		all = append(all, onlineNotes(n, usual)...)
 	case n.Verdict == awa.Unreachable:
-		state = Warning
-	case r.stopped(n):
-		state = *r.rules.Stopped
-	default:
-		state = Critical
-	}
-	switch {
-	case n.Verdict == awa.Unreachable:
-		all = append(all, r.cutOff(n))
+		state, all = Warning, []string{r.cutOff(n)}
 	case n.Verdict == awa.Mismatch: // by what it replied
-		all = append(all, strings.TrimPrefix(r.reason(n), string(awa.StageReply)+": "))
-	case n.Verdict != awa.Online:
-		all = append(all, strings.Replace(r.reason(n), awa.NotRunning+" ("+awa.Refused+")", shortNotRunning, 1))
+		state, all = Critical, []string{strings.TrimPrefix(r.reason(n), string(awa.StageReply)+": ")}
+	default:
+		state, all = Critical, []string{strings.Replace(r.reason(n), awa.NotRunning+" ("+awa.Refused+")", shortNotRunning, 1)}
+		if r.stopped(n) {
+			state = *r.rules.Stopped
+		}
 	}
 	for _, c := range codes {
 		if c.state != OK || !c.Code.Quiet() {
@@ -184,7 +178,8 @@ func onlineNotes(n awa.NodeStatus, usual string) (all []string) {
 	return all
 }
 
-// maintenanceText says until when a node is under maintenance.
+// maintenanceText says until when a node is under maintenance, and why: "maintenance until 19:00: new
+// disk".
 func (r Result) maintenanceText(n awa.Node) string {
 	end := n.Maintenance
 	if at, err := time.Parse(time.RFC3339, end); err == nil {

@@ -211,7 +211,7 @@ func (r Result) howMany(rows []Row) string {
 	}
 	troubled := 0 // and online
 	for _, row := range rows {
-		if row.State != OK && row.Seen.Verdict == awa.Online {
+		if row.State != OK && row.online() {
 			troubled++
 		}
 	}
@@ -260,7 +260,7 @@ func (t *table) rows(rows []Row, below []string) {
 	for i, c := range all {
 		color, marked := bright, false
 		if i > 0 {
-			color, marked = statusColor(shown[i-1]), t.o.Changed[shown[i-1].Seen.Node.ID]
+			color, marked = statusColor(shown[i-1]), t.o.Changed[shown[i-1].NodeStatus.Node.ID]
 		}
 		text := t.cells(c, w, i == 0, color)
 		switch {
@@ -306,7 +306,7 @@ func (t *table) cells(c cells, all widths, head bool, color string) string {
 // statusColor is the color of a row's status.
 func statusColor(row Row) string {
 	switch {
-	case row.Seen.Verdict == awa.Online && row.State == OK:
+	case row.online() && row.State == OK:
 		return green
 	case row.State == Critical:
 		return red
@@ -342,7 +342,7 @@ func (t *table) leftOut(rows []Row) string {
 func Names(w io.Writer, r Result, o Options) error {
 	var b strings.Builder
 	for _, row := range r.Rows(o.Order, o.Problems) {
-		b.WriteString(row.Seen.Node.Name + "\n")
+		b.WriteString(row.Name + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
