@@ -72,7 +72,7 @@ type nagiosWant struct {
 	host, service string
 	state         string   // its number: of a host, 0 is UP and 1 is DOWN
 	output        string   // a regular expression for all of it
-	rows          []string // regular expressions for the rows of its table; none: there is no table
+	rows          []string // regular expressions for the rows of its table; empty where it has none
 }
 
 // nagios is a running Nagios Core.

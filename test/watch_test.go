@@ -89,7 +89,8 @@ func TestWatch(t *testing.T) {
 		"Enter")
 
 	screen := w.shows(`^3 nodes online · leader `)
-	for _, want := range []string{`(?m)^AWA OK - \d\d:\d\d:\d\d, every 1s, q quits$`, `(?m)^  a1 +Online +\d+ s +\d+\.\d ms +127`,
+	for _, want := range []string{`(?m)^AWA OK - \d\d:\d\d:\d\d, every 1s, q quits$`,
+		`(?m)^  a1 +Online +\d+ s +\d+\.\d ms +127`,
 		`(?m)^  a3 +Online +`, `(?m) asked a1(?:, \d+ s ago)?$`} {
 		if !regexp.MustCompile(want).MatchString(screen) {
 			t.Errorf("the screen does not show %s:\n%s", want, screen)
@@ -123,7 +124,7 @@ func TestWatch(t *testing.T) {
 	w.shows(` asked a2(?:, \d+ s ago)?$`)
 	a2.kill() // nobody is left: what was seen stays, with its age
 	w.shows(`^AWA CRITICAL - no agent answers: `)
-	w.shows(`^what was seen before that: `)
+	w.shows(`^the last answer \(`)
 	w.shows(` asked a2, \d+ s ago$`)
 	a2.start()
 	w.shows(`^2 of 3 not online · `)
