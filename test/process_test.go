@@ -214,7 +214,10 @@ func runIn(t *testing.T, dir string, env []string, name string, args ...string) 
 }
 
 // logLine is a line of the agent's log in JSON.
-type logLine struct{ Level, Msg, Addr, Text, Error string }
+type logLine struct {
+	Time                          time.Time
+	Level, Msg, Addr, Text, Error string
+}
 
 // logBook is a log whose lines are JSON.
 type logBook struct{ testaid.Log }
