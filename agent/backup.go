@@ -11,9 +11,8 @@ import (
 
 // backupCmd is awa-agent backup.
 type backupCmd struct {
-	keyFlag
-	File  string `arg:"" help:"File to write; it must not exist."`
-	Agent string `placeholder:"HOST[:PORT]" default:"${agent}" env:"AWA_AGENT" help:"${help_agent}"`
+	askFlags
+	File string `arg:"" help:"File to write; it must not exist."`
 }
 
 // Run saves the list.
@@ -51,8 +50,7 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 // page gets the next changes after one. Each page has a time of its own, so
 // that a list of any length can be saved.
 func (c *backupCmd) page(ctx context.Context, at uint64) (set awa.ChangeSet, err error) {
-	err = target{keyFlag: c.keyFlag, Agent: c.Agent}.read(ctx, func(ctx context.Context, client *api.Client,
-		addr string) error {
+	err = c.read(ctx, func(ctx context.Context, client *api.Client, addr string) error {
 		set, err = client.Sync(ctx, addr, awa.Position{State: at}, 0)
 		return err
 	})

@@ -4,18 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-json"
 
-	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/conf"
 )
-
-// configFiles are searched in turn when --config names none.
-var configFiles = [...]string{awa.ConfigName, awa.ConfigFile}
 
 // BeforeResolve lets flags that are neither on the command line nor in the
 // environment come from the configuration file.
@@ -31,16 +31,20 @@ func (c *runCmd) BeforeResolve(ctx *kong.Context) error {
 		return err
 	}
 	values := map[string]string{} // by the flag's name
+	known := map[string]bool{}
 	for _, f := range ctx.Flags() {
-		key := strings.ReplaceAll(f.Name, "-", "_")
-		value, ok := fields[key]
-		if !ok || f.Name == "config" {
+		key := configKey(f)
+		if key == "" {
 			continue
 		}
-		if values[f.Name], err = configValue(f, value); err != nil {
-			return fmt.Errorf("%s: %s %w", path, key, err)
+		known[key] = true
+		if value, ok := fields[key]; ok {
+			if values[f.Name], err = configValue(f, value); err != nil {
+				return fmt.Errorf("%s: %s %w", path, key, err)
+			}
 		}
 	}
+	c.unknown = unknownKeys(path, fields, known)
 	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
 		value, ok := values[f.Name]
 		if !ok || inEnvironment(f) {
@@ -60,31 +64,55 @@ func inEnvironment(f *kong.Flag) bool {
 	return false
 }
 
-// maxConfig is the most bytes of a configuration file: thousands of times what
-// all flags need.
-const maxConfig = 1 << 20
+// configKey is a flag's key in the file, "" for none.
+func configKey(f *kong.Flag) string {
+	switch f.Name {
+	case "config", "help", "version":
+		return ""
+	}
+	return strings.ReplaceAll(f.Name, "-", "_")
+}
+
+// unknownKey is a key of the file that no flag has.
+type unknownKey struct{ file, key, nearest string }
+
+// unknownKeys returns those of a file. They are passed over, since the original program's
+// files may hold some.
+func unknownKeys(file string, fields map[string]json.RawMessage, known map[string]bool) (all []unknownKey) {
+	words := slices.Sorted(maps.Keys(known))
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		if !known[key] {
+			all = append(all, unknownKey{file, key, conf.Nearest(key, words)})
+		}
+	}
+	return all
+}
+
+// warn logs it.
+func (k unknownKey) warn(log *slog.Logger) {
+	log = log.With("file", k.file, "key", k.key)
+	if k.nearest != "" {
+		log = log.With("nearest", k.nearest)
+	}
+	log.Warn("the configuration has a key that is not known, and is passed over")
+}
+
+// configExample is a configuration file.
+const configExample = `{"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}`
 
 // readConfig reads the named file, or the first one found; none is not an error
-// unless it was named. Keys that no flag has are passed over, since the
-// original program's files may hold some.
+// unless it was named.
 func readConfig(named string) (path string, fields map[string]json.RawMessage, err error) {
-	paths := configFiles[:]
+	paths := conf.AgentFiles()
 	if named != "" {
 		paths = []string{named}
 	}
 	for _, path = range paths {
-		b, err := awa.ReadFile(path, maxConfig, nil)
+		fields, err = conf.Read(path, configExample)
 		if errors.Is(err, fs.ErrNotExist) && named == "" {
 			continue
 		}
-		if err != nil {
-			return path, nil, fmt.Errorf("the configuration can't be read: %w", err)
-		}
-		if json.Unmarshal(b, &fields) != nil || fields == nil {
-			return path, nil, fmt.Errorf("%s is not a JSON object: it looks like {\"my_name\": \"web1\", \"my_host\": "+
-				"\"10.0.0.1\", \"my_port\": \"25483\"}", path)
-		}
-		return path, fields, nil
+		return path, fields, err
 	}
 	return "", nil, nil
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"are-we-alive/pkg/conf"
 )
 
 func TestReadConfig_files(t *testing.T) {
@@ -15,7 +17,7 @@ func TestReadConfig_files(t *testing.T) {
 		const fields = `{"my_name":"n1"}`
 		return []byte(fields + strings.Repeat(" ", size-len(fields)))
 	}
-	for name, size := range map[string]int{"full": maxConfig, "large": maxConfig + 1} {
+	for name, size := range map[string]int{"full": conf.MaxSize, "large": conf.MaxSize + 1} {
 		if err := os.WriteFile(at(name), filled(size), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -12,11 +12,12 @@ func vars() kong.Vars {
 	const dataDir = " (" + awa.DataDir + ")."
 	const logFormat, logLevel = "text", "info"
 	return kong.Vars{
-		"version": "awa-agent " + awa.Version, "agent": awa.DefaultAgent, "port": awa.DefaultPort.String(),
+		"version": "awa-agent " + awa.Version, "port": awa.DefaultPort.String(),
 		"watch": awa.DefaultWatch.String(), "ping_timeout": awa.DefaultPingTimeout.String(), "data_dir": awa.DataDir,
 		"key_file": awa.ClusterKeyFile, "log_format": logFormat, "log_level": logLevel,
 
-		"help_agent":    "Agent to ask; any of the cluster will do (" + awa.DefaultAgent + ").",
+		"help_agent": "Agent to ask; any of the cluster will do. Of several the first that answers. By default those of " +
+			"check.json, else the one of this machine.",
 		"help_key_file": "The cluster's key file; " + awa.ClusterKeyFile + " where there is one, and an empty name for none.",
 		"help_role":     "What its holder may do: check (read only) or member (everything).",
 

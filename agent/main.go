@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"are-we-alive/pkg/conf"
 )
 
 // Exit codes of awa-agent.
@@ -32,6 +34,7 @@ const (
 )
 
 func main() {
+	conf.UnsetEmpty()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal then ends the process at once, whatever it is doing.
 	context.AfterFunc(ctx, func() { time.AfterFunc(oneSignal, stop) })

@@ -13,7 +13,6 @@ import (
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
-	"are-we-alive/pkg/trust"
 )
 
 // nodeCmd is awa-agent node.
@@ -24,71 +23,6 @@ type nodeCmd struct {
 	Remove nodeRemoveCmd `cmd:"" help:"Remove a node from the list."`
 
 	Maintain nodeMaintainCmd `cmd:"" help:"Put a node under maintenance for a time: it is pinged and shown, and never a problem."`
-}
-
-// target is the agent that a command asks, and how it answers.
-type target struct {
-	keyFlag
-	Agent  string `placeholder:"HOST[:PORT]" default:"${agent}" env:"AWA_AGENT" help:"${help_agent}"`
-	Output string `short:"o" enum:"table,json" default:"table" help:"Form of the answer: table or json (${default})."`
-}
-
-// callTimeout bounds a command's call: an edit may wait for an election.
-const callTimeout = 15 * time.Second
-
-// open returns a client of a role and the agent's address.
-func (t target) open(role awa.Role) (*api.Client, string, error) {
-	host, port, err := awa.ParseAddr(t.Agent, awa.DefaultPort)
-	if err != nil {
-		return nil, "", usageError{fmt.Errorf("--agent: %w", err)}
-	}
-	client, err := t.client(role)
-	return client, awa.Addr(host, port), err
-}
-
-// client makes a client of a role, with the keys of the key file if there is one.
-func (f keyFlag) client(role awa.Role) (*api.Client, error) {
-	keys, err := f.keys()
-	if err != nil || keys == nil {
-		return api.NewClient(api.ClientConfig{}), err
-	}
-	ring, err := trust.NewClient(keys, role)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("key file %s: %w", f.path(), err)}
-	}
-	return api.NewClient(api.ClientConfig{Secure: ring.Secure}), nil
-}
-
-// read is call for what the check role may do. A cluster key can do that too.
-func (t target) read(ctx context.Context, f func(ctx context.Context, c *api.Client, addr string) error) error {
-	return t.call(ctx, awa.RoleCheck, f)
-}
-
-// call runs f with a client of a role and a deadline, and says which agent
-// failed.
-func (t target) call(ctx context.Context, role awa.Role,
-	f func(ctx context.Context, c *api.Client, addr string) error) error {
-	c, addr, err := t.open(role)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	bounded, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	err = f(bounded, c, addr)
-	var ping *awa.PingError
-	var unsent unsentError
-	switch {
-	case err != nil && ctx.Err() != nil && errors.As(err, &unsent):
-		return errors.New("interrupted before an edit was sent: nothing was changed")
-	case err != nil && ctx.Err() != nil:
-		return errors.New("interrupted before the agent answered: whether an edit was made is not known")
-	case errors.As(err, &ping) && ping.Stage == awa.StageTLS: // which says what to do
-		return fmt.Errorf("the agent at %s was not reached (%w)", addr, err)
-	case errors.As(err, &ping):
-		return fmt.Errorf("the agent at %s was not reached (%w): is it running, and is --agent right?", addr, err)
-	}
-	return err
 }
 
 // nodeListCmd is awa-agent node list.

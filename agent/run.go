@@ -32,7 +32,7 @@ type runCmd struct {
 	Listen      string        `placeholder:"ADDR[:PORT]" env:"AWA_LISTEN" help:"${help_listen}"`
 	DataDir     string        `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"${help_data_dir}"`
 	First       bool          `env:"AWA_FIRST" help:"${help_first}"`
-	Join        []string      `placeholder:"HOST[:PORT],…" env:"AWA_JOIN" help:"${help_join}"`
+	Join        []string      `placeholder:"HOST[:PORT]" env:"AWA_JOIN" help:"${help_join}"`
 	TakeOver    bool          `help:"Replace the agent that holds this node's name or entry at once; stop the other one."`
 	Insecure    bool          `env:"AWA_INSECURE" help:"${help_insecure}"`
 	Watch       time.Duration `placeholder:"TIME" default:"${watch}" env:"AWA_WATCH" help:"${help_watch}"`
@@ -40,10 +40,12 @@ type runCmd struct {
 	Web         string        `placeholder:"ADDR[:PORT]" env:"AWA_WEB" help:"${help_web}"`
 	OnEvent     string        `placeholder:"PROGRAM" env:"AWA_ON_EVENT" help:"${help_on_event}"`
 	LogFormat   string        `enum:"text,json" default:"${log_format}" env:"AWA_LOG_FORMAT" help:"${help_log_format}"`
-	rejoin      bool          // --join stands on the command line, by hand
+	LogLevel    string        `enum:"debug,info,warn,error" default:"${log_level}" env:"AWA_LOG_LEVEL" help:"${help_log_level}"`
+
+	rejoin bool // --join stands on the command line, by hand
 	// onEventGiven: --on-event stands on the command line or in the environment.
 	onEventGiven bool
-	LogLevel     string `enum:"debug,info,warn,error" default:"${log_level}" env:"AWA_LOG_LEVEL" help:"${help_log_level}"`
+	unknown      []unknownKey // of the configuration file
 }
 
 // AfterApply notes what was given by hand, and not in the configuration.
@@ -71,6 +73,9 @@ func (c *runCmd) Run(ctx context.Context, end *ending, std streams) error {
 	})
 	defer lines.close()
 	log := slog.New(handler(lines))
+	for _, key := range c.unknown {
+		key.warn(log)
+	}
 	cfg, err := c.config(log)
 	if err != nil {
 		return usageError{err}
@@ -130,6 +135,9 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 		if err != nil {
 			return cfg, fmt.Errorf("my_port: %w", err)
 		}
+	}
+	if c.Watch == 0 || c.PingTimeout == 0 { // which is the default in a Config, and was not meant as that
+		return cfg, errors.New("watch and ping_timeout must not be 0: leave them out for the defaults")
 	}
 	return cfg, cfg.Validate()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/conf"
 	"are-we-alive/pkg/report"
 )
 
@@ -32,10 +33,10 @@ const (
 // it exits with 0. What each flag means stands in explain, since kong would take
 // it apart at every start, which costs a tenth of a run.
 type flags struct {
-	Host     []string `short:"H" name:"hostname"`
+	Host     []string `short:"H" name:"hostname" env:"AWA_AGENT"`
 	Port     string   `short:"p" default:"${port}"`
 	Timeout  string   `short:"t" default:"${timeout}"`
-	KeyFile  *string  `short:"k"`
+	KeyFile  *string  `short:"k" env:"AWA_KEY_FILE"`
 	Warning  string   `short:"w"`
 	Critical string   `short:"c" default:"${critical}"`
 
@@ -80,7 +81,8 @@ const (
 // config is what the command line asks for, checked.
 type config struct {
 	agents    []string // host:port, at least one
-	keyFile   *string  // nil: the usual ones; "": none
+	keyFile   *string  // nil: keyFiles; "": none
+	keyFiles  []string // the usual places, searched in turn
 	timeout   time.Duration
 	rules     report.Rules
 	noAnswer  report.State // when no agent answers
@@ -156,7 +158,7 @@ func (optionalValue) Decode(ctx *kong.DecodeContext, target reflect.Value) error
 
 // config checks the flags.
 func (f flags) config() (config, error) {
-	c := config{keyFile: f.KeyFile, options: report.Options{Verbose: f.Verbose, Mesh: f.Mesh, Problems: f.Problems}}
+	c := config{options: report.Options{Verbose: f.Verbose, Mesh: f.Mesh, Problems: f.Problems}}
 	var err error
 	if c.format, err = report.ParseFormat(f.Output); err != nil {
 		return config{}, fmt.Errorf("bad -o: %w", err)
@@ -168,7 +170,7 @@ func (f flags) config() (config, error) {
 	default:
 		return config{}, fmt.Errorf("bad --perfdata: %q is neither cluster nor nodes", f.Perfdata)
 	}
-	if c.agents, err = f.agents(); err != nil {
+	if err = f.ask(&c); err != nil {
 		return config{}, err
 	}
 	if c.timeout, err = parseTime(f.Timeout, minTimeout, maxTimeout); err != nil {
@@ -256,25 +258,30 @@ func tableFormat() report.Format {
 	return table
 }
 
-// agents reads -H and -p.
-func (f flags) agents() ([]string, error) {
+// ask reads the flags that say which agents are asked, and with what key.
+func (f flags) ask(c *config) error {
 	port, err := awa.ParsePort(f.Port)
 	if err != nil {
-		return nil, fmt.Errorf("bad -p: %w", err)
+		return fmt.Errorf("bad -p: %w", err)
 	}
 	hosts := f.Host
-	if len(hosts) == 0 {
-		hosts = []string{awa.DefaultAgent}
-	}
-	var agents []string
-	for _, h := range hosts {
-		host, port, err := awa.ParseAddr(h, port)
+	if c.keyFile = f.KeyFile; len(hosts) == 0 || c.keyFile == nil {
+		usual, err := conf.DefaultClient()
 		if err != nil {
-			return nil, fmt.Errorf("bad -H: %w", err)
+			return err
 		}
-		agents = append(agents, awa.Addr(host, port))
+		if len(hosts) == 0 {
+			hosts = usual.Agents
+		}
+		if c.keyFile == nil {
+			c.keyFile = usual.KeyFile
+		}
+		c.keyFiles = []string{awa.CheckKeyFile, usual.AgentKeyFile}
 	}
-	return agents, nil
+	if c.agents, err = conf.ParseAgents(hosts, port); err != nil {
+		return fmt.Errorf("bad -H: %w", err)
+	}
+	return nil
 }
 
 // settings returns the flags that say what is a problem, and of which nodes.
@@ -290,13 +297,21 @@ func (f flags) settings() report.Settings {
 	} {
 		s.Set(name, value)
 	}
-	for name, values := range map[string][]string{"node": f.Node, "label": f.Label, "exclude": f.Exclude,
+	for name, values := range map[string][]string{"node": splitNames(f.Node), "label": f.Label, "exclude": f.Exclude,
 		"health": f.Health} {
 		for _, value := range values {
 			s.Set(name, value)
 		}
 	}
 	return s
+}
+
+// splitNames returns the names of words that may hold several, with commas between.
+func splitNames(words []string) (names []string) {
+	for _, word := range words {
+		names = append(names, strings.Split(word, ",")...)
+	}
+	return names
 }
 
 // badFlag is what a person reads of a setting that is wrong.

@@ -37,7 +37,7 @@ func TestParse_bad(t *testing.T) {
 			`underscores, a letter or digit first`,
 		"--node=": `bad --node: "" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and underscores, ` +
 			`a letter or digit first`,
-		"--node|n1,n2": `bad --node: "n1,n2" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and ` +
+		"--node|n1,,n2": `bad --node: "" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and ` +
 			`underscores, a letter or digit first`,
 		"--label|role": `bad --label: "role" is not a label with a value: write it as role=database`,
 		"--label=-x=1": `bad --label: "-x" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and ` +

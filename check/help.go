@@ -29,7 +29,7 @@ func explain(program *kong.Application) {
 	program.Help = description
 	help := map[string]struct{ takes, means string }{
 		"hostname": {"HOST[:PORT]", "Agent to ask: the first that answers. May be given several " +
-			"times. Default: " + awa.DefaultAgent},
+			"times, or with commas between. Default: those of check.json, else the agent of this machine"},
 		"port":    {"PORT", "Port of an agent given without one. Default: " + awa.DefaultPort.String()},
 		"timeout": {"SECONDS", "The plugin has ended by then. Default: " + seconds(defaultTimeout)},
 		"key-file": {"FILE", "Check key or cluster key; an empty name is none. Default: " + awa.CheckKeyFile +

@@ -10,9 +10,6 @@ import (
 	"are-we-alive/pkg/trust"
 )
 
-// keyFiles returns the usual places of a key, searched in turn.
-func keyFiles() []string { return []string{awa.CheckKeyFile, awa.ClusterKeyFile} }
-
 // remembering is a client that keeps where the agents answered when it is closed.
 type remembering struct {
 	*api.Client
@@ -28,7 +25,7 @@ func (r remembering) Close() {
 
 // connect makes the client that cfg asks for.
 func connect(cfg config) (fetcher, error) {
-	keys, err := findKeys(cfg.keyFile, keyFiles(), readFile)
+	keys, err := findKeys(cfg.keyFile, cfg.keyFiles, readFile)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"are-we-alive/pkg/conf"
 )
 
 func main() {
@@ -25,5 +27,6 @@ func main() {
 		<-stop
 		cancel()
 	}()
+	conf.UnsetEmpty()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -204,9 +204,10 @@ func TestProcess_brokenPipe(t *testing.T) {
 		}
 		r.Close()
 		cmd := command(t, strings.Fields(args)...)
-		cmd.Stdout = w
-		if code := exitCode(t, cmd.Run()); code != 3 {
-			t.Errorf("check_awa %s exits with %d", args, code)
+		var errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = w, &errs
+		if code := exitCode(t, cmd.Run()); code != 3 || errs.Len() > 0 {
+			t.Errorf("check_awa %s exits with %d, and says %q", args, code, errs.String())
 		}
 		w.Close()
 	}
@@ -245,13 +246,15 @@ func TestProcess_terminal(t *testing.T) {
 		"NO_COLOR":      {"NO_COLOR=1", "auto", plain, "\x1b"},
 		"dumb terminal": {"TERM=dumb", "auto", plain, "\x1b"},
 		"always":        {"NO_COLOR=1", "always", green, plain},
+		"forced":        {"TERM=dumb CLICOLOR_FORCE=1", "auto", green, plain},
+		"forced not":    {"TERM=dumb CLICOLOR_FORCE=0", "auto", plain, "\x1b"},
 		"never":         {"", "never", plain, "\x1b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			master, slave := openTerminal(t)
 			cmd := command(t, "-v", "-H", addr, "--color", test.color)
 			cmd.Stdout = slave
-			cmd.Env = append(cmd.Env, test.env)
+			cmd.Env = append(cmd.Env, strings.Fields(test.env)...)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"are-we-alive/pkg/api"
@@ -134,6 +135,8 @@ func (p printer) print(r report.Result) int {
 		err = p.write(b.Bytes())
 	}
 	switch {
+	case errors.Is(err, syscall.EPIPE): // check_awa | head: who reads has enough
+		return report.Unknown.ExitCode()
 	case err != nil:
 		fmt.Fprintf(p.stderr, "check_awa: %v\n", err)
 		return report.Unknown.ExitCode()

@@ -28,12 +28,17 @@ func parseColor(s string) (colorMode, error) {
 	return "", fmt.Errorf("%q is not one of auto, always or never", s)
 }
 
-// on reports whether there are colors (no-color.org).
+// on reports whether there are colors (no-color.org, bixense.com/clicolors).
 func (m colorMode) on(isTerminal bool) bool {
-	if m == colorAuto {
-		return isTerminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	switch force := os.Getenv("CLICOLOR_FORCE"); {
+	case m != colorAuto:
+		return m == colorAlways
+	case os.Getenv("NO_COLOR") != "":
+		return false
+	case force != "" && force != "0":
+		return true
 	}
-	return m == colorAlways
+	return isTerminal && os.Getenv("TERM") != "dumb"
 }
 
 // sizeOf returns the size of a terminal, in characters.

@@ -34,10 +34,11 @@ var allowed = map[string][]string{
 	"pkg/handler":           {"pkg/awa"},
 	"pkg/page":              {"pkg/awa"},
 	"pkg/trust":             {"pkg/awa"},
+	"pkg/conf":              {"pkg/awa"},
 	"pkg/daemon": {"pkg/awa", "pkg/store", "pkg/api", "pkg/api/server", "pkg/consensus", "pkg/replica", "pkg/watch",
 		"pkg/trust", "pkg/metrics", "pkg/ratelog", "pkg/events", "pkg/handler", "pkg/report", "pkg/page"},
-	"agent":            {"pkg/awa", "pkg/store", "pkg/api", "pkg/backoff", "pkg/daemon", "pkg/trust"},
-	"check":            {"pkg/awa", "pkg/api", "pkg/report", "pkg/trust"},
+	"agent":            {"pkg/awa", "pkg/store", "pkg/api", "pkg/backoff", "pkg/conf", "pkg/daemon", "pkg/trust"},
+	"check":            {"pkg/awa", "pkg/api", "pkg/conf", "pkg/report", "pkg/trust"},
 	"packaging/manual": {}, // imported by the tests of agent and check alone
 }
 

@@ -24,11 +24,10 @@ func TestStart_refused(t *testing.T) {
 		loopback = "not a loopback address, and without a key every stranger who reaches it could edit the node list: " +
 			"make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 for a trial on " +
 			"one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust"
-		help     = " (see awa-agent --help)"
-		noObject = ` is not a JSON object: it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` +
-			help
-		noPort  = " is not a port: use a number from 1 to 65535"
-		damaged = ": move the data folder away and start the agent again, which then joins the cluster with an empty " +
+		help      = " (see awa-agent --help)"
+		looksLike = `; it looks like {"my_name": "web1", "my_host": "10.0.0.1", "my_port": "25483"}` + help
+		noPort    = " is not a port: use a number from 1 to 65535"
+		damaged   = ": move the data folder away and start the agent again, which then joins the cluster with an empty " +
 			"one; if no other agent holds the list, restore a backup"
 	)
 	usual := func(more ...string) []string {
@@ -67,14 +66,26 @@ func TestStart_refused(t *testing.T) {
 			text: "the configuration can't be read: open DIR/other.json: no such file or directory" + help},
 		"the file is a folder": {args: usual("--first", "--config", "DIR"), code: 2, text: "the configuration can't be " +
 			"read: DIR is a folder: name a file in it" + help},
-		"the file is not JSON": {args: usual("--first"), file: "my_name = n1\n", code: 2, text: "cluster_info.json" +
-			noObject},
-		"the file is half JSON": {args: usual("--first"), file: `{"my_name": "n1",`, code: 2, text: "cluster_info.json" +
-			noObject},
-		"the file is an array": {args: usual("--first"), file: `["n1"]`, code: 2, text: "cluster_info.json" + noObject},
-		"the file is null":     {args: usual("--first"), file: `null`, code: 2, text: "cluster_info.json" + noObject},
-		"the file has a second object": {args: usual("--first"), file: `{}{}`, code: 2, text: "cluster_info.json" +
-			noObject},
+		"the file is not JSON": {args: usual("--first"), file: "my_name = n1\n", code: 2,
+			text: "cluster_info.json:1:1 is not JSON: 'm' is not expected here" + looksLike},
+		"the file is half JSON": {args: usual("--first"), file: "{\"my_name\": \"n1\",\n", code: 2,
+			text: "cluster_info.json:1:18 is not JSON: the file ends too early" + looksLike},
+		"the file is empty": {args: usual("--first"), file: "\n", code: 2,
+			text: "cluster_info.json:1:1 is not JSON: the file ends too early" + looksLike},
+		"the file has a comment": {args: usual("--first"), file: "{\n  // this server\n  \"my_name\": \"n1\"\n}\n", code: 2,
+			text: "cluster_info.json:2:3 is not JSON: JSON has no comments" + looksLike},
+		"the file has a comma too many": {args: usual("--first"), file: "{\n  \"my_näme\": \"n1\",\n}\n", code: 2,
+			text: "cluster_info.json:3:1 is not JSON: the comma before the } is one too many" + looksLike},
+		"the file lacks a comma": {args: usual("--first"), file: `{"my_näme": "n1" "first": true}`, code: 2,
+			text: "cluster_info.json:1:18 is not JSON: '\"' is not expected here" + looksLike},
+		"the file is UTF-16": {args: usual("--first"), file: "\xff\xfe{\x00}\x00", code: 2,
+			text: "cluster_info.json:1:1 is not JSON: it is UTF-16, and must be UTF-8" + looksLike},
+		"the file is an array": {args: usual("--first"), file: `["n1"]`, code: 2,
+			text: "cluster_info.json:1:1 is not JSON: the file must hold an object" + looksLike},
+		"the file is null": {args: usual("--first"), file: `null`, code: 2,
+			text: "cluster_info.json:1:1 is not JSON: the file must hold an object" + looksLike},
+		"the file has a second object": {args: usual("--first"), file: `{}{}`, code: 2,
+			text: "cluster_info.json:1:3 is not JSON: more follows after the end of the object" + looksLike},
 
 		"my_name of a wrong type": {args: []string{"run"}, file: `{"my_name":7}`, code: 2, text: "cluster_info.json: " +
 			"my_name must be a string, not 7" + help},
@@ -118,8 +129,12 @@ func TestStart_refused(t *testing.T) {
 			text: `my_port: "http"` + noPort},
 		"a join that is not an address": {args: usual("--join", "h,a b"), code: 2,
 			text: `join: "a b" is not a host: give a DNS name or an IP address`},
-		"a short watch": {args: usual("--watch", "1ms"), code: 2, text: "watch: 1ms is too short: use 100ms or more"},
-		"a long ping":   {args: usual("--ping-timeout", "1m"), code: 2, text: "ping_timeout: use 10ms to 10s, not 1m0s"},
+		"a short watch": {args: usual("--watch", "1ms"), code: 2, text: "watch: use 100ms to 1h, not 1ms"},
+		"a watch for days": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"watch":"24h"}`, code: 2,
+			text: "watch: use 100ms to 1h, not 24h0m0s"},
+		"a ping of 0s": {args: []string{"run", "--my-host", "127.0.0.1"}, file: `{"ping_timeout":"0s"}`, code: 2,
+			text: "watch and ping_timeout must not be 0: leave them out for the defaults"},
+		"a long ping": {args: usual("--ping-timeout", "1m"), code: 2, text: "ping_timeout: use 10ms to 10s, not 1m0s"},
 		"a web port alone": {args: usual("--first", "--web", "25484"), code: 2, text: "web: 25484 is a port without an " +
 			"address: write 127.0.0.1:25484 for this machine only, or :25484 for every address"},
 		"a web port that is none": {args: usual("--first"), env: "AWA_WEB=127.0.0.1:http", code: 2, text: `web: "http"` +
@@ -172,6 +187,40 @@ func TestStart_refused(t *testing.T) {
 				if b, err := os.ReadFile(db); err != nil || string(b) != strings.TrimPrefix(test.db, "EMPTY") {
 					t.Errorf("awa.db was changed (%v)", err)
 				}
+			}
+		})
+	}
+}
+
+// TestStart_configuration starts agents whose configuration is unusual, and usable.
+func TestStart_configuration(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		file string
+		env  []string
+		want string // in the log, nothing when ""
+	}{
+		"a key that is not known": {file: `{"my_hots": "127.0.0.1", "quorum": 3}`,
+			want: `"msg":"the configuration has a key that is not known, and is passed over","file":"cluster_info.json",` +
+				`"key":"my_hots","nearest":"my_host"`},
+		"a byte order mark": {file: "\ufeff{\"log_level\": \"debug\"}", want: `"level":"DEBUG"`},
+		"variables that are empty": {file: `{"log_level": "debug"}`, env: []string{"AWA_FIRST=", "AWA_WATCH=", "AWA_LOG_LEVEL=",
+			"AWA_JOIN=", "AWA_MY_PORT="}, want: `"level":"DEBUG"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAgent(t, "n1", "--first")
+			a.env = test.env
+			write(t, filepath.Join(a.dir, "cluster_info.json"), test.file)
+			a.start()
+			testaid.Await(t, 10*time.Second, func() error {
+				if !strings.Contains(a.log.String(), test.want) {
+					return fmt.Errorf("the log is\n%s\nwant in it\n%s", a.log, test.want)
+				}
+				return nil
+			})
+			if strings.Contains(a.log.String(), `"nearest":""`) {
+				t.Errorf("the log is\n%s", a.log)
 			}
 		})
 	}

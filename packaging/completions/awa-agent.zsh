@@ -48,7 +48,7 @@ _awa-agent_run() {
         '--listen=[Address to listen on]:ADDR[\:PORT]: ' \
         '--data-dir=[Folder of the node list (/var/lib/are-we-alive)]:DIR:_files -/' \
         '--first[Begin a new cluster with this node, unless the data folder holds a list]' \
-        '*--join=[Agents of the cluster to join]:HOST[\:PORT],…:_hosts' \
+        '*--join=[Agents of the cluster to join]:HOST[\:PORT]:_hosts' \
         '--take-over[Replace the agent that holds this node'\''s name or entry at once]' \
         '--insecure[Without a key, allow listening on other addresses than loopback]' \
         '--watch=[Time between sweeps in the background (5s)]:TIME: ' \
@@ -142,7 +142,7 @@ _awa-agent_node_list() {
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
         '(-V --version)'{-V,--version}'[Show the version]' \
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
-        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)'
 }
 
@@ -151,7 +151,7 @@ _awa-agent_node_add() {
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
         '(-V --version)'{-V,--version}'[Show the version]' \
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
-        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '*--label=[Label of the node]:K=V: ' \
         '1::NAME:( )' \
@@ -164,7 +164,7 @@ _awa-agent_node_set() {
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
         '(-V --version)'{-V,--version}'[Show the version]' \
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
-        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '--name=[New name]:NAME: ' \
         '--host=[New DNS name or IP address]:HOST:_hosts' \
@@ -178,7 +178,7 @@ _awa-agent_node_remove() {
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
         '(-V --version)'{-V,--version}'[Show the version]' \
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
-        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '1::NAME:( )'
 }
@@ -188,7 +188,7 @@ _awa-agent_node_maintain() {
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
         '(-V --version)'{-V,--version}'[Show the version]' \
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
-        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '--for=[How long from now, such as 30m or 2h]:TIME: ' \
         '--reason=[Why, for those who see the node under maintenance]:TEXT: ' \
@@ -201,7 +201,7 @@ _awa-agent_changes() {
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
         '(-V --version)'{-V,--version}'[Show the version]' \
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
-        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '--since=[Only the changes after the one with this id]:N: ' \
         '(-f --follow)'{-f,--follow}'[Wait for further changes, until interrupted]'
@@ -212,7 +212,7 @@ _awa-agent_events() {
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
         '(-V --version)'{-V,--version}'[Show the version]' \
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
-        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '*--node=[Only what happened to the node of this name]:NAME: ' \
         '--since=[Only what happened since then]:TIME: ' \
@@ -225,7 +225,7 @@ _awa-agent_backup() {
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
         '(-V --version)'{-V,--version}'[Show the version]' \
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
-        '--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '1::FILE:_files'
 }
 

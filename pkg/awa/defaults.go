@@ -29,4 +29,6 @@ const (
 	ConfigName     = "cluster_info.json"
 	ClusterKeyFile = configDir + "cluster.key"
 	CheckKeyFile   = configDir + "check.key"
+	// CheckConfigFile says which agents a client asks, and with what key.
+	CheckConfigFile = configDir + "check.json"
 )

@@ -75,3 +75,11 @@ func ExampleDigestOf() {
 	fmt.Println(here == awa.DigestOf("cluster", changes), here == awa.DigestOf("another cluster", changes))
 	// Output: true false
 }
+
+func ExampleVotersText() {
+	fmt.Println(awa.VotersText(1, 1), "needed")
+	fmt.Println(awa.VotersText(2, 3), "needed")
+	// Output:
+	// the only voter is needed
+	// 2 of 3 voters are needed
+}

@@ -147,3 +147,12 @@ func (c Condition) check() error {
 	}
 	return nil
 }
+
+// VotersText is the subject of a sentence on how many of all voters are needed, with its
+// verb: "2 of 3 voters are".
+func VotersText(need, all int) string {
+	if all == 1 {
+		return "the only voter is"
+	}
+	return fmt.Sprintf("%d of %d voters are", need, all)
+}

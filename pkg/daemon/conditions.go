@@ -166,8 +166,8 @@ func (a *agent) votersCondition(result watch.Result) awa.Condition {
 	switch {
 	case live < need:
 		return awa.Condition{Code: awa.NoMajority, Text: fmt.Sprintf("the list can't be edited until a voter "+
-			"is back, or, if they are lost for good, awa-agent recover is run on one agent: %d of %d are needed, and these "+
-			"are not alive: %s", need, len(voters), names)}
+			"is back, or, if they are lost for good, awa-agent recover is run on one agent: %s needed; not "+
+			"alive: %s", awa.VotersText(need, len(voters)), names)}
 	case a.noLeader().Code != "":
 		return a.noLeader()
 	case live > need || agents < 3:

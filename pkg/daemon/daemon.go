@@ -115,8 +115,8 @@ func (c Config) Validate() error {
 			"the DNS name "+
 			"or the address under which they do", c.Host, strings.Join(c.Join, ", "))
 	}
-	if c.Watch < 0 || c.Watch > 0 && c.Watch < 100*time.Millisecond {
-		return bad("watch: %s is too short: use 100ms or more", c.Watch)
+	if c.Watch < 0 || c.Watch > 0 && c.Watch < 100*time.Millisecond || c.Watch > time.Hour {
+		return bad("watch: use 100ms to 1h, not %s", c.Watch)
 	}
 	if c.PingTimeout < 0 || c.PingTimeout > 0 && c.PingTimeout < 10*time.Millisecond || c.PingTimeout > 10*time.Second {
 		return bad("ping_timeout: use 10ms to 10s, not %s", c.PingTimeout)

@@ -148,9 +148,8 @@ func (r *Replica) noMajority() error {
 	names := strings.Join(missing, ", ")
 	switch {
 	case len(voters)-len(missing) < need:
-		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"%d of %d voters are needed, and these do not answer: "+
-			"%s; bring one "+
-			"back and try again, or if they are lost for good run awa-agent recover on one agent", need, len(voters), names)
+		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"%s needed, but no answer from %s; bring one back and try "+
+			"again, or if they are lost for good run awa-agent recover on one agent", awa.VotersText(need, len(voters)), names)
 	case len(missing) > 0:
 		return awa.Faultf(awa.ErrNoMajority, refusedPrefix+"the voters have no leader yet, and these do not answer: %s; "+
 			"try again in a few seconds", names)

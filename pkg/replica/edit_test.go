@@ -90,7 +90,7 @@ func TestEdit_PassedOn(t *testing.T) {
 			id: 7},
 		"the edit is refused": {replies: map[string][]reply{leader: {{err: taken}}}, err: awa.ErrNameTaken,
 			text: "the name x is taken"},
-		"nobody is there": {err: awa.ErrNoMajority, text: "2 of 2 voters are needed, and these do not answer: n0 " +
+		"nobody is there": {err: awa.ErrNoMajority, text: "2 of 2 voters are needed, but no answer from n0 " +
 			"(10.0.0.1:1: connect: connection refused), n1 (10.0.0.1:2"},
 		"nobody decides": {replies: map[string][]reply{leader: {{err: noMajority}}, voter: {{err: noMajority}}},
 			err: awa.ErrNoMajority},

@@ -118,7 +118,7 @@ func installed(t *testing.T, m *machine) {
 func misconfigured(t *testing.T, m *machine) {
 	m.sh("awa-agent key new /etc/are-we-alive/other.key") // only the usual one is given to the service
 	for text, want := range map[string]string{
-		`my_name = web1`: "/etc/are-we-alive/cluster_info.json is not a JSON object",
+		`my_name = web1`: "/etc/are-we-alive/cluster_info.json:1:1 is not JSON",
 		`{"first": true, "my_host": "192.0.2.1"}`: "make the cluster's key with awa-agent key new, or copy it from " +
 			"another server",
 		`{"first": true, "key_file": "/etc/are-we-alive/other.key"}`: "key file: open /etc/are-we-alive/other.key: " +
