@@ -29,37 +29,45 @@ func newPauses() *backoff.Backoff { return backoff.New(50*time.Millisecond, time
 type nodeEdit struct {
 	action    awa.Action
 	fields    map[string]any
-	key       string
 	ifChanged uint64
 }
 
-// edit sends an edit and prints what came of it.
-func (t target) edit(ctx context.Context, std streams, client *api.Client, addr string, ch nodeEdit) error {
-	ch.fields["by"] = editor()
-	b, err := json.Marshal(ch.fields)
+// made is an edit that was made.
+type made struct {
+	change uint64
+	node   awa.Node // as it is now, or as it was before a DELETE
+}
+
+// edit makes an edit at an agent.
+func (e nodeEdit) edit(ctx context.Context, client *api.Client, addr string) (made, error) {
+	e.fields["by"] = editor()
+	b, err := json.Marshal(e.fields)
 	if err != nil {
-		return err
+		return made{}, err
 	}
-	e := awa.Edit{Action: ch.action, Data: b, Key: ch.key, IfChanged: ch.ifChanged}
-	if err := e.Check(); err != nil {
-		return usageError{err}
+	edit := awa.Edit{Action: e.action, Data: b, Key: awa.NewUID(), IfChanged: e.ifChanged}
+	if err := edit.Check(); err != nil {
+		return made{}, usageError{err}
 	}
-	id, node, err := sendEdit(ctx, client, addr, e)
-	switch {
-	case err != nil:
-		return err
-	case t.Output == "json" && ch.action == awa.Delete:
-		return printJSON(std.out, map[string]any{"id": id})
-	case t.Output == "json":
-		return printJSON(std.out, map[string]any{"id": id, "node": node})
-	case ch.action == awa.Delete:
-		_, err = fmt.Fprintf(std.out, "Removed (change %d).\n", id)
-	default:
-		_, err = fmt.Fprintf(std.out, "%s is node %d at %s (change %d).\n", printable(node.Name), node.ID,
-			printable(node.Addr()), id)
+	id, node, err := sendEdit(ctx, client, addr, edit)
+	return made{id, node}, err
+}
+
+// print prints what was made: as a sentence, or as JSON.
+func (t target) print(std streams, m made, sentence string) error {
+	if t.Output == "json" {
+		answer := map[string]any{"id": m.change}
+		if m.node.Changed == m.change {
+			answer["node"] = m.node
+		}
+		return printJSON(std.out, answer)
 	}
+	_, err := fmt.Fprintf(std.out, "%s (change %d).\n", printable(sentence), m.change)
 	return err
 }
+
+// isAt is the sentence on a node that was added or changed.
+func isAt(n awa.Node) string { return fmt.Sprintf("%s is node %d at %s", n.Name, n.ID, n.Addr()) }
 
 // sendEdit sends an edit until its outcome is known, at most editTries times.
 // Once an answer was lost, the edit may have been made whatever a later try is

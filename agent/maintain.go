@@ -14,21 +14,37 @@ const maxMaintenance = 366 * 24 * time.Hour
 // nodeMaintainCmd is awa-agent node maintain.
 type nodeMaintainCmd struct {
 	target
-	Node   string        `arg:"" name:"name" help:"Name of the node."`
+	selection
 	For    time.Duration `placeholder:"TIME" help:"How long from now, such as 30m or 2h; it ends by itself."`
 	Reason string        `placeholder:"TEXT" help:"Why, for those who see the node under maintenance."`
 	Off    bool          `help:"End it now."`
 }
 
-// Run sets or removes the time at which the node's maintenance ends.
+// Run sets or removes the time at which the nodes' maintenance ends.
 func (c *nodeMaintainCmd) Run(ctx context.Context, std streams) error {
 	end, err := c.end(time.Now())
 	if err != nil {
 		return usageError{err}
 	}
-	return c.editNode(ctx, std, c.Node, awa.Update, func(n awa.Node) map[string]any {
+	set := func(n awa.Node) map[string]any {
 		return map[string]any{"name": n.Name, "host": n.Host, "port": n.Port, "maintenance": end, "reason": c.Reason}
+	}
+	return c.editNodes(ctx, c.selection, awa.Update, set, func(m made) error {
+		sentence := m.node.Name + " is no longer under maintenance"
+		if !c.Off {
+			sentence = m.node.Name + " is under maintenance " + m.node.UntilAndWhy(localTime(end))
+		}
+		return c.print(std, m, sentence)
 	})
+}
+
+// localTime writes a time in RFC 3339 as a person of this machine reads it.
+func localTime(at string) string {
+	t, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		return at
+	}
+	return t.Local().Format("2006-01-02 15:04:05 MST")
 }
 
 // end is the time at which the maintenance ends, in RFC 3339; "" removes it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"maps"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"are-we-alive/packaging/manual"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/conf"
 	"are-we-alive/pkg/handler"
 )
 
@@ -44,7 +46,19 @@ func TestManual_examples(t *testing.T) {
 					}
 				}
 			}
-			if strings.HasPrefix(example, "{") && !isSchema(example) {
+			switch {
+			case !strings.HasPrefix(example, "{") || isSchema(example):
+			case strings.Contains(example, `"agents"`):
+				home := t.TempDir()
+				t.Setenv("XDG_CONFIG_HOME", home)
+				file := filepath.Join(home, "are-we-alive", "check.json")
+				if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(example), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+				if c, err := conf.DefaultClient(); err != nil || len(c.Agents) != 2 || c.KeyFile == nil {
+					t.Errorf("%s: %+v, %v", name, c, err)
+				}
+			default:
 				files++
 				file := filepath.Join(t.TempDir(), "cluster_info.json")
 				if err := os.WriteFile(file, []byte(example), 0o600); err != nil {

@@ -20,9 +20,9 @@ type nodeCmd struct {
 	List   nodeListCmd   `cmd:"" help:"Show the node list."`
 	Add    nodeAddCmd    `cmd:"" help:"Add a node; an agent adds itself when it starts."`
 	Set    nodeSetCmd    `cmd:"" help:"Change a node."`
-	Remove nodeRemoveCmd `cmd:"" help:"Remove a node from the list."`
+	Remove nodeRemoveCmd `cmd:"" help:"Remove nodes from the list."`
 
-	Maintain nodeMaintainCmd `cmd:"" help:"Put a node under maintenance for a time: it is pinged and shown, and never a problem."`
+	Maintain nodeMaintainCmd `cmd:"" help:"Put nodes under maintenance for a time: they are pinged and shown, and never a problem."`
 }
 
 // nodeListCmd is awa-agent node list.
@@ -79,7 +79,11 @@ func (c *nodeAddCmd) Run(ctx context.Context, std streams) error {
 		fields["labels"] = c.Label
 	}
 	return c.call(ctx, awa.RoleMember, func(ctx context.Context, client *api.Client, addr string) error {
-		return c.edit(ctx, std, client, addr, nodeEdit{action: awa.Create, fields: fields, key: awa.NewUID()})
+		m, err := nodeEdit{action: awa.Create, fields: fields}.edit(ctx, client, addr)
+		if err != nil {
+			return err
+		}
+		return c.print(std, m, isAt(m.node))
 	})
 }
 
@@ -101,7 +105,7 @@ func (c *nodeSetCmd) Run(ctx context.Context, std streams) error {
 	if err := awa.CheckReachable(c.Host); err != nil {
 		return usageError{err}
 	}
-	return c.editNode(ctx, std, c.Node, awa.Update, func(n awa.Node) map[string]any {
+	set := func(n awa.Node) map[string]any {
 		fields := map[string]any{"name": n.Name, "host": n.Host, "port": n.Port}
 		for key, value := range map[string]string{"name": c.Name, "host": c.Host, "port": c.Port} {
 			if value != "" {
@@ -122,64 +126,39 @@ func (c *nodeSetCmd) Run(ctx context.Context, std streams) error {
 			fields["labels"] = labels
 		}
 		return fields
+	}
+	return c.editNodes(ctx, selection{Name: []string{c.Node}}, awa.Update, set, func(m made) error {
+		return c.print(std, m, isAt(m.node))
 	})
 }
 
 // nodeRemoveCmd is awa-agent node remove.
 type nodeRemoveCmd struct {
 	target
-	Node string `arg:"" name:"name" help:"Name of the node."`
+	selection
 }
 
-// Run removes the node.
+// Run removes the nodes.
 func (c *nodeRemoveCmd) Run(ctx context.Context, std streams) error {
-	var removed awa.Node
-	err := c.editNode(ctx, std, c.Node, awa.Delete, func(n awa.Node) map[string]any {
-		removed = n
-		return map[string]any{}
-	})
-	if err != nil || removed.UID == "" {
-		return err
-	}
-	return c.call(ctx, awa.RoleMember, func(ctx context.Context, client *api.Client, _ string) error {
-		ctx, cancel := context.WithTimeout(ctx, aliveWait)
-		defer cancel()
-		if self, err := client.Ping(ctx, removed.Addr(), true); err == nil && self.UID == removed.UID {
-			fmt.Fprintf(std.err, "%s still answers at %s: stop its agent. Until it is started with --join, it stays off the "+
-				"list and says so.\n",
-				printable(removed.Name), printable(removed.Addr()))
+	nothing := func(awa.Node) map[string]any { return map[string]any{} }
+	return c.editNodes(ctx, c.selection, awa.Delete, nothing, func(m made) error {
+		if err := c.print(std, m, "Removed "+m.node.Name); err != nil || m.node.UID == "" {
+			return err
 		}
-		return nil
+		return c.call(ctx, awa.RoleMember, func(ctx context.Context, client *api.Client, _ string) error {
+			ctx, cancel := context.WithTimeout(ctx, aliveWait)
+			defer cancel()
+			if self, err := client.Ping(ctx, m.node.Addr(), true); err == nil && self.UID == m.node.UID {
+				fmt.Fprintf(std.err, "%s still answers at %s: stop its agent. Until it is started with --join, it stays off the "+
+					"list and says so.\n", printable(m.node.Name), printable(m.node.Addr()))
+			}
+			return nil
+		})
 	})
 }
 
 // aliveWait is how long a node that was removed may take to show that it is alive.
 const aliveWait = time.Second
-
-// editNode edits a node by its name, on what the list says of it now. When
-// somebody else was faster, it reads again, so that no edit is undone unseen.
-func (t target) editNode(ctx context.Context, std streams, name string, a awa.Action,
-	fields func(awa.Node) map[string]any) error {
-	return t.call(ctx, awa.RoleMember, func(ctx context.Context, client *api.Client, addr string) error {
-		for try, pauses := 1, newPauses(); ; try++ {
-			set, err := client.Nodes(ctx, addr)
-			if err != nil {
-				return unsentError{err}
-			}
-			i := slices.IndexFunc(set.Nodes, func(n awa.Node) bool { return n.Key() == awa.NameKey(name) })
-			if i < 0 {
-				return fmt.Errorf("the list has no node %s: awa-agent node list shows the names", name)
-			}
-			n := set.Nodes[i]
-			f := fields(n)
-			f["id"] = n.ID
-			err = t.edit(ctx, std, client, addr, nodeEdit{action: a, fields: f, key: awa.NewUID(), ifChanged: n.Changed})
-			if !errors.Is(err, awa.ErrConflict) || try == editConflicts || pauses.Wait(ctx) != nil {
-				return err
-			}
-		}
-	})
-}
 
 // editor says who edits: user@host.
 func editor() string {

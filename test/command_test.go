@@ -49,8 +49,8 @@ func TestNode(t *testing.T) {
 		{"node set DB1 --name db3 --host db3.invalid --port 80", 0, "db3 is node 2 at db3.invalid:80 (change 4).\n"},
 		{"node set db2 --label rack= --label role=web", 0, "db2 is node 3 at [::1]:7 (change 5).\n"},
 		{"node set db2 --name db3", 1, "the name db3 is taken by node 2: choose another name, or change that node"},
-		{"node set db1 --port 1", 1, "the list has no node db1: awa-agent node list shows the names"},
-		{"node remove db1", 1, "the list has no node db1: awa-agent node list shows the names"},
+		{"node set db1 --port 1", 1, "the list has no node db1, so nothing was changed: awa-agent node list shows the names"},
+		{"node remove db1", 1, "the list has no node db1, so nothing was changed: awa-agent node list shows the names"},
 		{"node list -o json", 0, list(`[
   {
     "id": 1,
@@ -79,7 +79,7 @@ func TestNode(t *testing.T) {
   }
 ]
 `)},
-		{"node remove DB3", 0, "Removed (change 6).\n"},
+		{"node remove DB3", 0, "Removed db3 (change 6).\n"},
 		{"node add db1 127.0.0.3 -o json", 0, `{
   "id": 7,
   "node": {
@@ -117,7 +117,7 @@ func TestNode_removeAlive(t *testing.T) {
 	want := "n1 still answers at " + a.addr() + ": stop its agent. Until it is started with --join, it stays " +
 		"off the list " +
 		"and says so.\n"
-	if r.code != 0 || r.out != "Removed (change 2).\n" || r.errors != want {
+	if r.code != 0 || r.out != "Removed n1 (change 2).\n" || r.errors != want {
 		t.Errorf("exit code %d, %s%s", r.code, r.out, r.errors)
 	}
 	waits := func() {
@@ -162,19 +162,59 @@ func TestNode_maintain(t *testing.T) {
 	}
 	do(`change 2`, "node add db1 127.0.0.3 1 --label role=database")
 	check(`(?s)^AWA CRITICAL - 1 of 2 nodes offline: db1 `)
-	do(`^db1 is node 2 at 127\.0\.0\.3:1 \(change 3\)\.\n$`, "node maintain DB1 --for 2h")
+	do(`^db1 is under maintenance until 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \S+ \(change 3\)\.\n$`, "node maintain DB1 --for 2h")
 	do(`db1 .* role=database \(under maintenance until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\)\n$`, "node list")
 	check(`(?s)^AWA OK - 1 of 2 nodes online \(1 under maintenance\).*db1 .*Offline .*maintenance until \d\d:\d\d, `)
-	do(`change 4`, "node maintain db1 --for 2h --reason kernel")
+	do(`^db1 is under maintenance until .* \S+: kernel \(change 4\)\.\n$`, "node maintain db1 --for 2h --reason kernel")
 	do(`db1 .* \(under maintenance until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ: kernel\)\n$`, "node list")
 	check(`db1 .*Offline .*maintenance until \d\d:\d\d: kernel, `)
-	do(`change 5`, "node maintain db1 --off")
+	do(`^db1 is no longer under maintenance \(change 5\)\.\n$`, "node maintain db1 --off")
 	do(`db1 .* role=database\n$`, "node list")
 	check(`(?s)^AWA CRITICAL - 1 of 2 nodes offline: db1 `)
 	do(`change 6`, "node maintain db1 --for 1s")
 	for end := time.Now().Add(20 * time.Second); run(t, "check_awa", "-H", a.addr()).code != 2; {
 		if time.Now().After(end) {
 			t.Fatal("a maintenance of one second does not end")
+		}
+	}
+}
+
+// TestNode_many edits several nodes with one command: all of them, or none.
+func TestNode_many(t *testing.T) {
+	t.Parallel()
+	a := alone(t)
+	for _, args := range []string{"db1 127.0.0.3 1 --label role=db --label rack=1", "db2 127.0.0.4 1 --label role=db",
+		"web1 127.0.0.5 1 --label rack=1"} {
+		if r := run(t, "awa-agent", append([]string{"node", "add", "--agent", a.addr()}, strings.Fields(args)...)...); r.code != 0 {
+			t.Fatal(r)
+		}
+	}
+	at := regexp.MustCompile(`until \d\S+ \S+ [A-Z+0-9]+`)
+	for _, step := range []struct {
+		args string
+		code int
+		out  string // of stderr where code is not 0
+	}{
+		{"maintain db1 DB2 nosuch web1 other --for 2h", 1,
+			"the list has no node nosuch, other, so nothing was changed: awa-agent node list shows the names"},
+		{"remove db1 nosuch", 1, "the list has no node nosuch, so nothing was changed: awa-agent node list shows the names"},
+		{"maintain --label role=mail --for 2h", 1,
+			"no node has the label role=mail, so nothing was changed: awa-agent node list shows the labels"},
+		{"maintain DB2 web1 db2 --for 2h", 0, "db2 is under maintenance until THEN (change 5).\n" +
+			"web1 is under maintenance until THEN (change 6).\n"},
+		{"maintain --label role=db --for 2h --reason kernel", 0, "db1 is under maintenance until THEN: kernel (change 7).\n" +
+			"db2 is under maintenance until THEN: kernel (change 8).\n"},
+		{"maintain --label role=db --label rack=1 --off", 0, "db1 is no longer under maintenance (change 9).\n"},
+		{"remove web1 db1", 0, "Removed web1 (change 10).\nRemoved db1 (change 11).\n"},
+		{"remove --label role=db -o json", 0, "{\n  \"id\": 12\n}\n"},
+	} {
+		r := run(t, "awa-agent", append(append([]string{"node"}, strings.Fields(step.args)...), "--agent", a.addr())...)
+		out, want := at.ReplaceAllString(r.out, "until THEN"), step.out
+		if step.code != 0 {
+			out, want = r.errors, "awa-agent: "+step.out+"\n"
+		}
+		if r.code != step.code || out != want {
+			t.Fatalf("awa-agent node %s: exit code %d with\n%swant\n%s", step.args, r.code, out, want)
 		}
 	}
 }
@@ -306,9 +346,9 @@ func TestCommand_wrong(t *testing.T) {
 		"node set n1":                              {2, "nothing to change: give --name, --host, --port or --label"},
 		"node set n1 --port":                       {2, `--port: expected string value but got "EOL" (<EOL>)` + help},
 		"node set n1 --port 1 --agent 127.0.0.1:1": {1, noAgent},
-		"node remove":                              {2, `expected "<name>"` + help},
-		"node remove a b":                          {2, "unexpected argument b" + help},
-		"node maintain":                            {2, `expected "<name>"` + help},
+		"node remove":                              {2, "which nodes is missing: give names, or --label"},
+		"node remove n1 --label a=b":               {2, "names and --label exclude each other: give one of them"},
+		"node maintain --for 2h":                   {2, "which nodes is missing: give names, or --label"},
 		"node maintain n1":                         {2, "the time is missing: give --for, such as --for 2h, or --off"},
 		"node maintain n1 --for 2h --off":          {2, "--for and --off exclude each other: a maintenance either begins or ends"},
 		"node maintain n1 --off --reason x": {2, "--reason and --off exclude each other: a maintenance " +

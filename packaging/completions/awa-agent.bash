@@ -86,8 +86,8 @@ _awa_agent() {
             'node list') words='-h --help -V --version --key-file --agent -o --output' ;;
             'node add') words='-h --help -V --version --key-file --agent -o --output --label' ;;
             'node set') words='-h --help -V --version --key-file --agent -o --output --name --host --port --label' ;;
-            'node remove') words='-h --help -V --version --key-file --agent -o --output' ;;
-            'node maintain') words='-h --help -V --version --key-file --agent -o --output --for --reason --off' ;;
+            'node remove') words='-h --help -V --version --key-file --agent -o --output --label' ;;
+            'node maintain') words='-h --help -V --version --key-file --agent -o --output --label --for --reason --off' ;;
             'changes') words='-h --help -V --version --key-file --agent -o --output --since -f --follow' ;;
             'events') words='-h --help -V --version --key-file --agent -o --output --node --since -f --follow --availability' ;;
             'backup') words='-h --help -V --version --key-file --agent' ;;

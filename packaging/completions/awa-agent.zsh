@@ -115,8 +115,8 @@ _awa-agent_node() {
         'list:Show the node list'
         'add:Add a node'
         'set:Change a node'
-        'remove:Remove a node from the list'
-        'maintain:Put a node under maintenance for a time'
+        'remove:Remove nodes from the list'
+        'maintain:Put nodes under maintenance for a time'
     )
     _arguments -s -S -C \
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
@@ -180,6 +180,7 @@ _awa-agent_node_remove() {
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
         '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
+        '*--label=[Nodes with this label instead of names]:K=V: ' \
         '1::NAME:( )'
 }
 
@@ -190,6 +191,7 @@ _awa-agent_node_maintain() {
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
         '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
+        '*--label=[Nodes with this label instead of names]:K=V: ' \
         '--for=[How long from now, such as 30m or 2h]:TIME: ' \
         '--reason=[Why, for those who see the node under maintenance]:TEXT: ' \
         '--off[End it now]' \
