@@ -19,12 +19,14 @@ type changesCmd struct {
 // followEvery is how often --follow asks.
 const followEvery = time.Second
 
-// Run prints the change log.
+// Run prints the change log. It reads it from its beginning, since what a change has
+// changed shows only beside the one before it.
 func (c *changesCmd) Run(ctx context.Context, std streams) error {
 	if c.Since < -1 {
 		return usageError{fmt.Errorf("--since %d: use a change's id, or 0 for all", c.Since)}
 	}
-	for at := uint64(max(c.Since, 0)); ; {
+	nodes := map[uint64]awa.Node{} // as the changes so far have made them
+	for at := uint64(0); ; {
 		changes, err := c.page(ctx, at)
 		switch {
 		case c.Follow && ctx.Err() != nil:
@@ -33,7 +35,11 @@ func (c *changesCmd) Run(ctx context.Context, std streams) error {
 			return err
 		}
 		for _, ch := range changes {
-			if err := c.print(std, ch); err != nil {
+			d, err := newDoneChange(ch, nodes)
+			if err == nil && int64(ch.ID) > c.Since {
+				err = c.print(std, d)
+			}
+			if err != nil {
 				return err
 			}
 			at = ch.ID
@@ -63,38 +69,57 @@ func (c *changesCmd) page(ctx context.Context, at uint64) (changes []awa.Change,
 	return changes, err
 }
 
-// changeJSON is a change in -o json, one a line.
-type changeJSON struct {
+// doneChange is a change with its node before and after it, as -o json has it, one a line.
+type doneChange struct {
 	ID     uint64     `json:"id"`
 	Action awa.Action `json:"action"`
 	Node   uint64     `json:"node"`
-	Name   string     `json:"name,omitempty"`
+	Name   string     `json:"name,omitempty"` // after it, or before a DELETE
 	Addr   string     `json:"addr,omitempty"`
 	By     string     `json:"by,omitempty"`
 	At     string     `json:"at,omitempty"` // RFC 3339
+	Before *awa.Node  `json:"before"`       // null for a CREATE
+	After  *awa.Node  `json:"after"`        // null for a DELETE
+}
+
+// newDoneChange makes a change of nodes.
+func newDoneChange(ch awa.Change, nodes map[uint64]awa.Node) (doneChange, error) {
+	n, by, at, err := ch.Node()
+	if err != nil {
+		return doneChange{}, err
+	}
+	d := doneChange{ID: ch.ID, Action: ch.Action, Node: n.ID, By: by, At: at}
+	if before, ok := nodes[n.ID]; ok {
+		d.Before = &before
+		d.Name, d.Addr = before.Name, before.Addr()
+	}
+	if ch.Action == awa.Delete {
+		delete(nodes, n.ID)
+		return d, nil
+	}
+	nodes[n.ID], d.After = n, &n
+	d.Name, d.Addr = n.Name, n.Addr()
+	return d, nil
+}
+
+// text says what was changed.
+func (d doneChange) text() string {
+	if d.Before == nil || d.After == nil {
+		text := fmt.Sprintf("%s: node %d at %s", d.Name, d.Node, d.Addr)
+		if d.After != nil && len(d.After.Labels) > 0 {
+			text += " " + labelText(d.After.Labels)
+		}
+		return text
+	}
+	return d.Before.Name + ": " + awa.DifferencesText(*d.Before, *d.After)
 }
 
 // print writes one change.
-func (c *changesCmd) print(std streams, ch awa.Change) error {
-	n, by, at, err := ch.Node()
-	if err != nil {
-		return err
-	}
+func (c *changesCmd) print(std streams, d doneChange) error {
 	if c.Output == "json" {
-		j := changeJSON{ID: ch.ID, Action: ch.Action, Node: n.ID, Name: n.Name, By: by, At: at}
-		if n.Name != "" {
-			j.Addr = n.Addr()
-		}
-		return printJSONLine(std.out, j)
+		return printJSONLine(std.out, d)
 	}
-	what := fmt.Sprintf("node %d", n.ID)
-	if ch.Action != awa.Delete {
-		what = fmt.Sprintf("node %d: %s at %s", n.ID, n.Name, n.Addr())
-		if l := labelText(n.Labels); l != "" {
-			what += " " + l
-		}
-	}
-	_, err = fmt.Fprintf(std.out, "%6d  %-20s  %-6s  %s  (%s)\n", ch.ID, printable(at), printable(string(ch.Action)),
-		printable(what), printable(by))
+	_, err := fmt.Fprintf(std.out, "%6d  %-20s  %-6s  %s  (%s)\n", d.ID, printable(d.At), printable(string(d.Action)),
+		printable(d.text()), printable(d.By))
 	return err
 }

@@ -237,14 +237,16 @@ func editorHere(t *testing.T) string {
 func testChanges(t *testing.T, a *agent) {
 	at := regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 	for args, want := range map[string]string{
-		"--since 3": `     4  AT  UPDATE  node 2: db3 at db3.invalid:80  (WHO)
-     5  AT  UPDATE  node 3: db2 at [::1]:7 role=web  (WHO)
-     6  AT  DELETE  node 2  (WHO)
-     7  AT  CREATE  node 4: db1 at 127.0.0.3:25483  (WHO)
-     8  AT  DELETE  node 4  (WHO)
+		"--since 3": `     4  AT  UPDATE  db1: name db1 → db3, host 127.0.0.3 → db3.invalid, port 25483 → 80  (WHO)
+     5  AT  UPDATE  db2: label rack a,b=c → none, label role database → web  (WHO)
+     6  AT  DELETE  db3: node 2 at db3.invalid:80  (WHO)
+     7  AT  CREATE  db1: node 4 at 127.0.0.3:25483  (WHO)
+     8  AT  DELETE  db1: node 4 at 127.0.0.3:25483  (WHO)
 `,
-		"--since 6 -o json": `{"id":7,"action":"CREATE","node":4,"name":"db1","addr":"127.0.0.3:25483","by":"WHO","at":"AT"}
-{"id":8,"action":"DELETE","node":4,"by":"WHO","at":"AT"}
+		"--since 6 -o json": `{"id":7,"action":"CREATE","node":4,"name":"db1","addr":"127.0.0.3:25483","by":"WHO","at":"AT",` +
+			`"before":null,"after":{"id":4,"name":"db1","host":"127.0.0.3","port":"25483","changed":7}}
+{"id":8,"action":"DELETE","node":4,"name":"db1","addr":"127.0.0.3:25483","by":"WHO","at":"AT",` +
+			`"before":{"id":4,"name":"db1","host":"127.0.0.3","port":"25483","changed":7},"after":null}
 `,
 		"--since 8":   "",
 		"--since 999": "",
@@ -256,7 +258,7 @@ func testChanges(t *testing.T, a *agent) {
 		}
 	}
 	if r := run(t, "awa-agent", "changes", "--agent", a.addr()); strings.Count(r.out, "\n") != 8 ||
-		!strings.Contains(r.out, "CREATE  node 1: n1 at "+a.addr()+"  (agent n1)\n") {
+		!strings.Contains(r.out, "CREATE  n1: node 1 at "+a.addr()+"  (agent n1)\n") {
 		t.Errorf("all changes: %d\n%s", r.code, r.out)
 	}
 }

@@ -199,19 +199,23 @@ func (v *views) edits() ([]page.Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the last changes: %w", err)
 	}
-	names := map[uint64]string{} // the last ones, by id
+	nodes := map[uint64]awa.Node{} // as the last changes have made them
 	var all []page.Event
 	for _, c := range changes {
 		n, by, at, err := c.Node()
 		if err != nil {
 			return nil, err
 		}
-		name := cmp.Or(n.Name, names[n.ID], fmt.Sprintf("node %d", n.ID))
-		names[n.ID] = name
+		before, known := nodes[n.ID]
+		name := cmp.Or(before.Name, n.Name, fmt.Sprintf("node %d", n.ID))
+		nodes[n.ID] = n
 		what := map[awa.Action]string{awa.Create: "added", awa.Update: "changed", awa.Delete: "removed"}[c.Action]
 		e := page.Event{Text: name + " was " + what}
 		if by != "" {
 			e.Text += " by " + by
+		}
+		if known && c.Action == awa.Update {
+			e.Text += ": " + awa.DifferencesText(before, n)
 		}
 		e.At, _ = time.Parse(time.RFC3339, at) // none is fine
 		all = append(all, e)
@@ -233,5 +237,5 @@ func (v *views) changes(since uint64) (all []awa.Change, err error) {
 	}
 }
 
-// pageOfEdits is how many changes are read, so that those removed have their names.
+// pageOfEdits is how many changes are read, so that what they changed is known.
 const pageOfEdits = 200
