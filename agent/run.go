@@ -46,6 +46,7 @@ type runCmd struct {
 	// onEventGiven: --on-event stands on the command line or in the environment.
 	onEventGiven bool
 	unknown      []unknownKey // of the configuration file
+	noKey        bool         // there was no key file where one is looked for
 }
 
 // AfterApply notes what was given by hand, and not in the configuration.
@@ -60,8 +61,20 @@ func (c *runCmd) AfterApply(ctx *kong.Context) error {
 	return nil
 }
 
-// Run runs the agent until ctx ends.
+// Run runs the agent until ctx ends. Where it has to start again, the process stays the
+// same, since that is the one that systemd knows.
 func (c *runCmd) Run(ctx context.Context, end *ending, std streams) error {
+	ctx, restart := context.WithCancelCause(ctx)
+	defer restart(nil)
+	err := c.serve(ctx, restart, end, std)
+	if err == nil && errors.Is(context.Cause(ctx), errRestart) {
+		return fmt.Errorf("start again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+	}
+	return err
+}
+
+// serve runs the agent once.
+func (c *runCmd) serve(ctx context.Context, restart context.CancelCauseFunc, end *ending, std streams) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP) // before the agent is open it would end it
 	defer signal.Stop(hangups)
@@ -91,7 +104,8 @@ func (c *runCmd) Run(ctx context.Context, end *ending, std streams) error {
 		return err
 	}
 	end.serving.Store(true)
-	defer supervise(ctx, reloading{d, c.onEventNow, log}, log, hangups)()
+	c.noKey = cfg.KeyFile == "" && c.KeyFile == nil
+	defer supervise(ctx, reloading{d, c, log, restart}, log, hangups)()
 	return errors.Join(d.Run(ctx), d.Close())
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 // supervised is the agent as its supervisor needs it.
 type supervised interface {
 	Ready() <-chan struct{}
+	Waiting() <-chan struct{}
 	Check(context.Context) error
 	Summary() string
 	Reload() error
@@ -20,10 +22,10 @@ type supervised interface {
 
 const (
 	// joinPatience is how long systemd is left waiting for an agent that is not
-	// ready, since it has to join a cluster first. Then it counts as started, and
-	// its status says what it lacks: the other servers may be down, or boot at
-	// the same time.
-	joinPatience = 10 * time.Second
+	// ready, since it has to join a cluster first, unless it is known before that it
+	// must wait. Then it counts as started, and its status says what it lacks: the other
+	// servers may be down, or boot at the same time.
+	joinPatience = 3 * time.Second
 	// checkEvery is the time between two looks of an agent at itself, at most.
 	checkEvery = 5 * time.Second
 	// statusEvery is how old the line of systemctl status may be.
@@ -81,7 +83,7 @@ func supervise(ctx context.Context, d supervised, log *slog.Logger, hangups <-ch
 // run supervises until ctx ends.
 func (s *supervisor) run(ctx context.Context) {
 	var look, status, patience <-chan time.Time
-	ready := s.agent.Ready()
+	ready, waiting := s.agent.Ready(), s.agent.Waiting()
 	if s.send != nil {
 		looks, statuses := time.NewTicker(s.every), time.NewTicker(statusEvery)
 		defer looks.Stop()
@@ -92,7 +94,7 @@ func (s *supervisor) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			if s.send != nil {
+			if s.send != nil && !errors.Is(context.Cause(ctx), errRestart) {
 				s.notify([]string{systemd.SdNotifyStopping})
 			}
 			return
@@ -104,6 +106,8 @@ func (s *supervisor) run(ctx context.Context) {
 			continue
 		case <-ready:
 			ready, patience, mayStart = nil, nil, true
+		case <-waiting:
+			waiting, mayStart = nil, true
 		case <-patience:
 			mayStart = true
 		case <-look:
@@ -146,7 +150,11 @@ func (s *supervisor) reloadKeys() {
 		s.notify([]string{systemd.SdNotifyReloading})
 	}
 	s.reload = ""
-	if err := s.agent.Reload(); err != nil {
+	err := s.agent.Reload()
+	if errors.Is(err, errRestart) { // the agent that follows is the one that is ready
+		return
+	}
+	if err != nil {
 		s.reload = err.Error()
 	}
 	if s.started {

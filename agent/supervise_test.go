@@ -16,7 +16,7 @@ import (
 
 // fakeAgent is an agent as its supervisor sees it.
 type fakeAgent struct {
-	ready chan struct{}
+	ready, waiting chan struct{}
 
 	mu      sync.Mutex
 	check   error
@@ -25,7 +25,8 @@ type fakeAgent struct {
 	reload  error
 }
 
-func (f *fakeAgent) Ready() <-chan struct{} { return f.ready }
+func (f *fakeAgent) Ready() <-chan struct{}   { return f.ready }
+func (f *fakeAgent) Waiting() <-chan struct{} { return f.waiting }
 
 func (f *fakeAgent) Check(ctx context.Context) error {
 	f.mu.Lock()
@@ -50,7 +51,7 @@ func superviseFake(t *testing.T, f *fakeAgent, test func(told func() []string, h
 		var mu sync.Mutex
 		var states []string
 		hangups := make(chan os.Signal, 1)
-		f.ready = make(chan struct{})
+		f.ready, f.waiting = make(chan struct{}), make(chan struct{})
 		s := &supervisor{agent: f, log: slog.New(slog.DiscardHandler), every: checkEvery, hangups: hangups,
 			send: func(state string) error {
 				mu.Lock()
@@ -85,8 +86,8 @@ func TestSupervisor_start(t *testing.T) {
 	t.Run("ready with the list, and kept alive", func(t *testing.T) {
 		f := &fakeAgent{summary: "no list"}
 		superviseFake(t, f, func(told func() []string, _ chan<- os.Signal, stop func()) {
-			time.Sleep(6 * time.Second) // of synctest's time
-			wantTold(t, "before", told(), "STATUS=no list", "WATCHDOG=1")
+			time.Sleep(2 * time.Second) // of synctest's time
+			wantTold(t, "before", told(), "STATUS=no list")
 			f.set(func() { f.summary = "3 of 3" })
 			close(f.ready)
 			wantTold(t, "with the list", told(), "WATCHDOG=1", "READY=1", "STATUS=3 of 3")
@@ -109,6 +110,13 @@ func TestSupervisor_start(t *testing.T) {
 			if got := told(); !slices.Contains(got, "READY=1") {
 				t.Errorf("systemd still waits: %q", got)
 			}
+		})
+	})
+	t.Run("it is known that nobody is there to join", func(t *testing.T) {
+		f := &fakeAgent{summary: "joining"}
+		superviseFake(t, f, func(told func() []string, _ chan<- os.Signal, _ func()) {
+			close(f.waiting)
+			wantTold(t, "at once", told(), "WATCHDOG=1", "READY=1", "STATUS=joining")
 		})
 	})
 	t.Run("the port does not answer", func(t *testing.T) {

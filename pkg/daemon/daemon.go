@@ -130,69 +130,6 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// saysLoopback reports whether a host is a loopback address, or the name of it. Other
-// names are not looked up: this machine's own name often is such an address for itself
-// alone.
-func saysLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback() || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
-}
-
-// onLoopback reports whether an address of an agent is one of this machine alone.
-func onLoopback(addr string) bool {
-	host, _, err := awa.ParseAddr(addr, awa.DefaultPort)
-	return err == nil && isLoopback(host)
-}
-
-// listenAddr is the address to listen on.
-func (c Config) listenAddr() (string, error) {
-	host, port := strings.Trim(c.Listen, "[]"), c.Port
-	if port == 0 {
-		port = awa.DefaultPort
-	}
-	number := port.String()
-	if h, p, err := net.SplitHostPort(c.Listen); err == nil {
-		host, number = h, p
-		if _, err := awa.ParsePort(p); err != nil && p != "0" {
-			return "", err
-		}
-	}
-	if c.KeyFile != "" || c.Insecure {
-		return net.JoinHostPort(host, number), nil
-	}
-	if c.Listen == "" {
-		host = c.Host
-	}
-	if !isLoopback(host) {
-		return "", fmt.Errorf("%s is not a loopback address, and without a key every stranger who reaches it could edit "+
-			"the node list: make the cluster's key with awa-agent key new, or copy it from another server, use 127.0.0.1 "+
-			"for a trial on one machine (with --my-host 127.0.0.1), or --insecure on a network that you trust", describe(host))
-	}
-	return net.JoinHostPort(host, number), nil
-}
-
-// insecure reports whether everybody may do everything, at any address.
-func (c Config) insecure() bool { return c.Insecure && c.KeyFile == "" }
-
-func describe(host string) string {
-	if host == "" {
-		return "every address of this machine"
-	}
-	return host
-}
-
-// isLoopback reports whether a host can only be reached from this machine.
-func isLoopback(host string) bool {
-	if ip := net.ParseIP(host); ip != nil {
-		return ip.IsLoopback()
-	}
-	if host == "" {
-		return false
-	}
-	ips, err := net.LookupIP(host)
-	return err == nil && !slices.ContainsFunc(ips, func(ip net.IP) bool { return !ip.IsLoopback() })
-}
-
 var (
 	_ watch.Pinger  = (*api.Client)(nil)
 	_ watch.Prober  = (*api.Client)(nil)
@@ -222,8 +159,10 @@ type Daemon struct {
 	stopping atomic.Bool // it was told to, and does not end by itself
 	web      *web        // nil without one
 	unfitMu  sync.Mutex
-	unfit    map[string]time.Time // since when an agent says that it can't keep a log, by uid
-	listed   chan struct{}        // closed once this agent holds the list and stands on it
+	unfit    map[string]time.Time   // since when an agent says that it can't keep a log, by uid
+	listed   chan struct{}          // closed once this agent holds the list and stands on it
+	waiting  chan struct{}          // closed once it must wait for others to get the list
+	joining  atomic.Pointer[string] // why it has none yet, as far as it has tried
 	close    func() error
 }
 
@@ -246,7 +185,7 @@ func Open(cfg Config) (*Daemon, error) {
 		cfg.Clock = time.Now
 	}
 	d := &Daemon{cfg: cfg, log: cfg.Log, instance: awa.NewUID()[:16], store: st,
-		listed: make(chan struct{}), unfit: map[string]time.Time{}}
+		listed: make(chan struct{}), waiting: make(chan struct{}), unfit: map[string]time.Time{}}
 	if err = d.shareDescriptors(); err == nil {
 		err = d.openKeys()
 	}
@@ -256,11 +195,7 @@ func Open(cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	addr, err := d.cfg.listenAddr()
-	if d.ln = cfg.Listener; err == nil && d.ln == nil {
-		d.ln, err = net.Listen("tcp", addr)
-	}
-	if err != nil {
+	if err := d.listen(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the port: %w", err), st.Close())
 	}
 	if err := d.openWeb(); err != nil {
@@ -269,9 +204,14 @@ func Open(cfg Config) (*Daemon, error) {
 	if d.cfg.Port == 0 {
 		d.cfg.Port = awa.Port(d.ln.Addr().(*net.TCPAddr).Port)
 	}
-	if d.cfg.insecure() {
+	switch {
+	case d.cfg.insecure():
 		d.log.Warn("INSECURE: this agent has no key, and everybody who reaches this port may read and edit the node "+
 			"list; awa-agent key new makes a key, --key-file names it", "addr", d.ln.Addr().String())
+	case d.keys == nil && d.cfg.Listen == "":
+		d.log.Warn("this agent has no key, so it listens on loopback only, where no other server reaches it: make the "+
+			"cluster's key with awa-agent key new, or copy it from another server, and reload this agent",
+			"addr", d.ln.Addr().String())
 	}
 	d.wire()
 	d.close = sync.OnceValue(func() error {

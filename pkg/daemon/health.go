@@ -14,6 +14,17 @@ import (
 // voters has agreed.
 func (d *Daemon) Ready() <-chan struct{} { return d.listed }
 
+// Waiting is closed once it is known that Ready has to wait for others: none of those to
+// join has answered with a list.
+func (d *Daemon) Waiting() <-chan struct{} { return d.waiting }
+
+// notJoined keeps why none of the agents to join had the list.
+func (d *Daemon) notJoined(failed string) {
+	if d.joining.Swap(&failed) == nil {
+		close(d.waiting)
+	}
+}
+
 // awaitListed has Ready closed in time; it returns early when ctx ends.
 func (d *Daemon) awaitListed(ctx context.Context) error {
 	for {
@@ -52,9 +63,19 @@ func (d *Daemon) Check(ctx context.Context) error {
 // Summary is how this agent sees the cluster, out of its last background
 // sweep, in one short line for a person.
 func (d *Daemon) Summary() string {
+	if d.keys == nil && !d.cfg.insecure() {
+		return d.summary() + "; no key: loopback only"
+	}
+	return d.summary()
+}
+
+func (d *Daemon) summary() string {
 	if d.store.Meta().Cluster == "" {
-		if len(d.cfg.Join) == 0 {
+		switch failed := d.joining.Load(); {
+		case len(d.cfg.Join) == 0:
 			return "no node list yet"
+		case failed != nil:
+			return "no node list yet, not joined: " + *failed
 		}
 		return "no node list yet, joining " + strings.Join(d.cfg.Join, ", ")
 	}

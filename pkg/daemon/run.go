@@ -164,5 +164,5 @@ func (d *Daemon) obtainList(ctx context.Context) error {
 		d.log.Info("began a new cluster", "cluster", d.store.Meta().Cluster)
 		return nil
 	}
-	return replica.Join(ctx, cfg)
+	return replica.Join(ctx, cfg, d.notJoined)
 }

@@ -14,16 +14,17 @@ import (
 
 // Join fetches the list from one of the contacts, asked in random order,
 // again with growing pauses while none answers. It returns when the list is
-// here, or with ctx's error.
-func Join(ctx context.Context, cfg Config) error {
+// here, or with ctx's error. After each round without a list it calls failed with why.
+func Join(ctx context.Context, cfg Config, failed func(string)) error {
 	for pauses := newJoinPauses(); ; {
-		joined, failed := joinAny(ctx, cfg, syncTimeout)
+		joined, tried := joinAny(ctx, cfg, syncTimeout)
 		if joined || ctx.Err() != nil {
 			return ctx.Err()
 		}
+		failed(strings.Join(tried, ", "))
 		wait := pauses.Next()
 		cfg.Log.Warn("no agent to join answers, trying again; a new cluster needs one agent that is started with --first",
-			"tried", strings.Join(failed, ", "), "wait", wait.Round(time.Millisecond))
+			"tried", strings.Join(tried, ", "), "wait", wait.Round(time.Millisecond))
 		if err := backoff.Wait(ctx, wait); err != nil {
 			return err
 		}

@@ -107,7 +107,7 @@ func installed(t *testing.T, m *machine) {
 	if failed := m.must("systemctl", "--failed", "--no-legend", "--plain"); failed != "" {
 		t.Errorf("an agent that is not set up counts as failed: %s", failed)
 	}
-	if got := m.sh("stat -c '%U:%G %a' /etc/are-we-alive"); got != "root:_awa-agent 750\n" {
+	if got := m.sh("stat -c '%U:%G %a' /etc/are-we-alive"); got != "root:root 755\n" {
 		t.Errorf("/etc/are-we-alive is %s", got)
 	}
 	wantText(t, "the link", m.sh("readlink -f /usr/bin/check_awa"), "/usr/lib/nagios/plugins/check_awa\n")
@@ -143,8 +143,21 @@ func misconfigured(t *testing.T, m *machine) {
 func setUp(t *testing.T, m *machine) {
 	// as it stands, it is a first server
 	m.sh("cp /etc/are-we-alive/cluster_info.json.example /etc/are-we-alive/cluster_info.json")
+	m.sh("systemctl enable --now awa-agent") // before there is a key
+	const noKey = "1 of 1 node online, leader web1; no key: loopback only"
+	m.awaitStatus(noKey)
+	m.awaitJournal("this agent has no key, so it listens on loopback only")
+	m.awaitOK(1) // at 127.0.0.1, though the host's name is another address
+	m.must("systemctl", "reload", "awa-agent")
+	m.awaitJournal("this agent still has no key")
+	m.awaitStatus(noKey)
+	pid := m.property("MainPID")
 	m.sh("awa-agent key new")
-	m.sh("systemctl enable --now awa-agent")
+	m.must("systemctl", "reload", "awa-agent")
+	m.awaitStatus("1 of 1 node online, leader web1")
+	if now := m.property("MainPID"); now != pid {
+		t.Errorf("the reload with a new key ended the process %s, and %s runs", pid, now)
+	}
 	wantText(t, "check_awa -v", m.must("check_awa", "-v"), "AWA OK - 1 of 1 node online", "web1:25483")
 	for property, want := range map[string]string{"User": "_awa-agent", "Type": "notify", "NRestarts": "0",
 		"LimitNOFILE": "32768"} {
@@ -204,8 +217,7 @@ func (m *machine) awaitJournal(text string) {
 // monitored: who runs the plugin reads a check key, and not the cluster's.
 func monitored(t *testing.T, m *machine) {
 	m.sh("useradd --system --create-home nagios")
-	m.sh("awa-agent key check /etc/are-we-alive/check.key && chown nagios /etc/are-we-alive/check.key && usermod -aG " +
-		"_awa-agent nagios")
+	m.sh("awa-agent key check /etc/are-we-alive/check.key && chown nagios /etc/are-we-alive/check.key")
 	if r := m.run("runuser", "-u", "nagios", "--", "/usr/lib/nagios/plugins/check_awa"); r.code != 0 ||
 		!strings.HasPrefix(r.out, "AWA OK") {
 		t.Errorf("for nagios check_awa ends with %d: %s", r.code, r.all())

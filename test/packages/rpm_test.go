@@ -28,7 +28,7 @@ func TestRPM_life(t *testing.T) {
 		"for its configuration")
 	wantText(t, "the plugin", in("readlink -f /usr/bin/check_awa"), "/usr/lib64/nagios/plugins/check_awa\n")
 	wantText(t, "awa-agent", in("awa-agent --version"), "awa-agent ")
-	wantText(t, "/etc/are-we-alive", in("stat -c '%U:%G %a' /etc/are-we-alive"), "root:_awa-agent 750\n")
+	wantText(t, "/etc/are-we-alive", in("stat -c '%U:%G %a' /etc/are-we-alive"), "root:root 755\n")
 	wantText(t, "the licence", rpm("-q", "--licensefiles", "are-we-alive"), "/usr/share/licenses/are-we-alive/LICENSE\n")
 	if changed := rpm("-V", "--nodeps", "are-we-alive"); changed != "" {
 		t.Errorf("rpm -V: %s", changed)
