@@ -30,7 +30,7 @@ func (c *runCmd) BeforeResolve(ctx *kong.Context) error {
 	if err != nil || fields == nil {
 		return err
 	}
-	values := map[string]string{} // by the flag's name
+	values := map[string]any{} // by the flag's name
 	known := map[string]bool{}
 	for _, f := range ctx.Flags() {
 		key := configKey(f)
@@ -69,6 +69,8 @@ func configKey(f *kong.Flag) string {
 	switch f.Name {
 	case "config", "help", "version":
 		return ""
+	case "label":
+		return "labels"
 	}
 	return strings.ReplaceAll(f.Name, "-", "_")
 }
@@ -119,7 +121,7 @@ func readConfig(named string) (path string, fields map[string]json.RawMessage, e
 
 // configValue turns a value of the file into what the flag would be given on
 // the command line.
-func configValue(f *kong.Flag, value json.RawMessage) (string, error) {
+func configValue(f *kong.Flag, value json.RawMessage) (any, error) {
 	var v any
 	if err := json.Unmarshal(value, &v); err != nil {
 		return "", errors.New("can't be read")
@@ -136,6 +138,15 @@ func configValue(f *kong.Flag, value json.RawMessage) (string, error) {
 	case float64:
 		if f.Name == "my-port" {
 			return string(value), nil
+		}
+	case map[string]any:
+		all := f.Target.Kind() == reflect.Map
+		for _, e := range v {
+			_, ok := e.(string)
+			all = all && ok
+		}
+		if all {
+			return v, nil
 		}
 	case []any:
 		parts := make([]string, len(v))
@@ -158,6 +169,8 @@ func keyType(f *kong.Flag) string {
 		return "true or false"
 	case f.Target.Kind() == reflect.Slice:
 		return "a string or an array of strings"
+	case f.Target.Kind() == reflect.Map:
+		return "an object of strings"
 	case f.Name == "my-port":
 		return "a number or a string"
 	}

@@ -25,6 +25,10 @@ func vars() kong.Vars {
 		"help_my_host": "DNS name or IP address under which others reach this node; the host's name by default.",
 		"help_my_port": "Port under which others reach this node; that of --listen by default, else " +
 			awa.DefaultPort.String() + ".",
+		"help_label": "Label of this node; may be repeated. In the configuration: \"labels\": {\"role\": \"db\"}. Labels that " +
+			"are set by hand stay beside these.",
+		"help_ephemeral": "Have this node removed from the list once it has been offline for so long, such as 72h, for servers " +
+			"that come and go. Never unless given.",
 		"help_listen": "Address to listen on; by default every address with a key or --insecure, and my_host with " +
 			"neither.",
 		"help_data_dir": "Folder of the node list" + dataDir,

@@ -26,8 +26,8 @@ func (c *nodeMaintainCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return usageError{err}
 	}
-	set := func(n awa.Node) map[string]any {
-		return map[string]any{"name": n.Name, "host": n.Host, "port": n.Port, "maintenance": end, "reason": c.Reason}
+	set := func(n awa.Node) (map[string]any, error) {
+		return map[string]any{"name": n.Name, "host": n.Host, "port": n.Port, "maintenance": end, "reason": c.Reason}, nil
 	}
 	return c.editNodes(ctx, c.selection, awa.Update, set, func(m made) error {
 		sentence := m.node.Name + " is no longer under maintenance"

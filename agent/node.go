@@ -42,14 +42,33 @@ func (c *nodeListCmd) Run(ctx context.Context, std streams) error {
 		now := time.Now()
 		return table(std.out, "Id\tName\tHost\tPort\tLabels", func(row func(...any)) {
 			for _, n := range all {
-				note := labelText(n.Labels)
-				if n.InMaintenance(now) {
-					note = strings.TrimSpace(note + " (under maintenance " + n.UntilAndWhy(n.Maintenance) + ")")
-				}
-				row(n.ID, n.Name, n.Host, n.Port, note)
+				row(n.ID, n.Name, n.Host, n.Port, noteOf(n, now))
 			}
 		})
 	})
+}
+
+// noteOf is what the list says of a node besides its address. What the configuration of its
+// agent sets has an asterisk.
+func noteOf(n awa.Node, now time.Time) string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(n.Labels)) {
+		parts = append(parts, key+"="+n.Labels[key]+asterisk(n.LabelConfigured(key)))
+	}
+	if n.Ephemeral != "" {
+		parts = append(parts, "(ephemeral: "+n.Ephemeral+asterisk(n.EphemeralConfigured())+")")
+	}
+	if n.InMaintenance(now) {
+		parts = append(parts, "(under maintenance "+n.UntilAndWhy(n.Maintenance)+")")
+	}
+	return strings.Join(parts, " ")
+}
+
+func asterisk(configured bool) string {
+	if configured {
+		return "*"
+	}
+	return ""
 }
 
 func labelText(labels map[string]string) string {
@@ -95,41 +114,56 @@ type nodeSetCmd struct {
 	Host  string            `placeholder:"HOST" help:"New DNS name or IP address."`
 	Port  string            `placeholder:"PORT" help:"New port."`
 	Label map[string]string `placeholder:"K=V" mapsep:"none" help:"Label to set; K= removes it; may be repeated."`
+
+	Ephemeral string `placeholder:"TIME" help:"Have the node removed once it has been offline for so long, such as 72h; never ends that."`
 }
 
 // Run changes the node.
 func (c *nodeSetCmd) Run(ctx context.Context, std streams) error {
-	if c.Name == "" && c.Host == "" && c.Port == "" && len(c.Label) == 0 {
-		return usageError{errors.New("nothing to change: give --name, --host, --port or --label")}
+	if c.Name == "" && c.Host == "" && c.Port == "" && c.Ephemeral == "" && len(c.Label) == 0 {
+		return usageError{errors.New("nothing to change: give --name, --host, --port, --label or --ephemeral")}
 	}
 	if err := awa.CheckReachable(c.Host); err != nil {
 		return usageError{err}
 	}
-	set := func(n awa.Node) map[string]any {
-		fields := map[string]any{"name": n.Name, "host": n.Host, "port": n.Port}
-		for key, value := range map[string]string{"name": c.Name, "host": c.Host, "port": c.Port} {
-			if value != "" {
-				fields[key] = value
-			}
-		}
-		if len(c.Label) > 0 {
-			labels := maps.Clone(n.Labels)
-			if labels == nil {
-				labels = map[string]string{}
-			}
-			for k, v := range c.Label {
-				labels[k] = v
-				if v == "" {
-					delete(labels, k)
-				}
-			}
-			fields["labels"] = labels
-		}
-		return fields
-	}
-	return c.editNodes(ctx, selection{Name: []string{c.Node}}, awa.Update, set, func(m made) error {
+	return c.editNodes(ctx, selection{Name: []string{c.Node}}, awa.Update, c.fields, func(m made) error {
 		return c.print(std, m, isAt(m.node))
 	})
+}
+
+// fields are those of the edit of a node. What the configuration of its agent sets is not
+// to be changed here: it would be back at the next start.
+func (c *nodeSetCmd) fields(n awa.Node) (map[string]any, error) {
+	const configured = "%s of %s is set in the configuration of its agent (%s): change it there, and restart the agent"
+	fields := map[string]any{"name": n.Name, "host": n.Host, "port": n.Port}
+	for key, value := range map[string]string{"name": c.Name, "host": c.Host, "port": c.Port, "ephemeral": c.Ephemeral} {
+		if value != "" {
+			fields[key] = value
+		}
+	}
+	switch {
+	case c.Ephemeral != "" && n.EphemeralConfigured():
+		return nil, fmt.Errorf(configured, "ephemeral", n.Name, "ephemeral")
+	case c.Ephemeral == "never":
+		fields["ephemeral"] = ""
+	}
+	if len(c.Label) == 0 {
+		return fields, nil
+	}
+	labels := maps.Clone(n.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	for k, v := range c.Label {
+		if n.LabelConfigured(k) {
+			return nil, fmt.Errorf(configured, "the label "+k, n.Name, "labels")
+		}
+		if labels[k] = v; v == "" {
+			delete(labels, k)
+		}
+	}
+	fields["labels"] = labels
+	return fields, nil
 }
 
 // nodeRemoveCmd is awa-agent node remove.
@@ -140,7 +174,7 @@ type nodeRemoveCmd struct {
 
 // Run removes the nodes.
 func (c *nodeRemoveCmd) Run(ctx context.Context, std streams) error {
-	nothing := func(awa.Node) map[string]any { return map[string]any{} }
+	nothing := func(awa.Node) (map[string]any, error) { return map[string]any{}, nil }
 	return c.editNodes(ctx, c.selection, awa.Delete, nothing, func(m made) error {
 		if err := c.print(std, m, "Removed "+m.node.Name); err != nil || m.node.UID == "" {
 			return err

@@ -72,10 +72,13 @@ func (s selection) labelled(list []awa.Node) ([]awa.Node, error) {
 	return nodes, nil
 }
 
+// fieldsOf returns the fields of a node's edit.
+type fieldsOf func(awa.Node) (map[string]any, error)
+
 // editNodes makes an edit of each node that is selected, and has done called with it. It
-// edits all, or none when a name is unknown. An error in the midst says what was done.
-func (t target) editNodes(ctx context.Context, s selection, a awa.Action, fields func(awa.Node) map[string]any,
-	done func(made) error) error {
+// edits all, or none when a name is unknown or fields fails. An error in the midst says what
+// was done.
+func (t target) editNodes(ctx context.Context, s selection, a awa.Action, fields fieldsOf, done func(made) error) error {
 	if err := s.check(); err != nil {
 		return usageError{err}
 	}
@@ -90,6 +93,11 @@ func (t target) editNodes(ctx context.Context, s selection, a awa.Action, fields
 	})
 	if err != nil {
 		return err
+	}
+	for _, n := range nodes {
+		if _, err := fields(n); err != nil {
+			return err
+		}
 	}
 	for i, n := range nodes {
 		var m made
@@ -113,9 +121,12 @@ func (t target) editNodes(ctx context.Context, s selection, a awa.Action, fields
 // editNode edits a node on what the list says of it. When somebody else was faster, it
 // reads the list again, so that no edit is undone unseen.
 func editNode(ctx context.Context, client *api.Client, addr string, n awa.Node, a awa.Action,
-	fields func(awa.Node) map[string]any) (made, error) {
+	fields fieldsOf) (made, error) {
 	for try, pauses := 1, newPauses(); ; try++ {
-		f := fields(n)
+		f, err := fields(n)
+		if err != nil {
+			return made{}, err
+		}
 		f["id"] = n.ID
 		m, err := nodeEdit{action: a, fields: f, ifChanged: n.Changed}.edit(ctx, client, addr)
 		if a == awa.Delete {

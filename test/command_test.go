@@ -345,7 +345,7 @@ func TestCommand_wrong(t *testing.T) {
 			`"a/b" is not a name for a label: use 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first`},
 		"node add n2 h --agent 127.0.0.1:1":        {1, noAgent},
 		"node set":                                 {2, `expected "<name>"` + help},
-		"node set n1":                              {2, "nothing to change: give --name, --host, --port or --label"},
+		"node set n1":                              {2, "nothing to change: give --name, --host, --port, --label or --ephemeral"},
 		"node set n1 --port":                       {2, `--port: expected string value but got "EOL" (<EOL>)` + help},
 		"node set n1 --port 1 --agent 127.0.0.1:1": {1, noAgent},
 		"node remove":                              {2, "which nodes is missing: give names, or --label"},

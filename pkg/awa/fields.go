@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -34,6 +35,8 @@ var nodeFields = [...]nodeField{
 	optional(labelsField()),
 	optional(field("maintenance", "a string", func(n *Node) *string { return &n.Maintenance }, checkMaintenance)),
 	optional(field("reason", "a string", func(n *Node) *string { return &n.Reason }, checkReason)),
+	optional(field("ephemeral", "a string", func(n *Node) *string { return &n.Ephemeral }, CheckEphemeral)),
+	optional(configuredField()),
 }
 
 // field makes the field that lies at a place of a Node. check gets its value, unless that
@@ -65,6 +68,18 @@ func labelsField() nodeField {
 		isZero: func(n *Node) bool { return len(n.Labels) == 0 },
 		same:   func(a, b *Node) bool { return maps.Equal(a.Labels, b.Labels) },
 		text:   func(n *Node) string { return fmt.Sprint(slices.Sorted(maps.Keys(n.Labels))) },
+	}
+}
+
+func configuredField() nodeField {
+	return nodeField{
+		key: "configured", kind: "an array of strings",
+		at:     func(n *Node) any { return &n.Configured },
+		check:  func(n *Node) error { return checkConfigured(n.Configured) },
+		copy:   func(to, from *Node) { to.Configured = from.Configured },
+		isZero: func(n *Node) bool { return len(n.Configured) == 0 },
+		same:   func(a, b *Node) bool { return slices.Equal(a.Configured, b.Configured) },
+		text:   func(n *Node) string { return strings.Join(n.Configured, " ") },
 	}
 }
 
@@ -107,6 +122,20 @@ func checkID(id uint64) error {
 func (p Port) check() error {
 	if p == 0 {
 		return errors.New("port must be a number from 1 to 65535")
+	}
+	return nil
+}
+
+// The bounds of Node.Ephemeral.
+const (
+	MinEphemeral = time.Minute
+	MaxEphemeral = 366 * 24 * time.Hour
+)
+
+// CheckEphemeral returns what is wrong with a Node's Ephemeral, if anything.
+func CheckEphemeral(s string) error {
+	if d, err := time.ParseDuration(s); err != nil || d < MinEphemeral || d > MaxEphemeral {
+		return fmt.Errorf("ephemeral must be a time from 1m to 8784h, such as 72h, and not %q", Clip(s))
 	}
 	return nil
 }

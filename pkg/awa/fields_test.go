@@ -44,6 +44,7 @@ func TestNodeFields_edit(t *testing.T) {
 	full := Node{
 		ID: 1, Name: "n1", Host: "10.0.0.1", Port: 25483, UID: strings.Repeat("ab", 16),
 		Labels: map[string]string{"role": "web"}, Maintenance: "2026-11-23T18:00:00Z", Reason: "new disk",
+		Ephemeral: "72h", Configured: []string{"ephemeral", "labels.role"},
 		Extra: map[string]json.RawMessage{"rack": []byte(`"r1"`)},
 	}
 	b, err := json.Marshal(full)

@@ -34,6 +34,8 @@ type Node struct {
 	Labels      map[string]string `json:"labels,omitempty"`      // may be nil
 	Maintenance string            `json:"maintenance,omitempty"` // RFC 3339 time at which it ends; "" for none
 	Reason      string            `json:"reason,omitempty"`      // why it is under maintenance
+	Ephemeral   string            `json:"ephemeral,omitempty"`   // for how long it may be offline before it is removed: "72h"
+	Configured  []string          `json:"configured,omitempty"`  // what its agent's configuration sets of it, see Configure
 	Changed     uint64            `json:"changed,omitempty"`     // id of the last change of this node
 
 	// Extra keeps the keys of a change's data that this version doesn't know.

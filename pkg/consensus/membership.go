@@ -20,7 +20,7 @@ type Agent struct {
 	Online bool // and able to write to its disk
 	// For is how long it has been online, or away.
 	For time.Duration
-	// Listed reports whether it is on the node list.
+	// Listed reports whether it is on the node list as one that may vote.
 	Listed bool
 	// Successor reports whether it is about to take the place of a voter on the list.
 	Successor bool

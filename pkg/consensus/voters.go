@@ -13,7 +13,7 @@ type server struct {
 	voter     bool          // … with a vote
 	online    bool          //
 	since     time.Duration // how long it has been online or away
-	listed    bool          // it is on the node list
+	listed    bool          // it is on the node list as one that may vote
 	ready     bool          // its log is all but level with the leader's
 	successor bool          // it is about to take the place of a voter on the list
 }
@@ -33,7 +33,7 @@ const (
 	promote stepKind = "promote" // give it a vote
 	demote  stepKind = "demote"  // take the vote
 	remove  stepKind = "remove"
-	resign  stepKind = "resign" // the leader itself is off the list
+	resign  stepKind = "resign" // the leader itself is off the list, and another voter is not
 )
 
 // TargetVoters is how many voters a cluster should have for its number of
@@ -59,12 +59,15 @@ func TargetVoters(online int) int {
 func nextStep(self string, all []server, settle, replace time.Duration) step {
 	all = slices.Clone(all)
 	slices.SortFunc(all, func(a, b server) int { return cmp.Compare(a.uid, b.uid) })
-	var voters, live, present int
+	var voters, live, heirs, present int
 	for _, s := range all {
 		if s.voter {
 			voters++
 			if s.online {
 				live++
+			}
+			if s.online && s.listed && s.uid != self {
+				heirs++
 			}
 		}
 		if s.voter && !gone(s, replace) || !s.voter && settled(s, settle) {
@@ -79,7 +82,7 @@ func nextStep(self string, all []server, settle, replace time.Duration) step {
 	}
 	for _, s := range all {
 		switch {
-		case s.uid == self && !s.listed && live > 1:
+		case s.uid == self && !s.listed && heirs > 0:
 			return step{resign, s.uid}
 		case s.uid == self || !s.member:
 		case s.voter && gone(s, replace) && majorityAfter(voters-1, live, s.online):

@@ -107,6 +107,8 @@ func TestNextStep(t *testing.T) {
 		"a leader off the list waits for it":          {"Au M", ""},
 		"a leader off the list assigns it a vote":     {"Au R", "promote 1"},
 		"a leader off the list alone":                 {"Au", ""},
+		"all voters off the list: not in turn":        {"Au Vu Vu O", "remove 1"},
+		"the last voter off the list finds another":   {"Au O", "enlist 1"},
 		"a reinstalled voter is enlisted":             {"A V Vx Oh", "enlist 3"},
 		"a reinstalled voter catches up":              {"A V Vx Mh", "await 3"},
 		"a reinstalled voter gets its vote":           {"A V Vx Rh", "promote 3"},

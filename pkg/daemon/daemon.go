@@ -34,6 +34,10 @@ type Config struct {
 	// the port that is listened on.
 	Name, Host string
 	Port       awa.Port
+	// Labels and Ephemeral are what the configuration sets of this node's entry beside, see
+	// awa.Node.Configure.
+	Labels    map[string]string
+	Ephemeral string
 	// Listen is the address to listen on, ADDR or ADDR:PORT, where port 0 is
 	// any free one. Without an address it is every one with a key or Insecure,
 	// and Host with neither; without a port it is Port, and awa.DefaultPort
@@ -101,6 +105,12 @@ func (c Config) Validate() error {
 	}
 	if err := awa.CheckReachable(c.Host); err != nil {
 		return bad("my_host: %v", err)
+	}
+	if err := awa.CheckLabels(c.Labels); err != nil {
+		return bad("labels: %v", err)
+	}
+	if err := awa.CheckEphemeral(c.Ephemeral); c.Ephemeral != "" && err != nil {
+		return bad("%v", err)
 	}
 	if c.DataDir == "" {
 		return bad("data_dir is empty: name the folder for the node list")
@@ -335,7 +345,8 @@ func (d *Daemon) Addr() string { return d.ln.Addr().String() }
 
 // Node is this agent as it stands on the list, except the id.
 func (d *Daemon) Node() awa.Node {
-	return awa.Node{Name: d.cfg.Name, Host: d.cfg.Host, Port: d.cfg.Port, UID: d.store.Meta().UID}
+	return awa.Node{Name: d.cfg.Name, Host: d.cfg.Host, Port: d.cfg.Port, UID: d.store.Meta().UID, Labels: d.cfg.Labels,
+		Ephemeral: d.cfg.Ephemeral}
 }
 
 // Close closes the port and the data folder. It is safe to call it twice, and

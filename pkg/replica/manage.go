@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/consensus"
 )
 
@@ -69,11 +70,17 @@ func (r *Replica) logLeader(uid string) {
 func (r *Replica) agents() []consensus.Agent {
 	seen := r.cfg.Seen()
 	all := map[string]consensus.Agent{}
-	for _, n := range r.list.Nodes() {
+	nodes := r.list.Nodes()
+	// One that is removed when it is away must not be needed for a majority; but where
+	// there are no others, such agents vote.
+	others := slices.ContainsFunc(nodes, func(n awa.Node) bool {
+		return n.Ephemeral == "" && n.UID != "" && (n.UID == r.uid || seen[n.UID].Online)
+	})
+	for _, n := range nodes {
 		if n.UID == "" {
 			continue
 		}
-		a := consensus.Agent{UID: n.UID, Listed: true}
+		a := consensus.Agent{UID: n.UID, Listed: n.Ephemeral == "" || !others}
 		if s, ok := seen[n.UID]; ok {
 			a.Online, a.For = s.Online, s.For
 			if s.Unfit > 0 { // it keeps no entry of the log

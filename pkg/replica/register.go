@@ -66,10 +66,10 @@ func (r *Replica) StayRegistered(ctx context.Context, want awa.Node) error {
 // register submits this agent's edit, and reports whether it was made. Only what a retry
 // can't cure is an error.
 func (r *Replica) register(ctx context.Context, want awa.Node, edit awa.ParsedEdit) (bool, error) {
-	id, _, err := r.Edit(ctx, edit, 0)
+	id, node, err := r.Edit(ctx, edit, 0)
 	switch {
 	case err == nil:
-		r.log.Info("registered", "name", want.Name, "addr", want.Addr(), "action", string(edit.Edit().Action))
+		r.log.Info("registered", "name", node.Name, "addr", want.Addr(), "action", string(edit.Edit().Action))
 		waiting, cancel := context.WithTimeout(ctx, levelWait)
 		defer cancel()
 		r.list.Wait(waiting, id)
@@ -214,8 +214,11 @@ func (r *Replica) registration(ctx context.Context, want awa.Node) (e *awa.Parse
 	if byUID >= 0 {
 		want.Name, byName = nodes[byUID].Name, byUID
 	}
-	if byUID >= 0 && nodes[byUID].Host == want.Host && nodes[byUID].Port == want.Port {
-		return nil, awa.Condition{}, nil
+	if byUID >= 0 && nodes[byUID].Addr() == want.Addr() {
+		if old := nodes[byUID]; !old.ConfiguredAs(old.Configure(want.Labels, want.Ephemeral)) {
+			e, err = r.registrationEdit(awa.Update, old, want)
+		}
+		return e, awa.Condition{}, err
 	}
 	planned := byName >= 0 && nodes[byName].UID == ""
 	if byUID < 0 && !planned && !r.rejoin.Load() && !r.takeOver.Load() {
@@ -273,7 +276,7 @@ func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 		return awa.Condition{}, nil
 	}
 	_, by, at, err := last.Node()
-	if err != nil {
+	if err != nil || by == awa.ByExpiry { // which is no person's wish
 		return awa.Condition{}, nil
 	}
 	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("this agent was removed from the list by %s at "+
@@ -283,12 +286,15 @@ func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 }
 
 // registrationEdit returns the edit that makes want, with this agent's uid, the entry old;
-// the zero old is none yet.
+// the zero old is none yet. The labels and Ephemeral of want are those of its configuration.
 func (r *Replica) registrationEdit(a awa.Action, old, want awa.Node) (*awa.ParsedEdit, error) {
 	fields := map[string]any{"name": want.Name, "host": want.Host, "port": want.Port, "uid": r.uid, "by": "agent " +
 		want.Name}
 	if a == awa.Update {
 		fields["id"] = old.ID
+	}
+	if configured := old.Configure(want.Labels, want.Ephemeral); !configured.ConfiguredAs(old) {
+		fields["labels"], fields["ephemeral"], fields["configured"] = configured.Labels, configured.Ephemeral, configured.Configured
 	}
 	b, err := json.Marshal(fields)
 	if err != nil {

@@ -180,6 +180,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	group.Go(func() error { return r.replicator.run(inner) })
 	group.Go(func() error { return r.manage(inner) })
 	group.Go(func() error { return r.watchCallers(inner) })
+	group.Go(func() error { return r.expire(inner) })
 	err := group.Wait()
 	r.raft.Disk.Close()
 	slow := r.raft.Stop(700 * time.Millisecond)

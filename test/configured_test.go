@@ -1,0 +1,77 @@
+package test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
+)
+
+// TestConfigured_labels has the labels of a node follow its agent's configuration, beside
+// those that were set by hand.
+func TestConfigured_labels(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	asked := c.agents[0].addr()
+	a := newAgent(t, "db1", "--join", asked)
+	configured := func(text string) {
+		t.Helper()
+		if a.alive() {
+			a.kill()
+		}
+		write(t, filepath.Join(a.dir, "cluster_info.json"), text)
+		a.start()
+	}
+	listed := func(want string) {
+		t.Helper()
+		testaid.Await(t, 20*time.Second, func() error {
+			r := run(t, "awa-agent", "node", "list", "--agent", asked)
+			if line := r.out[strings.LastIndex(strings.TrimSuffix(r.out, "\n"), "\n")+1:]; !strings.HasSuffix(line, "  "+want+"\n") {
+				return fmt.Errorf("the list is\n%s%swant at its end %q", r.out, r.errors, want)
+			}
+			return nil
+		})
+	}
+	set := func(code int, want string, args ...string) {
+		t.Helper()
+		if r := run(t, "awa-agent", append([]string{"node", "set", "db1", "--agent", asked}, args...)...); r.code != code ||
+			!strings.HasPrefix(r.out+r.errors, want) {
+			t.Errorf("node set %q: %+v, want %s", args, r, want)
+		}
+	}
+	configured(`{"labels": {"role": "db", "rack": "1"}, "ephemeral": "72h"}`)
+	listed("rack=1* role=db* (ephemeral: 72h0m0s*)")
+	set(0, "db1 is node 2 at ", "--label", "owner=ops")
+	listed("owner=ops rack=1* role=db* (ephemeral: 72h0m0s*)")
+	set(1, "awa-agent: the label role of db1 is set in the configuration of its agent (labels): change it there, and restart "+
+		"the agent\n", "--label", "owner=dev", "--label", "role=web")
+	set(1, "awa-agent: ephemeral of db1 is set in the configuration of its agent (ephemeral)", "--ephemeral", "never")
+	configured(`{"labels": {"role": "web"}}`)
+	listed("owner=ops role=web*")
+	set(0, "db1 is node 2 at ", "--ephemeral", "48h")
+	configured(`{"labels": {"owner": "dba"}}`)
+	listed("owner=dba* (ephemeral: 48h)")
+	configured(`{}`)
+	listed("(ephemeral: 48h)")
+	set(0, "db1 is node 2 at ", "--ephemeral", "never", "--label", "a=b")
+	listed("a=b")
+	before := len(c.changes(asked))
+	configured(`{}`)
+	listed("a=b")
+	if after := len(c.changes(asked)); after != before {
+		t.Errorf("a start with the same configuration made %d changes", after-before)
+	}
+}
+
+// changes are the lines of awa-agent changes.
+func (c *cluster) changes(asked string) []string {
+	c.t.Helper()
+	r := run(c.t, "awa-agent", "changes", "--agent", asked)
+	if r.code != 0 {
+		c.t.Fatal(r)
+	}
+	return strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
+}
