@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -21,11 +22,14 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	page, of := first.Changes, first
+	page, of, name := first.Changes, first, ""
 	err = store.CreateBackup(c.File, of, func() ([]awa.Change, error) {
 		changes := page
 		if len(changes) == 0 {
 			return nil, fmt.Errorf("the agent says its state is %d and returns fewer changes", of.State)
+		}
+		for _, c := range changes {
+			name = cmp.Or(c.ClusterName(), name)
 		}
 		at := changes[len(changes)-1].ID
 		if page = nil; at >= of.State {
@@ -42,8 +46,11 @@ func (c *backupCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(std.out, "Saved the list of cluster %s at state %d to %s.\n", printable(of.Cluster), of.State,
-		c.File)
+	cluster := of.Cluster
+	if name != "" {
+		cluster = name + " (" + cluster + ")"
+	}
+	_, err = fmt.Fprintf(std.out, "Saved the list of cluster %s at state %d to %s.\n", printable(cluster), of.State, c.File)
 	return err
 }
 

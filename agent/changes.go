@@ -80,6 +80,8 @@ type doneChange struct {
 	At     string     `json:"at,omitempty"` // RFC 3339
 	Before *awa.Node  `json:"before"`       // null for a CREATE
 	After  *awa.Node  `json:"after"`        // null for a DELETE
+	// ClusterName is how the cluster is called from then on, where the change says so.
+	ClusterName string `json:"cluster_name,omitempty"`
 }
 
 // newDoneChange makes a change of nodes.
@@ -88,7 +90,7 @@ func newDoneChange(ch awa.Change, nodes map[uint64]awa.Node) (doneChange, error)
 	if err != nil {
 		return doneChange{}, err
 	}
-	d := doneChange{ID: ch.ID, Action: ch.Action, Node: n.ID, By: by, At: at}
+	d := doneChange{ID: ch.ID, Action: ch.Action, Node: n.ID, By: by, At: at, ClusterName: ch.ClusterName()}
 	if before, ok := nodes[n.ID]; ok {
 		d.Before = &before
 		d.Name, d.Addr = before.Name, before.Addr()
@@ -104,6 +106,18 @@ func newDoneChange(ch awa.Change, nodes map[uint64]awa.Node) (doneChange, error)
 
 // text says what was changed.
 func (d doneChange) text() string {
+	if d.ClusterName == "" {
+		return d.nodeText()
+	}
+	text := "the cluster is called " + d.ClusterName
+	if d.Before == nil || d.After == nil || len(awa.Differences(*d.Before, *d.After)) > 0 {
+		text = d.nodeText() + "; " + text
+	}
+	return text
+}
+
+// nodeText says what of the node was changed.
+func (d doneChange) nodeText() string {
 	if d.Before == nil || d.After == nil {
 		text := fmt.Sprintf("%s: node %d at %s", d.Name, d.Node, d.Addr)
 		if d.After != nil && len(d.After.Labels) > 0 {

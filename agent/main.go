@@ -46,6 +46,7 @@ type cli struct {
 	Run     runCmd     `cmd:"" help:"Run the agent of this server."`
 	Key     keyCmd     `cmd:"" help:"Make the key of a cluster, and what is derived from it."`
 	Node    nodeCmd    `cmd:"" help:"Read and edit the node list."`
+	Cluster clusterCmd `cmd:"" help:"Name the cluster."`
 	Changes changesCmd `cmd:"" help:"Show who changed the node list, and when."`
 	Events  eventsCmd  `cmd:"" help:"Show what happened to the nodes, as the agent asked saw it."`
 	Backup  backupCmd  `cmd:"" help:"Save the node list of a running agent to a file."`

@@ -52,7 +52,8 @@ func TestManual_examples(t *testing.T) {
 				home := t.TempDir()
 				t.Setenv("XDG_CONFIG_HOME", home)
 				file := filepath.Join(home, "are-we-alive", "check.json")
-				if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(example), 0o600)); err != nil {
+				err := errors.Join(os.Mkdir(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(example), 0o600))
+				if err != nil {
 					t.Fatal(err)
 				}
 				if c, err := conf.DefaultClient(); err != nil || len(c.Agents) != 2 || c.KeyFile == nil {
@@ -103,8 +104,8 @@ func TestManual_schema(t *testing.T) {
 		}
 	}
 	port := awa.DefaultPort
-	m := handler.Message{Cluster: "c", Agent: "n1", Again: true, Isolated: true, Text: "t", Nodes: 1, Online: 1, More: 1,
-		Events: []handler.MessageEvent{{Host: "h", Port: &port, Labels: map[string]string{"a": "b"}, Severity: "ok",
+	m := handler.Message{Cluster: "c", ClusterName: "n", Agent: "n1", Again: true, Isolated: true, Text: "t", Nodes: 1,
+		Online: 1, More: 1, Events: []handler.MessageEvent{{Host: "h", Port: &port, Labels: map[string]string{"a": "b"}, Severity: "ok",
 			Event: awa.Event{ID: 0, At: time.Unix(1, 0), Kind: awa.EventOnline, NodeID: 1, Node: "n1", Verdict: awa.Online,
 				Before: awa.Offline, Lasted: 1e9, Away: 1e9, Why: "w", SeenBy: []string{"n1"}, Code: awa.DiskFull}}}}
 	text, err := json.Marshal(m)

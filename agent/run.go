@@ -34,6 +34,7 @@ type runCmd struct {
 	Listen      string            `placeholder:"ADDR[:PORT]" env:"AWA_LISTEN" help:"${help_listen}"`
 	DataDir     string            `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"${help_data_dir}"`
 	First       bool              `env:"AWA_FIRST" help:"${help_first}"`
+	ClusterName string            `placeholder:"NAME" env:"AWA_CLUSTER_NAME" help:"${help_cluster_name}"`
 	Join        []string          `placeholder:"HOST[:PORT]" env:"AWA_JOIN" help:"${help_join}"`
 	TakeOver    bool              `help:"Replace the agent that holds this node's name or entry at once; stop the other one."`
 	Insecure    bool              `env:"AWA_INSECURE" help:"${help_insecure}"`
@@ -132,7 +133,8 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 	began := time.Now()
 	cfg := daemon.Config{
 		Name: c.MyName, Host: c.MyHost, Labels: c.Label, Listen: c.Listen, DataDir: c.DataDir,
-		First: c.First, Join: c.Join, Rejoin: c.rejoin, TakeOver: c.TakeOver, KeyFile: c.path(), Insecure: c.Insecure,
+		First: c.First, ClusterName: c.ClusterName, Join: c.Join, Rejoin: c.rejoin, TakeOver: c.TakeOver,
+		KeyFile: c.path(), Insecure: c.Insecure,
 		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, OnEvent: c.OnEvent, BootID: os.Getenv(envBootID),
 		StopReason: func() awa.StopReason { return stopReason(began) }, Log: log,
 	}

@@ -112,7 +112,7 @@ func TestProcess(t *testing.T) {
 		out  string // how stdout begins
 	}{
 		"all well": {"-H " + well, 0, "AWA OK - 10 of 10 nodes online | online=10;;;0;10 " +
-			"offline=0;;0;0;10 unreachable=0;0;;0;10 mismatch=0;;0;0;10 health=0;;;0 behind=0;;;0 " +
+			"offline=0;;0;0;10 unreachable=0;0;;0;10 mismatch=0;;0;0;10 maintenance=0;;;0 health=0;;;0 behind=0;;;0 " +
 			"rtt_max=0.000200s;;;0 time=0."},
 		"one offline": {"-H " + dead, 2, "AWA CRITICAL - 1 of 3 nodes offline: n2 (the host answers, " +
 			"its agent is not running (connection refused)) |"},
@@ -124,7 +124,7 @@ func TestProcess(t *testing.T) {
 		"names": {"-o names --problems -H " + dead, 2, "n2\n"},
 		"no watch without a terminal": {"--watch -H " + dead, 3, "AWA UNKNOWN - bad --watch: the output must be " +
 			"a terminal"},
-		"influx": {"-o influx -H " + dead, 0, "awa_cluster,agent=n1,cluster="},
+		"influx": {"-o influx -H " + dead, 0, "awa_cluster,asked=" + dead + ",cluster="},
 		"json": {"-o json -H " + dead, 2, `{"state":2,"text":"1 of 3 nodes offline: n2 (the host ` +
 			`answers, its agent is not running (connection refused))",`},
 		"the second one": {"-H 127.0.0.1:1 -H " + well, 0, "AWA OK"},

@@ -98,7 +98,7 @@ func checkOnce(ctx context.Context, agents fetcher, cfg config, start time.Time)
 		o.result = report.Evaluate(a.status, cfg.selection, cfg.rules, time.Now())
 		o.result.Failures, o.result.ShowMesh, o.agent = failures, cfg.options.Mesh, cfg.agents[a.agent]
 	}
-	o.result.Took = time.Since(start)
+	o.result.Took, o.result.Asked = time.Since(start), cfg.agents
 	return o, nil
 }
 
@@ -127,7 +127,7 @@ func (p printer) print(r report.Result) int {
 	if isTerminal && !p.uncut {
 		p.options.Width, p.options.Lines = columns, lines-1 // the last one is the shell's
 	}
-	if p.format.NamesOnly() && r.Counts.Nodes == 0 {
+	if p.format.NamesOnly() && r.Counts.All() == 0 {
 		fmt.Fprintf(p.stderr, "check_awa: %s\n", r.Text())
 	}
 	err := p.format.Write(&b, r, p.options)

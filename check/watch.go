@@ -178,7 +178,7 @@ func (w *watcher) follow(ctx context.Context, tail eventTail, agent string) even
 // apply keeps what is new, and notes whose status has changed.
 func (w *watcher) apply(u pollResult, now time.Time) {
 	w.latest, w.tail = u.outcome, u.tail
-	if u.outcome.result.Counts.Nodes == 0 {
+	if u.outcome.result.Counts.All() == 0 {
 		return
 	}
 	w.nodes = u.outcome
@@ -209,7 +209,7 @@ func (w *watcher) frame(now time.Time) []string {
 		}
 	}
 	var middle []string
-	if w.nodes.result.Counts.Nodes > 0 {
+	if w.nodes.result.Counts.All() > 0 {
 		var b bytes.Buffer
 		r := w.nodes.result
 		r.Took = now.Sub(w.nodes.asked).Round(time.Second)
@@ -227,9 +227,9 @@ func (w *watcher) top(columns int, now time.Time) []string {
 	switch {
 	case w.latest.asked.IsZero():
 		return []string{report.Cut("check_awa asks "+strings.Join(w.cfg.agents, ", ")+" - "+keys, columns)}
-	case w.latest.result.Counts.Nodes == 0 && w.nodes.result.Counts.Nodes > 0:
+	case w.latest.result.Counts.All() == 0 && w.nodes.result.Counts.All() > 0:
 		return w.paint(w.latest.result.State, columns, w.latest.result.Headline(), "the last answer ("+keys+"):")
-	case w.latest.result.Counts.Nodes == 0:
+	case w.latest.result.Counts.All() == 0:
 		return w.paint(w.latest.result.State, columns, w.latest.result.Headline(), keys)
 	}
 	return w.paint(w.latest.result.State, columns, "AWA "+w.latest.result.State.String()+" - "+keys)

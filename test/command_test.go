@@ -164,7 +164,7 @@ func TestNode_maintain(t *testing.T) {
 	check(`(?s)^AWA CRITICAL - 1 of 2 nodes offline: db1 `)
 	do(`^db1 is under maintenance until 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \S+ \(change 3\)\.\n$`, "node maintain DB1 --for 2h")
 	do(`db1 .* role=database \(under maintenance until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\)\n$`, "node list")
-	check(`(?s)^AWA OK - 1 of 2 nodes online \(1 under maintenance\).*db1 .*Offline .*maintenance until \d\d:\d\d, `)
+	check(`(?s)^AWA OK - 1 of 1 node online \(1 under maintenance\).*db1 .*Offline .*maintenance until \d\d:\d\d, `)
 	do(`^db1 is under maintenance until .* \S+: kernel \(change 4\)\.\n$`, "node maintain db1 --for 2h --reason kernel")
 	do(`db1 .* \(under maintenance until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ: kernel\)\n$`, "node list")
 	check(`db1 .*Offline .*maintenance until \d\d:\d\d: kernel, `)
@@ -185,7 +185,8 @@ func TestNode_many(t *testing.T) {
 	a := alone(t)
 	for _, args := range []string{"db1 127.0.0.3 1 --label role=db --label rack=1", "db2 127.0.0.4 1 --label role=db",
 		"web1 127.0.0.5 1 --label rack=1"} {
-		if r := run(t, "awa-agent", append([]string{"node", "add", "--agent", a.addr()}, strings.Fields(args)...)...); r.code != 0 {
+		r := run(t, "awa-agent", append([]string{"node", "add", "--agent", a.addr()}, strings.Fields(args)...)...)
+		if r.code != 0 {
 			t.Fatal(r)
 		}
 	}
@@ -322,7 +323,7 @@ func TestCommand_wrong(t *testing.T) {
 		code int
 		text string
 	}{
-		"":                 {2, `expected one of "run", "key", "node", "changes", "events", ...` + help},
+		"":                 {2, `expected one of "run", "key", "node", "cluster", "changes", ...` + help},
 		"nonsense":         {2, "unexpected argument nonsense" + help},
 		"node":             {2, `expected one of "list", "add", "set", "remove", "maintain"` + help},
 		"node frobnicate":  {2, "unexpected argument frobnicate" + help},

@@ -60,7 +60,7 @@ func TestWeb(t *testing.T) {
 				t.Errorf("/metrics:\n%s", text)
 			}
 			a.signal(syscall.SIGHUP)
-			a.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "this agent has no key file to read again" },
+			a.log.wait(t, 30*time.Second, func(l logLine) bool { return l.Msg == "this agent still has no key" },
 				a.ended)
 			testaid.Await(t, 30*time.Second, func() error { // once it is swept
 				if text := get("/sd"); !strings.Contains(text, `"targets":["`+a.addr()+`"]`) {

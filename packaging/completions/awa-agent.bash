@@ -15,7 +15,7 @@ _awa_agent() {
         --key-file|--config)
             compopt -o default
             return ;;
-        --my-name|--my-port|--listen|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--reason|--since|--node)
+        --my-name|--my-port|--label|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--name|--port|--for|--reason|--since|--node)
             return ;;
         --my-host|--join|--agent|--host)
             mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
@@ -47,7 +47,7 @@ _awa_agent() {
             skip=
         else
             case $word in
-                --key-file|--config|--my-name|--my-port|--listen|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--reason|--since|--node|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output) skip=1 ;;
+                --key-file|--config|--my-name|--my-port|--label|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--name|--port|--for|--reason|--since|--node|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output) skip=1 ;;
                 -*) ;;
                 *)
                     case "${path:+$path }$word" in
@@ -62,6 +62,8 @@ _awa_agent() {
                         'node set') path='node set' ;;
                         'node remove') path='node remove' ;;
                         'node maintain') path='node maintain' ;;
+                        'cluster') path='cluster' ;;
+                        'cluster name') path='cluster name' ;;
                         'changes') path='changes' ;;
                         'events') path='events' ;;
                         'backup') path='backup' ;;
@@ -77,7 +79,7 @@ _awa_agent() {
     if [[ $cur == -* ]]; then
         case $path in
             '') words='-h --help -V --version' ;;
-            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --listen --data-dir --first --join --take-over --insecure --watch --ping-timeout --web --on-event --log-format --log-level' ;;
+            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --label --ephemeral --listen --data-dir --first --cluster-name --join --take-over --insecure --watch --ping-timeout --web --on-event --log-format --log-level' ;;
             'key') words='-h --help -V --version' ;;
             'key new') words='-h --help -V --version' ;;
             'key check') words='-h --help -V --version --key-file' ;;
@@ -85,9 +87,11 @@ _awa_agent() {
             'node') words='-h --help -V --version' ;;
             'node list') words='-h --help -V --version --key-file --agent -o --output' ;;
             'node add') words='-h --help -V --version --key-file --agent -o --output --label' ;;
-            'node set') words='-h --help -V --version --key-file --agent -o --output --name --host --port --label' ;;
+            'node set') words='-h --help -V --version --key-file --agent -o --output --name --host --port --label --ephemeral' ;;
             'node remove') words='-h --help -V --version --key-file --agent -o --output --label' ;;
             'node maintain') words='-h --help -V --version --key-file --agent -o --output --label --for --reason --off' ;;
+            'cluster') words='-h --help -V --version' ;;
+            'cluster name') words='-h --help -V --version --key-file --agent -o --output' ;;
             'changes') words='-h --help -V --version --key-file --agent -o --output --since -f --follow' ;;
             'events') words='-h --help -V --version --key-file --agent -o --output --node --since -f --follow --availability' ;;
             'backup') words='-h --help -V --version --key-file --agent' ;;
@@ -96,12 +100,13 @@ _awa_agent() {
         esac
     else
         case $path:$count in
-            '':0) words='run key node changes events backup restore recover' ;;
+            '':0) words='run key node cluster changes events backup restore recover' ;;
             'key':0) words='new check cert' ;;
             'key new':0) compopt -o default; return ;;
             'key check':0) compopt -o default; return ;;
             'node':0) words='list add set remove maintain' ;;
             'node add':1) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur"); return ;;
+            'cluster':0) words='name' ;;
             'backup':0) compopt -o default; return ;;
             'restore':0) compopt -o default; return ;;
         esac

@@ -14,12 +14,12 @@ function __awa_agent_at
             continue
         end
         switch $word
-            case --key-file --config --my-name --my-port --listen --watch --ping-timeout --web --on-event --label --name --port --for --reason --since --node --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output
+            case --key-file --config --my-name --my-port --label --ephemeral --listen --cluster-name --watch --ping-timeout --web --on-event --name --port --for --reason --since --node --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output
                 set skip 1
             case '-*'
             case '*'
                 set -l longer (string trim "$path $word")
-                if contains -- $longer 'run' 'key' 'key new' 'key check' 'key cert' 'node' 'node list' 'node add' 'node set' 'node remove' 'node maintain' 'changes' 'events' 'backup' 'restore' 'recover'
+                if contains -- $longer 'run' 'key' 'key new' 'key check' 'key cert' 'node' 'node list' 'node add' 'node set' 'node remove' 'node maintain' 'cluster' 'cluster name' 'changes' 'events' 'backup' 'restore' 'recover'
                     set path $longer
                 else
                     set count (math $count + 1)
@@ -34,6 +34,7 @@ complete -c awa-agent -f
 complete -c awa-agent -n "__awa_agent_at '' 0" -a run -d 'Run the agent of this server'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a key -d 'Make the key of a cluster, and what is derived from it'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a node -d 'Read and edit the node list'
+complete -c awa-agent -n "__awa_agent_at '' 0" -a cluster -d 'Name the cluster'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a changes -d 'Show who changed the node list, and when'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a events -d 'Show what happened to the nodes, as the agent asked saw it'
 complete -c awa-agent -n "__awa_agent_at '' 0" -a backup -d 'Save the node list of a running agent to a file'
@@ -48,9 +49,12 @@ complete -c awa-agent -n "__awa_agent_at 'run'" -l config -r -F -d 'Configuratio
 complete -c awa-agent -n "__awa_agent_at 'run'" -l my-name -x -d 'Name of this node'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l my-host -x -a '(__fish_print_hostnames)' -d 'DNS name or IP address under which others reach this node'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l my-port -x -d 'Port under which others reach this node'
+complete -c awa-agent -n "__awa_agent_at 'run'" -l label -x -d 'Label of this node'
+complete -c awa-agent -n "__awa_agent_at 'run'" -l ephemeral -x -d 'Have this node removed from the list once it has been offline for so long, such as 72h, for servers that come and go'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l listen -x -d 'Address to listen on'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l data-dir -x -a '(__fish_complete_directories)' -d 'Folder of the node list (/var/lib/are-we-alive)'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l first -d 'Begin a new cluster with this node, unless the data folder holds a list'
+complete -c awa-agent -n "__awa_agent_at 'run'" -l cluster-name -x -d 'How to call the cluster, if it has no name yet'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l join -x -a '(__fish_print_hostnames)' -d 'Agents of the cluster to join'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l take-over -d 'Replace the agent that holds this node\'s name or entry at once'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l insecure -d 'Without a key, allow listening on other addresses than loopback'
@@ -105,6 +109,7 @@ complete -c awa-agent -n "__awa_agent_at 'node set'" -l name -x -d 'New name'
 complete -c awa-agent -n "__awa_agent_at 'node set'" -l host -x -a '(__fish_print_hostnames)' -d 'New DNS name or IP address'
 complete -c awa-agent -n "__awa_agent_at 'node set'" -l port -x -d 'New port'
 complete -c awa-agent -n "__awa_agent_at 'node set'" -l label -x -d 'Label to set'
+complete -c awa-agent -n "__awa_agent_at 'node set'" -l ephemeral -x -d 'Have the node removed once it has been offline for so long, such as 72h'
 complete -c awa-agent -n "__awa_agent_at 'node remove'" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at 'node remove'" -l version -s V -d 'Show the version'
 complete -c awa-agent -n "__awa_agent_at 'node remove'" -l key-file -r -F -d 'The cluster\'s key file'
@@ -120,6 +125,14 @@ complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l label -x -d 'Nodes 
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l for -x -d 'How long from now, such as 30m or 2h'
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l reason -x -d 'Why, for those who see the node under maintenance'
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l off -d 'End it now'
+complete -c awa-agent -n "__awa_agent_at 'cluster' 0" -a name -d 'Show how the cluster is called, or call it otherwise'
+complete -c awa-agent -n "__awa_agent_at 'cluster'" -l help -s h -d 'Show context-sensitive help'
+complete -c awa-agent -n "__awa_agent_at 'cluster'" -l version -s V -d 'Show the version'
+complete -c awa-agent -n "__awa_agent_at 'cluster name'" -l help -s h -d 'Show context-sensitive help'
+complete -c awa-agent -n "__awa_agent_at 'cluster name'" -l version -s V -d 'Show the version'
+complete -c awa-agent -n "__awa_agent_at 'cluster name'" -l key-file -r -F -d 'The cluster\'s key file'
+complete -c awa-agent -n "__awa_agent_at 'cluster name'" -l agent -x -a '(__fish_print_hostnames)' -d 'Agent to ask'
+complete -c awa-agent -n "__awa_agent_at 'cluster name'" -l output -s o -x -a 'table json' -d 'Form of the answer'
 complete -c awa-agent -n "__awa_agent_at 'changes'" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at 'changes'" -l version -s V -d 'Show the version'
 complete -c awa-agent -n "__awa_agent_at 'changes'" -l key-file -r -F -d 'The cluster\'s key file'

@@ -8,6 +8,7 @@ _awa-agent() {
         'run:Run the agent of this server'
         'key:Make the key of a cluster, and what is derived from it'
         'node:Read and edit the node list'
+        'cluster:Name the cluster'
         'changes:Show who changed the node list, and when'
         'events:Show what happened to the nodes, as the agent asked saw it'
         'backup:Save the node list of a running agent to a file'
@@ -27,6 +28,7 @@ _awa-agent() {
                 run) _awa-agent_run ;;
                 key) _awa-agent_key ;;
                 node) _awa-agent_node ;;
+                cluster) _awa-agent_cluster ;;
                 changes) _awa-agent_changes ;;
                 events) _awa-agent_events ;;
                 backup) _awa-agent_backup ;;
@@ -45,9 +47,12 @@ _awa-agent_run() {
         '--my-name=[Name of this node]:NAME: ' \
         '--my-host=[DNS name or IP address under which others reach this node]:HOST:_hosts' \
         '--my-port=[Port under which others reach this node]:PORT: ' \
+        '*--label=[Label of this node]:K=V: ' \
+        '--ephemeral=[Have this node removed from the list once it has been offline for so long, such as 72h, for servers that come and go]:TIME: ' \
         '--listen=[Address to listen on]:ADDR[\:PORT]: ' \
         '--data-dir=[Folder of the node list (/var/lib/are-we-alive)]:DIR:_files -/' \
         '--first[Begin a new cluster with this node, unless the data folder holds a list]' \
+        '--cluster-name=[How to call the cluster, if it has no name yet]:NAME: ' \
         '*--join=[Agents of the cluster to join]:HOST[\:PORT]:_hosts' \
         '--take-over[Replace the agent that holds this node'\''s name or entry at once]' \
         '--insecure[Without a key, allow listening on other addresses than loopback]' \
@@ -170,6 +175,7 @@ _awa-agent_node_set() {
         '--host=[New DNS name or IP address]:HOST:_hosts' \
         '--port=[New port]:PORT: ' \
         '*--label=[Label to set]:K=V: ' \
+        '--ephemeral=[Have the node removed once it has been offline for so long, such as 72h]:TIME: ' \
         '1::NAME:( )'
 }
 
@@ -195,6 +201,37 @@ _awa-agent_node_maintain() {
         '--for=[How long from now, such as 30m or 2h]:TIME: ' \
         '--reason=[Why, for those who see the node under maintenance]:TEXT: ' \
         '--off[End it now]' \
+        '1::NAME:( )'
+}
+
+_awa-agent_cluster() {
+    local curcontext="$curcontext" state line
+    local -A opt_args
+    local -a commands=(
+        'name:Show how the cluster is called, or call it otherwise'
+    )
+    _arguments -s -S -C \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '1: :->command' \
+        '*:: :->rest'
+    case $state in
+        command) _describe command commands ;;
+        rest)
+            curcontext="${curcontext%:*}-$line[1]:"
+            case $line[1] in
+                name) _awa-agent_cluster_name ;;
+            esac ;;
+    esac
+}
+
+_awa-agent_cluster_name() {
+    _arguments -s -S \
+        '(-h --help)'{-h,--help}'[Show context-sensitive help]' \
+        '(-V --version)'{-V,--version}'[Show the version]' \
+        '--key-file=[The cluster'\''s key file]:FILE:_files' \
+        '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
+        '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '1::NAME:( )'
 }
 

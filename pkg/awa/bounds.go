@@ -272,7 +272,8 @@ func (n NodeStatus) check() error {
 // it are left to CleanText.
 func (s ClusterStatus) Check() error {
 	err := errors.Join(
-		checkWord("cluster", s.Cluster, true), checkHistory(s.History), checkNumber("state", s.State),
+		checkWord("cluster", s.Cluster, true), checkWord("cluster_name", s.ClusterName, true), checkHistory(s.History),
+		checkNumber("state", s.State),
 		checkTime("swept_at", s.SweptAt), checkSpan("took_ms", s.Took),
 	)
 	switch {

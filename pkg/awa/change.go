@@ -106,19 +106,20 @@ func (p ParsedEdit) WithKey(key string) ParsedEdit {
 // Stamped returns the edit with who makes it and when, where its data does not say so. It
 // fails with ErrBadInput when the data is too large then.
 func (p ParsedEdit) Stamped(by string, at time.Time) (ParsedEdit, error) {
-	if p.data.by == "" {
-		p.data.by = by
+	if p.data.By == "" {
+		p.data.By = by
 	}
-	if p.data.at == "" {
-		p.data.at = at.UTC().Format(time.RFC3339)
+	if p.data.At == "" {
+		p.data.At = at.UTC().Format(time.RFC3339)
 	}
-	stamp, err := json.Marshal(stampFields{p.data.by, p.data.at})
+	stamp, err := json.Marshal(p.data.stamps)
 	if err != nil {
 		return ParsedEdit{}, err
 	}
 	asked := maps.Clone(p.data.fields)
-	delete(asked, "by")
-	delete(asked, "at")
+	for _, key := range []string{"by", "at", "cluster_name"} {
+		delete(asked, key)
+	}
 	if p.edit.Data, err = appendFields(stamp, asked); err == nil {
 		err = checkSize(p.edit.Data)
 	}
@@ -129,6 +130,25 @@ func (p ParsedEdit) Stamped(by string, at time.Time) (ParsedEdit, error) {
 // ErrBadInput when the data is not what the action needs. Of a DELETE only
 // the id is set.
 func (c Change) Node() (n Node, by, at string, err error) {
+	d, err := c.parse()
+	return d.node, d.By, d.At, err
+}
+
+// ClusterName returns the name that the change gives to the cluster, "" where it leaves that
+// as it is.
+func (c Change) ClusterName() string {
+	if !strings.Contains(c.Data, `"cluster_name"`) { // as in all but a few
+		return ""
+	}
+	d, err := c.parse()
+	if err != nil {
+		return ""
+	}
+	return d.ClusterName
+}
+
+// parse reads and checks the change's data.
+func (c Change) parse() (data, error) {
 	d, err := parseData([]byte(c.Data))
 	if err == nil {
 		err = d.check(c.Action)
@@ -137,22 +157,26 @@ func (c Change) Node() (n Node, by, at string, err error) {
 		err = Faultf(ErrBadInput, "the data of change %d names no node id", c.ID)
 	}
 	if err != nil {
-		return Node{}, "", "", err
+		return data{}, err
 	}
 	d.node.Changed = c.ID
-	return d.node, d.by, d.at, nil
+	return d, nil
 }
 
-type stampFields struct {
-	By string `json:"by,omitempty"`
-	At string `json:"at,omitempty"`
+// stamps are what a change's data says besides its node: who made the edit and when, and how
+// the cluster is called from then on. That stands in the change of some node, since the
+// original program knows no other changes.
+type stamps struct {
+	By          string `json:"by,omitempty"`
+	At          string `json:"at,omitempty"`
+	ClusterName string `json:"cluster_name,omitempty"`
 }
 
 // data is the checked content of a change's data.
 type data struct {
 	fields map[string]json.RawMessage // all keys, as sent
 	node   Node                       // the known ones; Extra holds the rest
-	by, at string
+	stamps
 }
 
 // parseData reads a change's data and checks each key that is there.
@@ -190,9 +214,14 @@ func (d *data) read(key string, value json.RawMessage) error {
 	}
 	switch key {
 	case "by":
-		return readStamp(key, value, &d.by)
+		return readStamp(key, value, &d.By)
 	case "at":
-		return readStamp(key, value, &d.at)
+		return readStamp(key, value, &d.At)
+	case "cluster_name":
+		if err := readStamp(key, value, &d.ClusterName); err != nil || d.ClusterName == "" {
+			return err
+		}
+		return CheckClusterName(d.ClusterName)
 	case "changed": // only the list sets it
 		return nil
 	}
@@ -210,6 +239,15 @@ func readStamp(key string, value json.RawMessage, to *string) error {
 	}
 	if len(*to) > MaxLabelValue || strings.ContainsFunc(*to, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return fmt.Errorf("%s must be at most %d characters and no control characters", key, MaxLabelValue)
+	}
+	return nil
+}
+
+// CheckClusterName returns what is wrong with the name of a cluster, if anything.
+func CheckClusterName(name string) error {
+	if CheckName(name) != nil {
+		return fmt.Errorf("%q is not a name for a cluster: use 1 to 63 letters, digits, dots, dashes and underscores, a "+
+			"letter or digit first", Clip(name))
 	}
 	return nil
 }

@@ -17,11 +17,11 @@ const KeyWindow = 1 << 16
 // edit. It is made by applying changes 1, 2, 3, …, and equal changes make
 // equal lists on every agent. It is not safe for concurrent use.
 type List struct {
-	state  uint64
-	nextID uint64
-	nodes  map[uint64]Node
-	names  map[string]uint64 // NameKey → node id
-	uids   map[string]uint64
+	state uint64
+	head  Head
+	nodes map[uint64]Node
+	names map[string]uint64 // NameKey → node id
+	uids  map[string]uint64
 
 	// Keys of the last changes, in two generations: when recent alone spans
 	// the window, older is dropped.
@@ -29,10 +29,16 @@ type List struct {
 	pivot         uint64            // recent holds the keys of the changes after this one
 }
 
+// Head is what a list holds besides its nodes.
+type Head struct {
+	NextID      uint64 // that the next CREATE assigns
+	ClusterName string // for people; "" for none
+}
+
 // NewList makes the empty list.
 func NewList() *List {
 	return &List{
-		nextID: 1,
+		head:   Head{NextID: 1},
 		nodes:  map[uint64]Node{},
 		names:  map[string]uint64{},
 		uids:   map[string]uint64{},
@@ -40,18 +46,18 @@ func NewList() *List {
 	}
 }
 
-// LoadList makes a list from what a disk holds: its state, the next node id,
-// its nodes, and the keys of the last KeyWindow changes.
-func LoadList(state, nextID uint64, nodes []Node, keys map[string]uint64) (*List, error) {
+// LoadList makes a list from what a disk holds: its state, its head, its nodes, and the keys
+// of the last KeyWindow changes.
+func LoadList(state uint64, head Head, nodes []Node, keys map[string]uint64) (*List, error) {
 	l := NewList()
-	l.state, l.nextID, l.recent, l.pivot = state, nextID, keys, state-min(state, KeyWindow)
+	l.state, l.head, l.recent, l.pivot = state, head, keys, state-min(state, KeyWindow)
 	if keys == nil {
 		l.recent = map[string]uint64{}
 	}
 	for _, n := range nodes {
-		if n.ID == 0 || n.ID >= nextID || n.Changed > state {
+		if n.ID == 0 || n.ID >= head.NextID || n.Changed > state {
 			return nil, fmt.Errorf("node %d (%s) can't be in a list of state %d whose next node is %d", n.ID, n.Name, state,
-				nextID)
+				head.NextID)
 		}
 		if _, taken := l.names[n.Key()]; taken {
 			return nil, fmt.Errorf("two nodes have the name %s", n.Name)
@@ -67,8 +73,8 @@ func LoadList(state, nextID uint64, nodes []Node, keys map[string]uint64) (*List
 // State is the id of the newest change, 0 when there is none.
 func (l *List) State() uint64 { return l.state }
 
-// NextID is the id that the next CREATE assigns.
-func (l *List) NextID() uint64 { return l.nextID }
+// Head returns what the list holds besides its nodes.
+func (l *List) Head() Head { return l.head }
 
 // Nodes returns all nodes by id.
 func (l *List) Nodes() []Node {
@@ -89,18 +95,19 @@ func (l *List) Agent(uid string) (Node, bool) {
 // Draft is a batch of changes on top of a list, which stays as it is until
 // Commit. So a batch that can't be written to disk leaves no trace.
 type Draft struct {
-	list          *List
-	state, nextID uint64
-	nodes         map[uint64]*Node // nil: removed
-	names, uids   map[string]uint64
-	changes       []Change
-	keys          map[string]uint64
+	list        *List
+	state       uint64
+	head        Head
+	nodes       map[uint64]*Node // nil: removed
+	names, uids map[string]uint64
+	changes     []Change
+	keys        map[string]uint64
 }
 
 // Draft begins a batch. One draft at a time may be committed.
 func (l *List) Draft() *Draft {
 	return &Draft{
-		list: l, state: l.state, nextID: l.nextID,
+		list: l, state: l.state, head: l.head,
 		nodes: map[uint64]*Node{}, names: map[string]uint64{}, uids: map[string]uint64{}, keys: map[string]uint64{},
 	}
 }
@@ -108,8 +115,8 @@ func (l *List) Draft() *Draft {
 // State is the id of the newest change, those of the draft included.
 func (d *Draft) State() uint64 { return d.state }
 
-// NextID is the id that the next CREATE assigns.
-func (d *Draft) NextID() uint64 { return d.nextID }
+// Head returns what the list holds besides its nodes, after the draft.
+func (d *Draft) Head() Head { return d.head }
 
 // Changes returns the changes of the draft in their order.
 func (d *Draft) Changes() []Change { return d.changes }
@@ -147,7 +154,7 @@ func (d *Draft) Commit() {
 	for key, id := range d.keys {
 		l.recent[key] = id
 	}
-	l.state, l.nextID = d.state, d.nextID
+	l.state, l.head = d.state, d.head
 	if l.state-l.pivot >= KeyWindow {
 		l.older, l.recent, l.pivot = l.recent, map[string]uint64{}, l.state
 	}
@@ -207,7 +214,7 @@ func (d *Draft) DecideParsed(p ParsedEdit, index, term uint64) (Change, Node, er
 		c.Asked = p.fingerprint()
 	}
 	n.Changed = 0
-	if c.Data, err = encodeData(e.Action, n, in.by, in.at); err != nil {
+	if c.Data, err = encodeData(e.Action, n, in.stamps); err != nil {
 		return Change{}, Node{}, err
 	}
 	if len(c.Data) > MaxData {
@@ -215,7 +222,7 @@ func (d *Draft) DecideParsed(p ParsedEdit, index, term uint64) (Change, Node, er
 			len(c.Data), MaxData)
 	}
 	n.Changed = c.ID
-	if err := d.add(c, n); err != nil {
+	if err := d.add(c, n, in.ClusterName); err != nil {
 		return Change{}, Node{}, err
 	}
 	return c, n, nil
@@ -228,7 +235,7 @@ func (d *Draft) nodeAfter(p ParsedEdit) (Node, error) {
 		if asked.ID != 0 {
 			return Node{}, Faultf(ErrBadInput, "a CREATE must not hold an id: the list assigns it")
 		}
-		return merge(Node{ID: d.nextID}, p.data), nil
+		return merge(Node{ID: d.head.NextID}, p.data), nil
 	}
 	old, ok := d.node(asked.ID)
 	switch {
@@ -266,19 +273,20 @@ func (d *Draft) Apply(c Change) error {
 	if c.ID != d.state+1 {
 		return gap(c.ID, d.state)
 	}
-	n, _, _, err := c.Node()
+	in, err := c.parse()
 	if err != nil {
 		return err
 	}
-	return d.add(c, n)
+	return d.add(c, in.node, in.ClusterName)
 }
 
-// add adds a change, after which its node is n, to the draft.
-func (d *Draft) add(c Change, n Node) error {
+// add adds a change, after which its node is n, to the draft. clusterName is "" where it
+// leaves that as it is.
+func (d *Draft) add(c Change, n Node, clusterName string) error {
 	old, exists := d.node(n.ID)
 	switch {
-	case c.Action == Create && n.ID != d.nextID:
-		return Faultf(ErrBadInput, "change %d creates node %d, but the next node is %d", c.ID, n.ID, d.nextID)
+	case c.Action == Create && n.ID != d.head.NextID:
+		return Faultf(ErrBadInput, "change %d creates node %d, but the next node is %d", c.ID, n.ID, d.head.NextID)
 	case c.Action != Create && !exists:
 		return Faultf(ErrUnknownNode, "the list has no node %d", n.ID)
 	}
@@ -306,8 +314,9 @@ func (d *Draft) add(c Change, n Node) error {
 		}
 	}
 	if c.Action == Create {
-		d.nextID++
+		d.head.NextID++
 	}
+	d.head.ClusterName = cmp.Or(clusterName, d.head.ClusterName)
 	d.state = c.ID
 	d.changes = append(d.changes, c)
 	if c.Key != "" {
@@ -370,8 +379,8 @@ func (d data) has(key string) bool {
 	return ok
 }
 
-// encodeData writes a change's data: the node, or just its id, then by and at.
-func encodeData(a Action, n Node, by, at string) (string, error) {
+// encodeData writes a change's data: the node, or just its id, then its stamps.
+func encodeData(a Action, n Node, s stamps) (string, error) {
 	var b []byte
 	var err error
 	if a == Delete {
@@ -384,7 +393,7 @@ func encodeData(a Action, n Node, by, at string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	stamp, err := json.Marshal(stampFields{by, at})
+	stamp, err := json.Marshal(s)
 	if err != nil {
 		return "", err
 	}

@@ -76,7 +76,7 @@ func TestList_Decide(t *testing.T) {
 			l := listOf(t, start...)
 			d := l.Draft()
 			decide(t, d, c.edits...)
-			if got := short(l); got != "1:n1@1 2:n2@2" || l.State() != 2 || l.NextID() != 3 {
+			if got := short(l); got != "1:n1@1 2:n2@2" || l.State() != 2 || l.Head().NextID != 3 {
 				t.Errorf("the draft alone changes the list: %s", got)
 			}
 			changes := d.Changes()
@@ -137,7 +137,7 @@ func TestList_Decide(t *testing.T) {
 			if err := tryEdit(d, c.edit, "k"); !errors.Is(err, c.code) {
 				t.Errorf("got %v", err)
 			}
-			if _, repeated := d.Repeated("k"); repeated || d.State() != 2 || d.NextID() != 3 || len(d.Changes()) != 0 {
+			if _, repeated := d.Repeated("k"); repeated || d.State() != 2 || d.Head().NextID != 3 || len(d.Changes()) != 0 {
 				t.Error("a refused edit leaves a trace")
 			}
 		})
@@ -176,11 +176,11 @@ func TestLoadList(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Commit()
-	loaded, err := LoadList(4, 4, l.Nodes(), map[string]uint64{"k": 4})
+	loaded, err := LoadList(4, Head{NextID: 4}, l.Nodes(), map[string]uint64{"k": 4})
 	if err != nil || !reflect.DeepEqual(loaded, l) {
 		t.Errorf("got %+v, %v, want %+v", loaded, err, l)
 	}
-	if empty, err := LoadList(0, 1, nil, nil); err != nil || !reflect.DeepEqual(empty, NewList()) {
+	if empty, err := LoadList(0, Head{NextID: 1}, nil, nil); err != nil || !reflect.DeepEqual(empty, NewList()) {
 		t.Errorf("got %+v, %v", empty, err)
 	}
 	n := func(id uint64, name string, changed uint64) Node { return Node{ID: id, Name: name, Changed: changed} }
@@ -190,7 +190,7 @@ func TestLoadList(t *testing.T) {
 		"a later change":  {n(1, "a", 5)},
 		"two of one name": {n(1, "a", 1), n(2, "A", 2)},
 	} {
-		if _, err := LoadList(4, 4, nodes, nil); err == nil {
+		if _, err := LoadList(4, Head{NextID: 4}, nodes, nil); err == nil {
 			t.Errorf("%s is taken", name)
 		}
 	}
@@ -231,7 +231,7 @@ func TestDraft_Repeated(t *testing.T) {
 				t.Fatalf("at state %d, %s: got %d, %t", l.State(), key, got, repeated)
 			}
 		}
-		loaded, err := LoadList(l.State(), l.NextID(), l.Nodes(), window)
+		loaded, err := LoadList(l.State(), l.Head(), l.Nodes(), window)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -158,11 +158,13 @@ type Sighting struct {
 // ClusterStatus is one agent's view of the whole cluster.
 type ClusterStatus struct {
 	Cluster string
-	History History
-	Agent   string   // name of the agent that looked
-	State   uint64   // of its list
-	Leader  string   // name of the leader, "" when none is known
-	Voters  []string // names of the voters, as far as known
+	// ClusterName is how people call it, "" for no name.
+	ClusterName string
+	History     History
+	Agent       string   // name of the agent that looked
+	State       uint64   // of its list
+	Leader      string   // name of the leader, "" when none is known
+	Voters      []string // names of the voters, as far as known
 	// Insecure reports whether the agent has no key and was allowed to do without:
 	// everybody who reaches it may edit the list.
 	Insecure bool

@@ -160,8 +160,9 @@ func (a *agent) status(result watch.Result) awa.ClusterStatus {
 	list := a.store.Nodes()
 	result.Nodes = stillListed(result.Nodes, list)
 	s := awa.ClusterStatus{
-		Cluster: m.Cluster, History: m.History, Agent: a.listedName(), State: a.store.State(), Insecure: a.insecure,
-		Isolated: result.Isolated, SweptAt: result.At, Took: result.Took, Health: a.conditions(result), Nodes: result.Nodes,
+		Cluster: m.Cluster, ClusterName: a.store.ClusterName(), History: m.History, Agent: a.listedName(),
+		State: a.store.State(), Insecure: a.insecure, Isolated: result.Isolated, SweptAt: result.At,
+		Took: result.Took, Health: a.conditions(result), Nodes: result.Nodes,
 	}
 	names := map[string]string{}
 	for _, n := range list {

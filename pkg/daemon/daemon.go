@@ -38,6 +38,8 @@ type Config struct {
 	// awa.Node.Configure.
 	Labels    map[string]string
 	Ephemeral string
+	// ClusterName is how to call the cluster if it has no name yet.
+	ClusterName string
 	// Listen is the address to listen on, ADDR or ADDR:PORT, where port 0 is
 	// any free one. Without an address it is every one with a key or Insecure,
 	// and Host with neither; without a port it is Port, and awa.DefaultPort
@@ -105,6 +107,11 @@ func (c Config) Validate() error {
 	}
 	if err := awa.CheckReachable(c.Host); err != nil {
 		return bad("my_host: %v", err)
+	}
+	if c.ClusterName != "" {
+		if err := awa.CheckClusterName(c.ClusterName); err != nil {
+			return bad("cluster_name: %v", err)
+		}
 	}
 	if err := awa.CheckLabels(c.Labels); err != nil {
 		return bad("labels: %v", err)
@@ -308,7 +315,8 @@ func (d *Daemon) replicaConfig() replica.Config {
 	}
 	return replica.Config{
 		List: d.store, Peers: d.client, Dir: filepath.Join(d.cfg.DataDir, "raft"), Instance: d.instance,
-		Seen: d.seen, Contacts: contacts, Rejoin: d.cfg.Rejoin, TakeOver: d.cfg.TakeOver, Timing: d.cfg.Timing, Log: d.log,
+		Seen: d.seen, Contacts: contacts, ClusterName: d.cfg.ClusterName,
+		Rejoin: d.cfg.Rejoin, TakeOver: d.cfg.TakeOver, Timing: d.cfg.Timing, Log: d.log,
 	}
 }
 

@@ -84,13 +84,23 @@ func (d *Daemon) summary() string {
 	if len(result.Nodes) == 0 {
 		return nodes(len(d.store.Nodes())) + " on the list, not pinged yet"
 	}
-	online := 0
+	online, counted, now := 0, 0, time.Now()
 	for _, n := range result.Nodes {
+		if n.Node.InMaintenance(now) {
+			continue
+		}
+		counted++
 		if n.Verdict == awa.Online {
 			online++
 		}
 	}
-	text := fmt.Sprintf("%d of %s online", online, nodes(len(result.Nodes)))
+	text := fmt.Sprintf("%d of %s online", online, nodes(counted))
+	if name := d.store.ClusterName(); name != "" {
+		text = name + ": " + text
+	}
+	if maintained := len(result.Nodes) - counted; maintained > 0 {
+		text += fmt.Sprintf(" (%d under maintenance)", maintained)
+	}
 	if result.Isolated {
 		text += ", this agent reaches no other one"
 	}

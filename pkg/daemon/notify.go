@@ -30,7 +30,8 @@ func (d *Daemon) swept(result watch.Result) {
 	conditions := d.agent.conditions(result)
 	d.history.swept(result, conditions)
 	d.notifier.Swept(handler.Sweep{
-		Cluster: d.store.Meta().Cluster, Agent: d.agent.listedName(), Isolated: result.Isolated, Duty: d.onDuty(result),
+		Cluster: d.store.Meta().Cluster, ClusterName: d.store.ClusterName(),
+		Agent: d.agent.listedName(), Isolated: result.Isolated, Duty: d.onDuty(result),
 		At: d.cfg.Clock(), Nodes: result.Nodes, Conditions: conditions,
 	})
 }

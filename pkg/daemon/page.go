@@ -109,7 +109,7 @@ func (v *views) data(s viewSettings) (page.Data, error) {
 	r := report.Evaluate(status, selection, rules, now)
 	rows := r.Rows(report.DefaultOrder(), false)
 	d.Severity, d.Headline, d.Summary = severityOf(r.State), r.Headline(), r.Summary(rows)
-	d.Cluster, d.Voters = status.Cluster, strings.Join(status.Voters, ", ")
+	d.Cluster, d.Voters = clusterText(status.ClusterName, status.Cluster), strings.Join(status.Voters, ", ")
 	d.SweptAt, d.Stale = status.SweptAt, now.Sub(status.SweptAt) > a.staleAfter
 	for _, row := range rows {
 		n := v.node(row)
@@ -190,6 +190,14 @@ func meshLines(r report.Result) ([]string, error) {
 	}
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	return lines[1:], nil // the first says that they differ
+}
+
+// clusterText is how the cluster is called, with its id.
+func clusterText(name, id string) string {
+	if name == "" {
+		return id
+	}
+	return name + " (" + id + ")"
 }
 
 // edits are the last edits of the list, the newest first.

@@ -136,5 +136,5 @@ func (p *pages) Targets() ([]byte, error) {
 		return nil, awa.Faultf(awa.ErrStarting, "agent %s was just started and compares its list with the other agents "+
 			"first: ask again in a few seconds", p.agent.name)
 	}
-	return metrics.Targets(p.agent.store.Meta().Cluster, p.agent.store.Nodes(), p.agent.clock())
+	return metrics.Targets(p.agent.store.Meta().Cluster, p.agent.store.ClusterName(), p.agent.store.Nodes(), p.agent.clock())
 }

@@ -76,8 +76,9 @@ type Peers interface {
 // Sweep is what a background sweep saw.
 type Sweep struct {
 	Cluster, Agent string
-	Isolated       bool // the agent reaches no other one
-	Duty           bool // it is the one that notifies
+	ClusterName    string // how people call it, "" for no name
+	Isolated       bool   // the agent reaches no other one
+	Duty           bool   // it is the one that notifies
 	At             time.Time
 	Nodes          []awa.NodeStatus
 	Conditions     []awa.Condition

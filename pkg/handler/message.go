@@ -15,14 +15,17 @@ import (
 // it, with a schema.
 type Message struct {
 	Cluster string `json:"cluster"`
-	Agent   string `json:"agent"` // the name of the agent that runs the program
+	// ClusterName is how people call it; Text begins with it.
+	ClusterName string `json:"cluster_name,omitempty"`
+	Agent       string `json:"agent"` // the name of the agent that runs the program
 	// Again is set when an agent that died may have passed on a part of it before.
 	Again bool `json:"again,omitempty"`
 	// Isolated is set when the agent reaches no other one: the fault may be its own.
 	Isolated bool `json:"isolated,omitempty"`
 	// Text is what happened in one sentence, fit for a subject.
 	Text string `json:"text"`
-	// Nodes is how many nodes the list has, Online how many of them are.
+	// Nodes is how many nodes of the list are not under maintenance, Online how many of these
+	// are online.
 	Nodes  int `json:"nodes"`
 	Online int `json:"online"`
 	// Events are what happened, MaxEvents at most, and More is how many more there are.
@@ -44,9 +47,16 @@ type MessageEvent struct {
 }
 
 func newMessage(s Sweep, batch []news, again bool) Message {
-	m := Message{Cluster: s.Cluster, Agent: s.Agent, Again: again, Isolated: s.Isolated, Nodes: len(s.Nodes),
+	m := Message{Cluster: s.Cluster, ClusterName: s.ClusterName, Agent: s.Agent, Again: again, Isolated: s.Isolated,
 		More: max(0, len(batch)-MaxEvents), Text: textOf(batch), Events: []MessageEvent{}}
+	if s.ClusterName != "" {
+		m.Text = s.ClusterName + ": " + m.Text
+	}
 	for _, st := range s.Nodes {
+		if st.Node.InMaintenance(s.At) {
+			continue
+		}
+		m.Nodes++
 		if st.Verdict == awa.Online {
 			m.Online++
 		}

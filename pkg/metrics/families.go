@@ -40,10 +40,11 @@ func agentFamilies() []family {
 		{"awa_build_info", "The agent's version; the value is always 1.", []string{"version"}, func(_ view, add add) {
 			add(1, awa.Version)
 		}},
-		{"awa_agent_info", "The name of this agent's node and the id of its cluster; the value is always 1.",
-			[]string{"cluster", "node"}, func(v view, add add) {
+		{"awa_agent_info", "The name of this agent's node, the id of its cluster and how that is called; the value is " +
+			"always 1.",
+			[]string{"cluster", "cluster_name", "node"}, func(v view, add add) {
 				if v.Cluster != "" {
-					add(1, v.Cluster, label(v.Agent))
+					add(1, v.Cluster, label(v.ClusterName), label(v.Agent))
 				}
 			}},
 		{"awa_list_state", "Number of the newest change in this agent's node list; 0 while it holds no list.", nil,

@@ -39,7 +39,7 @@ type group struct {
 // What may not stand in a label's name becomes _; of the labels that are then
 // the same, the first in alphabetical order counts. A list without nodes is
 // awa.ErrNoNodes, since Prometheus would drop all targets for an empty array.
-func Targets(cluster string, nodes []awa.Node, now time.Time) ([]byte, error) {
+func Targets(cluster, clusterName string, nodes []awa.Node, now time.Time) ([]byte, error) {
 	if len(nodes) == 0 {
 		return nil, awa.Faultf(awa.ErrNoNodes, "the node list is empty, so there is nothing to discover: add nodes with "+
 			"awa-agent node add")
@@ -47,12 +47,13 @@ func Targets(cluster string, nodes []awa.Node, now time.Time) ([]byte, error) {
 	groups := make([]group, len(nodes))
 	for i, n := range nodes {
 		labels := map[string]string{
-			prefix + "node":        n.Name,
-			prefix + "id":          strconv.FormatUint(n.ID, 10),
-			prefix + "host":        n.Host,
-			prefix + "port":        n.Port.String(),
-			prefix + "cluster":     cluster,
-			prefix + "maintenance": strconv.FormatBool(n.InMaintenance(now)),
+			prefix + "node":         n.Name,
+			prefix + "id":           strconv.FormatUint(n.ID, 10),
+			prefix + "host":         n.Host,
+			prefix + "port":         n.Port.String(),
+			prefix + "cluster":      cluster,
+			prefix + "cluster_name": clusterName,
+			prefix + "maintenance":  strconv.FormatBool(n.InMaintenance(now)),
 		}
 		for _, key := range slices.Sorted(maps.Keys(n.Labels)) {
 			name := prefix + "label_" + strings.Map(labelRune, key)

@@ -11,7 +11,7 @@ import (
 )
 
 func TestTargets(t *testing.T) {
-	const meta = `"__meta_awa_cluster":"c0ffee","__meta_awa_host":`
+	const meta = `"__meta_awa_cluster":"c0ffee","__meta_awa_cluster_name":"prod-eu","__meta_awa_host":`
 	for name, c := range map[string]struct {
 		node awa.Node
 		want string
@@ -39,7 +39,7 @@ func TestTargets(t *testing.T) {
 				`"__meta_awa_node":"n","__meta_awa_port":"1"}}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := metrics.Targets("c0ffee", []awa.Node{c.node}, now)
+			got, err := metrics.Targets("c0ffee", "prod-eu", []awa.Node{c.node}, now)
 			if err != nil || string(got) != c.want {
 				t.Errorf("%v\n%s, want\n%s", err, got, c.want)
 			}
@@ -50,7 +50,7 @@ func TestTargets(t *testing.T) {
 		for _, n := range cluster(40).Nodes {
 			nodes = append(nodes, n.Node)
 		}
-		b, err := metrics.Targets("c0ffee", nodes, now)
+		b, err := metrics.Targets("c0ffee", "prod-eu", nodes, now)
 		var groups []struct {
 			Targets []string
 			Labels  map[string]string
@@ -68,7 +68,7 @@ func TestTargets(t *testing.T) {
 		}
 	})
 	t.Run("no node is an error, and never an empty array", func(t *testing.T) {
-		got, err := metrics.Targets("c0ffee", nil, now)
+		got, err := metrics.Targets("c0ffee", "prod-eu", nil, now)
 		const want = "the node list is empty, so there is nothing to discover: add nodes with awa-agent node add"
 		if got != nil || !errors.Is(err, awa.ErrNoNodes) || err.Error() != want {
 			t.Errorf("%s, %v", got, err)

@@ -22,19 +22,21 @@ const (
 	maxExpireRound = 10 * time.Minute
 )
 
-// expire makes the rounds until ctx ends. A leader's first one only passes the time, since
-// the leader before may just have made one.
+// expire makes the rounds until ctx ends. The first one comes when this agent has led for as
+// long as is between two, since the leader before may just have made one.
 func (r *Replica) expire(ctx context.Context) error {
-	for leads := false; ; {
-		if err := backoff.Wait(ctx, expireRound(r.list.Nodes())); err != nil {
+	for last := time.Now(); ; {
+		if err := backoff.Wait(ctx, minExpireRound); err != nil {
 			return nil
 		}
-		led := leads
-		if leads = r.IsLeader(); !leads || !led {
-			continue
-		}
-		for _, n := range r.expired(ctx) {
-			r.removeExpired(ctx, n)
+		switch {
+		case !r.IsLeader():
+			last = time.Now()
+		case time.Since(last) >= expireRound(r.list.Nodes()):
+			last = time.Now()
+			for _, n := range r.expired(ctx) {
+				r.removeExpired(ctx, n)
+			}
 		}
 	}
 }

@@ -113,6 +113,10 @@ func (r *Replica) watchEntry(ctx context.Context, want awa.Node) error {
 		r.log.Warn("the list has another name for this node, which holds: awa-agent node set changes it",
 			"name", n.Name, "my_name", want.Name)
 	}
+	if name := r.list.ClusterName(); r.cfg.ClusterName != "" && name != r.cfg.ClusterName {
+		r.log.Warn("the cluster has another name, which holds: awa-agent cluster name changes it", "name", name,
+			"cluster_name", r.cfg.ClusterName)
+	}
 	looked, at := time.Time{}, want.Addr()
 	for {
 		select {
@@ -215,7 +219,8 @@ func (r *Replica) registration(ctx context.Context, want awa.Node) (e *awa.Parse
 		want.Name, byName = nodes[byUID].Name, byUID
 	}
 	if byUID >= 0 && nodes[byUID].Addr() == want.Addr() {
-		if old := nodes[byUID]; !old.ConfiguredAs(old.Configure(want.Labels, want.Ephemeral)) {
+		old := nodes[byUID]
+		if r.newClusterName() != "" || !old.ConfiguredAs(old.Configure(want.Labels, want.Ephemeral)) {
 			e, err = r.registrationEdit(awa.Update, old, want)
 		}
 		return e, awa.Condition{}, err
@@ -238,6 +243,14 @@ func (r *Replica) registration(ctx context.Context, want awa.Node) (e *awa.Parse
 	}
 	e, err = r.registrationEdit(awa.Update, old, want)
 	return e, awa.Condition{}, err
+}
+
+// newClusterName is the name to give to the cluster, "" for none.
+func (r *Replica) newClusterName() string {
+	if r.list.ClusterName() != "" {
+		return ""
+	}
+	return r.cfg.ClusterName
 }
 
 // removed reports that this agent's entry was removed from the list, if it was: then
@@ -276,7 +289,7 @@ func (r *Replica) removed(want awa.Node) (awa.Condition, error) {
 		return awa.Condition{}, nil
 	}
 	_, by, at, err := last.Node()
-	if err != nil || by == awa.ByExpiry { // which is no person's wish
+	if err != nil || by == awa.ByExpiry { // nobody wished that
 		return awa.Condition{}, nil
 	}
 	return awa.Condition{Code: awa.Unlisted, Text: fmt.Sprintf("this agent was removed from the list by %s at "+
@@ -293,8 +306,11 @@ func (r *Replica) registrationEdit(a awa.Action, old, want awa.Node) (*awa.Parse
 	if a == awa.Update {
 		fields["id"] = old.ID
 	}
-	if configured := old.Configure(want.Labels, want.Ephemeral); !configured.ConfiguredAs(old) {
-		fields["labels"], fields["ephemeral"], fields["configured"] = configured.Labels, configured.Ephemeral, configured.Configured
+	if n := old.Configure(want.Labels, want.Ephemeral); !n.ConfiguredAs(old) {
+		fields["labels"], fields["ephemeral"], fields["configured"] = n.Labels, n.Ephemeral, n.Configured
+	}
+	if name := r.newClusterName(); name != "" {
+		fields["cluster_name"] = name
 	}
 	b, err := json.Marshal(fields)
 	if err != nil {

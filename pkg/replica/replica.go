@@ -22,6 +22,7 @@ import (
 type List interface {
 	consensus.List
 	Nodes() []awa.Node
+	ClusterName() string
 	Agent(uid string) (awa.Node, bool)
 	// Apply takes changes that were learned from others; those that are held
 	// already do nothing.
@@ -64,7 +65,7 @@ type Seen struct {
 	Unfit time.Duration
 }
 
-// Config is what a Replica needs. All fields but Contacts must be set.
+// Config is what a Replica needs. All fields but Contacts and ClusterName must be set.
 type Config struct {
 	List  List
 	Peers Peers
@@ -76,6 +77,8 @@ type Config struct {
 	Seen func() map[string]Seen
 	// Contacts are addresses of agents that may know the cluster.
 	Contacts []string
+	// ClusterName is how to call the cluster if it has no name yet; "" to leave it so.
+	ClusterName string
 	// Rejoin lets this agent register again though it was removed from the list, and
 	// TakeOver though another agent holds its entry; both once.
 	Rejoin, TakeOver bool

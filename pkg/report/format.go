@@ -135,7 +135,7 @@ func writeNagios(w io.Writer, r Result, o Options) error {
 	if o.NodePerfdata {
 		below = append(below, nodePerfdata)
 	}
-	if o.Verbose == 0 || r.Counts.Nodes == 0 {
+	if o.Verbose == 0 || r.Counts.All() == 0 {
 		return sections(w, r, o, append([]section{nagiosLine}, below...)...)
 	}
 	o.behindLine = true

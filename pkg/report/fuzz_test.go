@@ -65,7 +65,7 @@ func checkFormats(t *testing.T, r report.Result) {
 	}
 	checkTerminal(t, r)
 	c := r.Counts
-	if c.Online+c.Offline+c.Mismatch+c.Unreachable+c.Maintenance != c.Nodes {
+	if c.Online+c.Offline+c.Mismatch+c.Unreachable+c.Stopped != c.Nodes {
 		t.Errorf("%+v do not add up", c)
 	}
 }

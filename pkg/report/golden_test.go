@@ -108,6 +108,19 @@ func results(t *testing.T) map[string]report.Result {
 
 	judge("hostile", hostile(), "", "0")
 	judge("empty", cluster(0), "", "0")
+
+	st = cluster(3)
+	st.ClusterName = "prod-eu"
+	kill(st, 2, awa.StageConnect, "connection refused")
+	judge("named_cluster", st, "", "0")
+	named := found["named_cluster"]
+	named.Asked = []string{"n1:25483", "n2:25483"}
+	found["named_cluster"] = named
+	st = cluster(2)
+	maintain(st, 0)
+	kill(st, 1, awa.StageConnect, "connection refused")
+	maintain(st, 1)
+	judge("all_under_maintenance", st, "10%", "0")
 	judge("one_node", cluster(1), "", "0")
 
 	st = cluster(1)
@@ -369,7 +382,7 @@ func TestJSON_valid(t *testing.T) {
 			if err := json.Unmarshal(b.Bytes(), &o); err != nil {
 				t.Fatal(err)
 			}
-			if o.State == nil || *o.State != int(r.State) || o.Text == "" || len(o.Nodes) != r.Counts.Nodes {
+			if o.State == nil || *o.State != int(r.State) || o.Text == "" || len(o.Nodes) != r.Counts.All() {
 				t.Errorf("it says state %v, text %q and %d nodes", o.State, o.Text, len(o.Nodes))
 			}
 		})

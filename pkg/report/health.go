@@ -80,9 +80,16 @@ func (r Result) Conditions() []Condition {
 }
 
 // healthProblems is how many of the health codes that hold count as a problem.
-func (r Result) healthProblems() (n int) {
+func (r Result) healthProblems() int { return r.countHealth(func(condition) bool { return true }) }
+
+// healthProblemsOf is healthProblems of those about one node.
+func (r Result) healthProblemsOf(node string) int {
+	return r.countHealth(func(c condition) bool { return awa.NameKey(c.Agent) == awa.NameKey(node) })
+}
+
+func (r Result) countHealth(counts func(condition) bool) (n int) {
 	for _, c := range r.health {
-		if c.state != OK {
+		if c.state != OK && counts(c) {
 			n++
 		}
 	}

@@ -53,7 +53,8 @@ func TestEvaluate_health(t *testing.T) {
 		"a host check of another": {sick(full, last, stranger), named("n1"), nil, report.OK, "n1 is online, 1 ms"},
 		"an agent that is not on the list": {sick(stranger), report.Selection{}, nil, report.Critical,
 			"3 of 3 nodes online, but OTHER_CLUSTER: 10.0.0.9:1 belongs to another cluster"},
-		"under maintenance": {maintained, report.Selection{}, nil, report.OK, "3 of 3 nodes online"},
+		"under maintenance": {maintained, report.Selection{}, nil, report.OK,
+			"2 of 2 nodes online (1 under maintenance)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rules := report.Rules{Health: report.DefaultHealth()}
@@ -81,7 +82,7 @@ func TestHealth_formats(t *testing.T) {
 		"table": {func(b *bytes.Buffer) error { return report.Table(b, r, report.Options{}) },
 			"\nDIVERGED: the list of n2 contradicts / that of the cluster\n"},
 		"influx": {func(b *bytes.Buffer) error { return report.Influx(b, r) },
-			"\nawa_health,agent=n1,cluster=c,code=DIVERGED,node=n2 state=2i,text=\"the list of n2 contradicts | that of the " +
+			"\nawa_health,cluster=c,code=DIVERGED,node=n2 agent=\"n1\",state=2i,text=\"the list of n2 contradicts | that of the " +
 				"cluster\" 2000000000\n"},
 		"json": {func(b *bytes.Buffer) error { return report.JSON(b, r) },
 			`"health":[{"code":"DIVERGED","agent":"n2","state":2,"text":"the list of n2 contradicts\n| that of the cluster"}]`},

@@ -21,7 +21,9 @@ import (
 // whose clock is wrong, or that lies, must not put its lines where nobody looks, nor
 // outside what the format can hold.
 //
-//	awa_cluster  tags agent, cluster
+//	awa_cluster  tags asked (the agents of the command line, as host:port with commas
+//	             between), cluster, cluster_name
+//	  agent        string  the agent whose view it is
 //	  state        int     0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
 //	  nodes, online, offline, mismatch, unreachable, maintenance   int   as in Counts
 //	  behind_max   int     changes; as the next two left out when it is not known, see Maxima
@@ -35,12 +37,16 @@ import (
 //	  leader       string  its name; left out when none is known
 //	  isolated     int     1 when the agent reaches no other one, else 0
 //	  error        string  why there is nothing to judge; else left out
-//	awa_health   tags agent, cluster, code, node (the agent that it is about, if it is about one)
+//	awa_health   tags cluster, cluster_name, code, node (the agent that it is about, if it is about one)
+//	  agent        string  as above
 //	  state        int     0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
 //	  text         string  what is wrong and what to do
-//	awa_node     tags agent, cluster, host, node and the node's labels
+//	awa_node     tags cluster, cluster_name, host, node and the node's labels
+//	  agent        string  as above
 //	  online       int     1 or 0
 //	  verdict      string
+//	  since        int     seconds since 1970 at which it came to be so; where it is known
+//	  health       int     health codes of the node that count as a problem
 //	  maintenance  int     1 while under maintenance, else 0
 //	  port         int
 //	  rtt          float   seconds; of an online node only
@@ -51,12 +57,13 @@ import (
 // A label whose key is that of a tag or field of awa_node, or time, or that
 // begins with label_, becomes a tag with label_ before its key.
 //
-// Without an agent's answer there is one line awa_cluster without tags, with
+// Without an agent's answer there is one line awa_cluster with the tag asked alone, and
 // the fields state and error.
 func Influx(w io.Writer, r Result) error {
 	var e lineprotocol.Encoder
 	if r.Status == nil {
 		e.StartLine("awa_cluster")
+		addTag(&e, "asked", strings.Join(r.Asked, ","))
 		e.AddField("state", lineprotocol.IntValue(int64(r.State.ExitCode())))
 		e.AddField("error", stringValue(r.Text()))
 		e.EndLine(r.at)
@@ -79,8 +86,10 @@ func Influx(w io.Writer, r Result) error {
 func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	st := r.Status
 	e.StartLine("awa_cluster")
-	addTag(e, "agent", st.Agent)
+	addTag(e, "asked", strings.Join(r.Asked, ","))
 	addTag(e, "cluster", st.Cluster)
+	addTag(e, "cluster_name", st.ClusterName)
+	e.AddField("agent", stringValue(st.Agent))
 	addInt(e, "state", r.State.ExitCode())
 	addInt(e, "nodes", r.Counts.Nodes)
 	addInt(e, "online", r.Counts.Online)
@@ -116,10 +125,11 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 
 func (r Result) encodeHealth(e *lineprotocol.Encoder, c condition) {
 	e.StartLine("awa_health")
-	addTag(e, "agent", r.Status.Agent)
 	addTag(e, "cluster", r.Status.Cluster)
+	addTag(e, "cluster_name", r.Status.ClusterName)
 	addTag(e, "code", string(c.Code))
 	addTag(e, "node", c.Agent)
+	e.AddField("agent", stringValue(r.Status.Agent))
 	addInt(e, "state", c.state.ExitCode())
 	e.AddField("text", stringValue(c.Text))
 	e.EndLine(r.at)
@@ -127,7 +137,7 @@ func (r Result) encodeHealth(e *lineprotocol.Encoder, c condition) {
 
 func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
 	e.StartLine("awa_node")
-	tags := map[string]string{"agent": r.Status.Agent, "cluster": r.Status.Cluster, "host": n.Node.Host,
+	tags := map[string]string{"cluster": r.Status.Cluster, "cluster_name": r.Status.ClusterName, "host": n.Node.Host,
 		"node": n.Node.Name}
 	for key, value := range n.Node.Labels {
 		if awa.CheckName(key) == nil { // else no agent of ours gave it
@@ -137,8 +147,13 @@ func (r Result) encodeNode(e *lineprotocol.Encoder, n awa.NodeStatus) {
 	for _, key := range slices.Sorted(maps.Keys(tags)) { // as the format wants them
 		addTag(e, key, tags[key])
 	}
+	e.AddField("agent", stringValue(r.Status.Agent))
 	addBool(e, "online", n.Verdict == awa.Online)
 	e.AddField("verdict", stringValue(string(n.Verdict)))
+	if !n.Since.IsZero() {
+		e.AddField("since", lineprotocol.IntValue(n.Since.Unix()))
+	}
+	addInt(e, "health", r.healthProblemsOf(n.Node.Name))
 	addBool(e, "maintenance", n.Node.InMaintenance(r.at))
 	addInt(e, "port", int(n.Node.Port))
 	if n.Verdict == awa.Online {
@@ -161,8 +176,8 @@ const labelPrefix = "label_"
 // different ones, and none is that of another tag or a field.
 func labelTag(key string) string {
 	switch key {
-	case "agent", "cluster", "host", "node", // the tags of awa_node, and its fields
-		"online", "verdict", "maintenance", "port", "rtt", "behind", "skew", "skew_error", "error",
+	case "cluster", "cluster_name", "host", "node", // the tags of awa_node, and its fields
+		"agent", "online", "verdict", "since", "health", "maintenance", "port", "rtt", "behind", "skew", "skew_error", "error",
 		"time": // InfluxDB's own
 		return labelPrefix + key
 	}

@@ -63,12 +63,12 @@ func decode(t *testing.T, b []byte) (points []point) {
 func pointsOf(r report.Result) []point {
 	st, c := r.Status, r.Counts
 	if st == nil {
-		return []point{{"awa_cluster", nil, map[string]any{"state": int64(r.State), "error": report.Printable(r.Text())},
+		return []point{{"awa_cluster", asked(r), map[string]any{"state": int64(r.State), "error": report.Printable(r.Text())},
 			now}}
 	}
 	tags := func(more ...string) map[string]string {
 		found := map[string]string{}
-		more = append(more, "agent", st.Agent, "cluster", st.Cluster)
+		more = append(more, "cluster", st.Cluster, "cluster_name", st.ClusterName)
 		for i := 0; i < len(more); i += 2 {
 			value := report.Printable(more[i+1])
 			if strings.HasSuffix(value, `\`) {
@@ -92,7 +92,8 @@ func pointsOf(r report.Result) []point {
 		"unreachable": int64(c.Unreachable), "maintenance": int64(c.Maintenance),
 		"isolated": flag(st.Isolated), "no_majority": flag(len(r.DeadVoters) > 0 ||
 			slices.ContainsFunc(st.Health, func(c awa.Condition) bool { return c.Code == awa.NoMajority })),
-		"took": st.Took.Seconds(), "list_state": int64(st.State), "voters": int64(len(st.Voters)),
+		"agent": report.Printable(st.Agent),
+		"took":  st.Took.Seconds(), "list_state": int64(st.State), "voters": int64(len(st.Voters)),
 	}
 	if r.Maxima.Behind != nil {
 		fields["behind_max"], fields["rtt_max"] = int64(*r.Maxima.Behind), r.Maxima.RTT.Seconds()
@@ -104,12 +105,12 @@ func pointsOf(r report.Result) []point {
 	if st.Leader != "" {
 		fields["leader"] = report.Printable(st.Leader)
 	}
-	if c.Nodes == 0 {
+	if c.All() == 0 {
 		fields["error"] = r.Text()
 	}
-	points := []point{{"awa_cluster", tags(), fields, now}}
-	taken := strings.Fields("agent cluster host node online verdict maintenance port rtt behind skew " +
-		"skew_error error time")
+	points := []point{{"awa_cluster", tags("asked", asked(r)["asked"]), fields, now}}
+	taken := strings.Fields("agent cluster cluster_name since health host node online verdict maintenance port rtt behind " +
+		"skew skew_error error time")
 	for _, n := range st.Nodes {
 		more := []string{"host", n.Node.Host, "node", n.Node.Name}
 		for key, value := range n.Node.Labels {
@@ -124,6 +125,10 @@ func pointsOf(r report.Result) []point {
 		fields := map[string]any{
 			"online": flag(online), "verdict": report.Printable(string(n.Verdict)),
 			"maintenance": flag(n.Node.InMaintenance(now)), "port": int64(n.Node.Port),
+			"agent": report.Printable(st.Agent), "health": int64(0),
+		}
+		if !n.Since.IsZero() {
+			fields["since"] = n.Since.Unix()
 		}
 		if online {
 			fields["rtt"], fields["behind"] = n.RTT.Seconds(), int64(n.Behind)
@@ -136,6 +141,14 @@ func pointsOf(r report.Result) []point {
 		points = append(points, point{"awa_node", tags(more...), fields, now})
 	}
 	return points
+}
+
+// asked is the tag of the agents that were asked.
+func asked(r report.Result) map[string]string {
+	if len(r.Asked) == 0 {
+		return nil
+	}
+	return map[string]string{"asked": strings.Join(r.Asked, ",")}
 }
 
 // checkInflux fails when the lines, read again, are not the result.
@@ -165,6 +178,7 @@ func TestInflux_decoded(t *testing.T) {
 func TestInflux_noAnswer(t *testing.T) {
 	r := report.NoAnswer([]report.Failure{{Agent: "h:1", Err: errors.New("connect: connection refused")}},
 		report.Critical, now)
+	r.Asked = []string{"h:1", "[fd00::1]:2"}
 	var b bytes.Buffer
 	if err := report.Influx(&b, r); err != nil {
 		t.Fatal(err)
@@ -173,7 +187,7 @@ func TestInflux_noAnswer(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("%d points, want 1", len(got))
 	}
-	comparePoints(t, got[0], point{"awa_cluster", nil, map[string]any{
+	comparePoints(t, got[0], point{"awa_cluster", map[string]string{"asked": "h:1,[fd00::1]:2"}, map[string]any{
 		"state": int64(2), "error": "no agent answers: h:1 (connect: connection refused)",
 	}, now})
 }

@@ -18,6 +18,7 @@ type object struct {
 	Text    string   `json:"text"`             // as in the plugin's line
 	TimeS   float64  `json:"time_s,omitempty"` // the whole check
 	Cluster string   `json:"cluster,omitempty"`
+	Name    string   `json:"cluster_name,omitempty"`
 	Agent   string   `json:"agent,omitempty"`  // whose view it is
 	Leader  string   `json:"leader,omitempty"` // "" when none is known
 	Voters  []string `json:"voters,omitempty"`
@@ -109,6 +110,7 @@ func JSON(w io.Writer, r Result) error {
 	if st := r.Status; st != nil {
 		c := objectCounts(r.Counts)
 		took, nodes := st.Took.Seconds(), r.objectNodes()
+		o.Name = st.ClusterName
 		o.Cluster, o.Agent, o.Leader, o.Voters, o.ListState = st.Cluster, st.Agent, st.Leader, st.Voters, &st.State
 		o.Isolated, o.DeadVoters = st.Isolated, r.DeadVoters
 		o.SweptAt, o.TookS, o.Counts, o.Nodes = timeText(r.sweptAt()), &took, &c, &nodes

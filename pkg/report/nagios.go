@@ -50,6 +50,7 @@ func (r Result) lead() string { return "AWA " + r.State.String() + " - " }
 //	unreachable  nodes that answered other agents only
 //	stopped  nodes whose agents were stopped, with --stopped-state
 //	mismatch nodes at whose address something else answered
+//	maintenance  nodes under maintenance, which count in none of the others
 //	health   health codes that count as a problem
 //	behind   the largest number of changes that an online node lacks
 //	rtt_max  longest round trip to an online node, in seconds
@@ -67,8 +68,8 @@ func (r Result) perfdata() string {
 		n := r.Counts.Nodes
 		values = append(values, label+"="+value+";"+l.Warning.Absolute(n)+";"+l.Critical.Absolute(n)+";0"+rest)
 	}
-	if n := r.Counts.Nodes; n > 0 {
-		of := ";" + strconv.Itoa(n)
+	if r.Counts.All() > 0 {
+		of := ";" + strconv.Itoa(r.Counts.Nodes)
 		add("online", strconv.Itoa(r.Counts.Online), Limits{}, of)
 		add("offline", strconv.Itoa(r.Counts.Offline), r.rules.Dead, of)
 		add("unreachable", strconv.Itoa(r.Counts.Unreachable), r.rules.Unreachable, of)
@@ -76,8 +77,7 @@ func (r Result) perfdata() string {
 			add("stopped", strconv.Itoa(r.Counts.Stopped), Limits{}, of)
 		}
 		add("mismatch", strconv.Itoa(r.Counts.Mismatch), r.rules.Dead, of)
-	}
-	if r.Counts.Nodes > 0 {
+		add("maintenance", strconv.Itoa(r.Counts.Maintenance), Limits{}, "")
 		add("health", strconv.Itoa(r.healthProblems()), Limits{}, "")
 	}
 	if m := r.Maxima.Behind; m != nil {

@@ -119,14 +119,17 @@ type Rules struct {
 // Counts says how many of the selected nodes are how. The other numbers add up
 // to Nodes.
 type Counts struct {
-	Nodes       int
-	Online      int // it answered; a node under maintenance may well do so
+	Nodes       int // the sum of the next five
+	Online      int // it answered
 	Offline     int // it answered nobody
 	Mismatch    int // something answered, and it was not this node's agent
 	Unreachable int // it answered other agents only
 	Stopped     int // it answered nobody, and had said before that it was being stopped; see Rules.Stopped
-	Maintenance int // it is not online, but under maintenance
+	Maintenance int // it is under maintenance, and counts nowhere else
 }
+
+// All is how many nodes were judged, those under maintenance included.
+func (c Counts) All() int { return c.Nodes + c.Maintenance }
 
 // Dead is how many nodes are not alive.
 func (c Counts) Dead() int { return c.Offline + c.Mismatch }
@@ -163,6 +166,7 @@ type Result struct {
 	// ShowMesh has JSON show who does not see whom.
 	ShowMesh bool
 
+	Asked    []string  // the agents of the command line, as host:port
 	at       time.Time // when it was judged
 	rules    Rules
 	named    bool            // nodes were selected by name
@@ -236,16 +240,16 @@ func (r *Result) countVoters(st awa.ClusterStatus) {
 
 // count fills in Counts and Maxima.
 func (r *Result) count() {
-	r.Counts.Nodes = len(r.Status.Nodes)
 	for _, n := range r.Status.Nodes {
+		if n.Node.InMaintenance(r.at) {
+			r.Counts.Maintenance++
+			continue
+		}
+		r.Counts.Nodes++
 		switch {
 		case n.Verdict == awa.Online:
 			r.Counts.Online++
-			if r.counts(n) {
-				r.Maxima.add(n)
-			}
-		case n.Node.InMaintenance(r.at):
-			r.Counts.Maintenance++
+			r.Maxima.add(n)
 		case r.stopped(n):
 			r.Counts.Stopped++
 		case n.Verdict == awa.Unreachable:

@@ -71,7 +71,7 @@ func TestSelection(t *testing.T) {
 			if len(names) == 0 {
 				got = r.Text()
 			}
-			if got != test.want || (r.State == report.Unknown) != (len(names) == 0) || r.Counts.Nodes != len(names) {
+			if got != test.want || (r.State == report.Unknown) != (len(names) == 0) || r.Counts.All() != len(names) {
 				t.Errorf("it is %v of\n%s, want\n%s", r.State, got, test.want)
 			}
 		})

@@ -49,6 +49,19 @@ func (r Result) Text() string { return r.text(maxText) }
 
 // text is Text in at most room bytes.
 func (r Result) text(room int) string {
+	name := r.clusterPrefix()
+	return name + r.textOf(room-len(name))
+}
+
+// clusterPrefix is how the cluster is called, in front of a text, "" for no name.
+func (r Result) clusterPrefix() string {
+	if r.Status == nil || r.Status.ClusterName == "" {
+		return ""
+	}
+	return clip(plain(r.Status.ClusterName), maxShort) + ": "
+}
+
+func (r Result) textOf(room int) string {
 	switch {
 	case r.sentence != "":
 		return clip(plain(r.sentence), room)
@@ -206,6 +219,9 @@ func (r Result) leadText() string {
 	}
 	if n, ok := r.onlyNode(); ok {
 		return r.nodeText(n)
+	}
+	if r.Counts.Nodes == 0 {
+		return countText(r.Counts.Maintenance, "node") + " under maintenance, and no others"
 	}
 	text := fmt.Sprintf("%d of %s online", r.Counts.Online, countText(r.Counts.Nodes, "node"))
 	if r.Counts.Maintenance > 0 {

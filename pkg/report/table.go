@@ -41,7 +41,7 @@ const (
 // dash. No cell holds a |, so that the table may follow a plugin's line.
 func Table(w io.Writer, r Result, o Options) error {
 	t := table{o: o}
-	if r.Counts.Nodes == 0 {
+	if r.Counts.All() == 0 {
 		t.say(stateColor(r.State), r.Headline())
 	} else {
 		rows, below := r.Rows(o.Order, o.Problems), r.belowTable(o)
@@ -181,7 +181,7 @@ func (t *table) top(r Result, rows []Row) string {
 // Summary returns how many of the nodes, which rows are of, are not online, who leads, how many
 // vote, and the state of the list, in one line.
 func (r Result) Summary(rows []Row) string {
-	if r.Status == nil || r.Counts.Nodes == 0 {
+	if r.Status == nil || r.Counts.All() == 0 {
 		return r.Text()
 	}
 	return strings.Join(r.summary(rows), " · ")
@@ -189,7 +189,8 @@ func (r Result) Summary(rows []Row) string {
 
 func (r Result) summary(rows []Row) []string {
 	st := r.Status
-	parts := []string{r.howMany(rows), "no leader", countText(len(st.Voters), "voter"), fmt.Sprintf("list %d", st.State)}
+	parts := []string{r.clusterPrefix() + r.howMany(rows), "no leader", countText(len(st.Voters), "voter"),
+		fmt.Sprintf("list %d", st.State)}
 	if st.Leader != "" {
 		parts[1] = "leader " + clip(plain(st.Leader), maxShort)
 	}
@@ -202,10 +203,12 @@ func (r Result) howMany(rows []Row) string {
 	c, not := r.Counts, r.problems()
 	text := fmt.Sprintf("%d of %d not online", not, c.Nodes)
 	switch {
+	case c.Nodes == 0:
+		text = countText(c.Maintenance, "node") + " under maintenance"
 	case not == 0 && c.Maintenance == 0:
 		text = countText(c.Nodes, "node") + " online"
 	case not == 0:
-		text = fmt.Sprintf("%d of %d online, %d under maintenance", c.Online, c.Nodes, c.Maintenance)
+		text = fmt.Sprintf("%s online, %d under maintenance", countText(c.Nodes, "node"), c.Maintenance)
 	case c.Maintenance > 0:
 		text += fmt.Sprintf(", %d more under maintenance", c.Maintenance)
 	}
@@ -218,7 +221,7 @@ func (r Result) howMany(rows []Row) string {
 	if troubled > 0 {
 		text += fmt.Sprintf(", %d online with a problem", troubled)
 	}
-	if c.Nodes < len(r.listed) {
+	if c.All() < len(r.listed) {
 		text += fmt.Sprintf(" (of %d on the list)", len(r.listed))
 	}
 	return text

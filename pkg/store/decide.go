@@ -213,7 +213,7 @@ func (s *Store) save(d *awa.Draft, m awa.Meta) error {
 		if err := putTouched(tx, d); err != nil {
 			return err
 		}
-		return putMeta(tx, m, d.NextID(), high)
+		return putMeta(tx, m, d.Head(), high)
 	})
 	if err == nil {
 		s.high = high

@@ -44,8 +44,9 @@ const (
 	keyTerm    = "term"      // its term, decimal
 	keyProven  = "proven"    // provenValue in JSON
 	keyNext    = "next_node" // id that the next CREATE assigns, decimal
-	keyVoters  = "voters"    // awa.VoterSet in JSON
-	keySum     = "sum"       // of all the others, see metaSum
+	keyName    = "cluster_name"
+	keyVoters  = "voters" // awa.VoterSet in JSON
+	keySum     = "sum"    // of all the others, see metaSum
 )
 
 // provenValue is up to where this agent's own Raft has decided the list. A
@@ -176,7 +177,7 @@ func clusterOf(tx *bolt.Tx) string { return string(in(tx, bucketMeta).Get([]byte
 
 // putMeta writes what differs from what is there; next is the next node id,
 // highest the highest place in the Raft log of any change.
-func putMeta(tx *bolt.Tx, m awa.Meta, next uint64, highest place) error {
+func putMeta(tx *bolt.Tx, m awa.Meta, head awa.Head, highest place) error {
 	highest = highest.max(m.Index, m.Term)
 	proven, err := json.Marshal(provenValue{highest.index, m.Index, m.Term, m.State})
 	if err != nil {
@@ -204,7 +205,8 @@ func putMeta(tx *bolt.Tx, m awa.Meta, next uint64, highest place) error {
 		{keyIndex, number(highest.index)},
 		{keyTerm, number(highest.term)},
 		{keyProven, string(proven)},
-		{keyNext, number(next)},
+		{keyNext, number(head.NextID)},
+		{keyName, head.ClusterName},
 		{keyVoters, voters},
 	} {
 		if p[1] == string(b.Get([]byte(p[0]))) {
@@ -224,38 +226,38 @@ func jsonText(v any) (string, error) {
 
 // getMeta reads what putMeta wrote. In a file of an older program the state of
 // the Meta is unproven.
-func getMeta(tx *bolt.Tx) (m awa.Meta, next uint64, highest place, err error) {
+func getMeta(tx *bolt.Tx) (m awa.Meta, head awa.Head, highest place, err error) {
 	b := in(tx, bucketMeta)
 	get := func(key string) string { return string(b.Get([]byte(key))) }
 	if get(keyFormat) == format && get(keySum) != metaSum(tx) {
-		return awa.Meta{}, 0, place{}, damage("the bucket %s is not what was written: its sum differs", bucketMeta)
+		return awa.Meta{}, awa.Head{}, place{}, damage("the bucket %s is not what was written: its sum differs", bucketMeta)
 	}
 	m.UID, m.Cluster = get(keyUID), get(keyCluster)
 	if m.UID == "" {
-		return awa.Meta{}, 0, place{}, fmt.Errorf("it holds no uid")
+		return awa.Meta{}, awa.Head{}, place{}, fmt.Errorf("it holds no uid")
 	}
 	if m.History, err = awa.ParseHistory(get(keyHistory)); err != nil {
-		return awa.Meta{}, 0, place{}, err
+		return awa.Meta{}, awa.Head{}, place{}, err
 	}
 	if (m.Cluster == "") != (m.History == awa.History{}) {
-		return awa.Meta{}, 0, place{}, fmt.Errorf("it holds a cluster or a history, and not both")
+		return awa.Meta{}, awa.Head{}, place{}, fmt.Errorf("it holds a cluster or a history, and not both")
 	}
-	for key, to := range map[string]*uint64{keyIndex: &highest.index, keyTerm: &highest.term, keyNext: &next,
+	for key, to := range map[string]*uint64{keyIndex: &highest.index, keyTerm: &highest.term, keyNext: &head.NextID,
 		keyEpoch: &m.Epoch} {
 		if text := get(key); text != "" {
 			if *to, err = strconv.ParseUint(text, 10, 64); err != nil {
-				return awa.Meta{}, 0, place{}, fmt.Errorf("the value of %s is not a number: %w", key, err)
+				return awa.Meta{}, awa.Head{}, place{}, fmt.Errorf("the value of %s is not a number: %w", key, err)
 			}
 		}
 	}
 	if text := get(keyVoters); text != "" {
 		if err = json.Unmarshal([]byte(text), &m.Voters); err != nil {
-			return awa.Meta{}, 0, place{}, fmt.Errorf("the voters can't be read: %w", err)
+			return awa.Meta{}, awa.Head{}, place{}, fmt.Errorf("the voters can't be read: %w", err)
 		}
 	}
 	if text := get(keyFork); text != "" {
 		if err = json.Unmarshal([]byte(text), &m.Fork); err != nil {
-			return awa.Meta{}, 0, place{}, fmt.Errorf("the fork can't be read: %w", err)
+			return awa.Meta{}, awa.Head{}, place{}, fmt.Errorf("the fork can't be read: %w", err)
 		}
 	}
 	m.Epoch = max(m.Epoch, m.History.Epoch)
@@ -263,14 +265,15 @@ func getMeta(tx *bolt.Tx) (m awa.Meta, next uint64, highest place, err error) {
 	if text := get(keyProven); text != "" {
 		var v provenValue
 		if err = json.Unmarshal([]byte(text), &v); err != nil {
-			return awa.Meta{}, 0, place{}, fmt.Errorf("the value of %s can't be read: %w", keyProven, err)
+			return awa.Meta{}, awa.Head{}, place{}, fmt.Errorf("the value of %s can't be read: %w", keyProven, err)
 		}
 		if v.Of == highest.index {
 			proven = v
 		}
 	}
 	m.Index, m.Term, m.State = proven.Index, proven.Term, proven.State
-	return m, next, highest, nil
+	head.ClusterName = get(keyName)
+	return m, head, highest, nil
 }
 
 // unproven is the state that getMeta returns where the file does not say it.

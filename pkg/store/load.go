@@ -50,7 +50,7 @@ func load(tx *bolt.Tx) (content, error) {
 	if err := checkSums(tx, version == format); err != nil {
 		return content{}, err
 	}
-	m, next, high, err := getMeta(tx)
+	m, head, high, err := getMeta(tx)
 	if err != nil {
 		return content{}, damage("%v", err)
 	}
@@ -63,9 +63,9 @@ func load(tx *bolt.Tx) (content, error) {
 		return content{}, err
 	}
 	switch {
-	case next != seen.created+1 || uint64(len(nodes)) != seen.created-seen.deleted:
+	case head.NextID != seen.created+1 || uint64(len(nodes)) != seen.created-seen.deleted:
 		return content{}, damage("%d nodes and %d as the next id don't fit %d created and %d deleted ones", len(nodes),
-			next, seen.created, seen.deleted)
+			head.NextID, seen.created, seen.deleted)
 	case high.index < seen.index:
 		return content{}, damage("it is said to end at log index %d and holds changes up to %d", high.index, seen.index)
 	case m.State != unproven && m.State > seen.state:
@@ -73,7 +73,7 @@ func load(tx *bolt.Tx) (content, error) {
 	case m.Cluster == "" && seen.state != 0:
 		return content{}, damage("it holds changes of no cluster")
 	}
-	list, err := awa.LoadList(seen.state, next, nodes, seen.keys)
+	list, err := awa.LoadList(seen.state, head, nodes, seen.keys)
 	if err != nil {
 		return content{}, damage("%v", err)
 	}

@@ -93,7 +93,7 @@ func create(path string) error {
 				return err
 			}
 		}
-		return putMeta(tx, awa.Meta{UID: awa.NewUID()}, 1, place{})
+		return putMeta(tx, awa.Meta{UID: awa.NewUID()}, awa.Head{NextID: 1}, place{})
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return createError(path, err)

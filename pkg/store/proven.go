@@ -98,7 +98,7 @@ func (s *Store) advance(base *awa.List, d *awa.Draft, m awa.Meta) error {
 			if _, err := putChanges(tx, m.Cluster, correct, &high); err != nil {
 				return err
 			}
-			return putMeta(tx, m, s.list.NextID(), high)
+			return putMeta(tx, m, s.list.Head(), high)
 		})
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ func (s *Store) replace(base *awa.List, d *awa.Draft, m awa.Meta, same uint64) e
 		if err := putTouched(tx, d); err != nil {
 			return err
 		}
-		return putMeta(tx, m, d.NextID(), high)
+		return putMeta(tx, m, d.Head(), high)
 	})
 	if err != nil {
 		return err
@@ -271,8 +271,8 @@ func (s *Store) confirm(entries []awa.Entry) (awa.Meta, error) {
 		return m, nil
 	}
 	// At once: after a crash the early ones would count as decided.
-	next := s.list.NextID()
-	err := s.update(func(tx *bolt.Tx) error { return putMeta(tx, m, next, s.high) })
+	head := s.list.Head()
+	err := s.update(func(tx *bolt.Tx) error { return putMeta(tx, m, head, s.high) })
 	if err == nil {
 		s.publish(nil, m, s.digest)
 	}

@@ -99,6 +99,13 @@ func (s *Store) Nodes() []awa.Node {
 	return s.nodes
 }
 
+// ClusterName returns how people call the cluster, "" for no name.
+func (s *Store) ClusterName() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list.Head().ClusterName
+}
+
 // Agent returns the node of the agent with a uid, and whether there is one. The
 // caller must not modify what the node refers to.
 func (s *Store) Agent(uid string) (awa.Node, bool) {

@@ -27,7 +27,7 @@ func (s *Store) upgrade() error {
 					return err
 				}
 			}
-			return putMeta(tx, s.meta, s.list.NextID(), s.high)
+			return putMeta(tx, s.meta, s.list.Head(), s.high)
 		})
 		if err != nil {
 			return err

@@ -44,8 +44,8 @@ func (s *Store) setMeta(f func(m *awa.Meta) bool) error {
 	if !f(&m) {
 		return nil
 	}
-	next := s.list.NextID()
-	err := s.update(func(tx *bolt.Tx) error { return putMeta(tx, m, next, s.high) })
+	head := s.list.Head()
+	err := s.update(func(tx *bolt.Tx) error { return putMeta(tx, m, head, s.high) })
 	if err == nil {
 		s.publish(nil, m, s.digest)
 	}

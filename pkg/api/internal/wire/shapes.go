@@ -39,6 +39,7 @@ type OldNode struct {
 // are not online, of GET /v1/view.
 type StatusBody struct {
 	Cluster  string          `json:"cluster"`
+	Name     string          `json:"cluster_name,omitempty"` // how people call it
 	History  awa.History     `json:"history"`
 	Agent    string          `json:"agent"`
 	State    uint64          `json:"state"`
@@ -74,7 +75,8 @@ type NodeStatus struct {
 // NewStatusBody returns a status as GET /v1/status does.
 func NewStatusBody(s awa.ClusterStatus) StatusBody {
 	b := StatusBody{
-		Cluster: s.Cluster, History: s.History, Agent: s.Agent, State: s.State, Leader: s.Leader, Voters: s.Voters,
+		Cluster: s.Cluster, Name: s.ClusterName, History: s.History, Agent: s.Agent, State: s.State, Leader: s.Leader,
+		Voters:   s.Voters,
 		Insecure: s.Insecure, Isolated: s.Isolated, SweptAt: s.SweptAt, TookMS: toMS(s.Took), Health: s.Health,
 		Nodes: make([]NodeStatus, len(s.Nodes)),
 	}
@@ -103,7 +105,8 @@ func NewNodeStatus(n awa.NodeStatus) NodeStatus {
 // that are fit to be shown. awa.ClusterStatus.Check says whether it can be true.
 func (b StatusBody) Status() awa.ClusterStatus {
 	s := awa.ClusterStatus{
-		Cluster: b.Cluster, History: b.History, Agent: b.Agent, State: b.State, Leader: b.Leader, Voters: b.Voters,
+		Cluster: b.Cluster, ClusterName: b.Name, History: b.History, Agent: b.Agent, State: b.State, Leader: b.Leader,
+		Voters:   b.Voters,
 		Insecure: b.Insecure, Isolated: b.Isolated, SweptAt: b.SweptAt, Took: fromMS(b.TookMS),
 		Nodes: make([]awa.NodeStatus, len(b.Nodes)),
 	}
