@@ -105,7 +105,8 @@ func TestManual_schema(t *testing.T) {
 	}
 	port := awa.DefaultPort
 	m := handler.Message{Cluster: "c", ClusterName: "n", Agent: "n1", Again: true, Isolated: true, Text: "t", Nodes: 1,
-		Online: 1, More: 1, Events: []handler.MessageEvent{{Host: "h", Port: &port, Labels: map[string]string{"a": "b"}, Severity: "ok",
+		Online: 1, More: 1, Events: []handler.MessageEvent{{Host: "h", Port: &port,
+			Labels: map[string]string{"a": "b"}, Severity: "ok",
 			Event: awa.Event{ID: 0, At: time.Unix(1, 0), Kind: awa.EventOnline, NodeID: 1, Node: "n1", Verdict: awa.Online,
 				Before: awa.Offline, Lasted: 1e9, Away: 1e9, Why: "w", SeenBy: []string{"n1"}, Code: awa.DiskFull}}}}
 	text, err := json.Marshal(m)

@@ -109,7 +109,7 @@ func (c *nodeAddCmd) Run(ctx context.Context, std streams) error {
 // nodeSetCmd is awa-agent node set.
 type nodeSetCmd struct {
 	target
-	Node  string            `arg:"" name:"name" help:"Name of the node as it is now."`
+	Node  string            `arg:"" name:"name" complete:"node" help:"Name of the node as it is now."`
 	Name  string            `placeholder:"NAME" help:"New name."`
 	Host  string            `placeholder:"HOST" help:"New DNS name or IP address."`
 	Port  string            `placeholder:"PORT" help:"New port."`

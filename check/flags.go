@@ -55,7 +55,7 @@ type flags struct {
 	TimeoutState        string   `default:"unknown"`
 
 	// Without sep kong would take an empty name, which a macro may leave, for none.
-	Node    []string `sep:"none"`
+	Node    []string `sep:"none" complete:"node"`
 	Label   []string `sep:"none"`
 	Exclude []string `sep:"none"`
 

@@ -28,7 +28,8 @@ func TestClusterName(t *testing.T) {
 	says("prod-eu: 1 node online · leader a1", "check_awa", "-H", a.addr(), "-o", "table")
 	says("prod-eu\n", "awa-agent", "cluster", "name", "--agent", a.addr())
 	says("     1  20", "awa-agent", "changes", "--agent", a.addr())
-	if lines := c.changes(a.addr()); !strings.Contains(lines[0], "CREATE  a1: node 1 at "+a.addr()+"; the cluster is called prod-eu") {
+	began := "CREATE  a1: node 1 at " + a.addr() + "; the cluster is called prod-eu"
+	if lines := c.changes(a.addr()); !strings.Contains(lines[0], began) {
 		t.Errorf("the changes are %q", lines)
 	}
 

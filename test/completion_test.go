@@ -25,7 +25,7 @@ type offer struct {
 // offers hold in every shell. In the folder lie the file a.key and the folder
 // keys, and db9 is a host that the user has been to.
 var offers = []offer{
-	{line: "awa-agent ", all: []string{"run", "key", "node", "changes", "events", "backup", "restore", "recover"}},
+	{line: "awa-agent ", all: []string{"run", "key", "node", "cluster", "changes", "events", "backup", "restore", "recover"}},
 	{line: "awa-agent re", all: []string{"restore", "recover"}},
 	{line: "awa-agent node ", all: []string{"list", "add", "set", "remove", "maintain"}},
 	{line: "awa-agent key ch", all: []string{"check"}},
@@ -46,6 +46,11 @@ var offers = []offer{
 	{line: "awa-agent backup ", all: []string{"a.key", "keys"}},
 	{line: "awa-agent node add db1 ", some: []string{"db9"}, none: []string{"a.key"}},
 	{line: "awa-agent node add ", none: []string{"db9", "a.key"}},
+	{line: "awa-agent node remove ", all: []string{"n1", "spare7"}},
+	{line: "awa-agent node maintain --for 2h n1 s", all: []string{"spare7"}},
+	{line: "awa-agent node set s", all: []string{"spare7"}},
+	{line: "awa-agent events --node ", all: []string{"n1", "spare7"}},
+	{line: "check_awa --node s", all: []string{"spare7"}},
 	{line: "check_awa -o ", all: []string{"nagios", "table", "influx", "json", "names"}},
 	{line: "check_awa -v -o t", all: []string{"table"}},
 	{line: "check_awa --no-answer-state ", all: []string{"ok", "warning", "critical", "unknown"}},
@@ -82,6 +87,17 @@ func (o offer) holds(t *testing.T, offered []string) {
 			t.Errorf("%q: offered are %q", o.line, offered)
 		}
 	}
+}
+
+// completionAgent starts an agent whose list has n1 and spare7, and returns the environment in
+// which the shells find it.
+func completionAgent(t *testing.T) []string {
+	t.Helper()
+	a := newCluster(t, 1, "--my-name", "n1").agents[0]
+	if r := run(t, "awa-agent", "node", "add", "spare7", "127.0.0.7", "--agent", a.addr()); r.code != 0 {
+		t.Fatal(r)
+	}
+	return []string{"AWA_AGENT=" + a.addr(), "PATH=" + filepath.Dir(program("awa-agent")) + ":" + os.Getenv("PATH")}
 }
 
 // completionFolder is a folder to press the tab key in. Beside it is the home
@@ -169,6 +185,7 @@ func typeOffers(t *testing.T, cmd *exec.Cmd, here, own string) {
 	cmd.Dir, cmd.Stderr = here, term.far
 	cmd.Env = append(cmd.Environ(), "TERM=xterm", "HOME="+own, "HISTFILE=", "HOSTFILE="+filepath.Join(own, "hosts"),
 		"LC_ALL=C.UTF-8")
+	cmd.Env = append(cmd.Env, completionAgent(t)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -202,12 +219,13 @@ func typeOffers(t *testing.T, cmd *exec.Cmd, here, own string) {
 func TestCompletion_fish(t *testing.T) {
 	shell := testaid.Tool(t, "fish")
 	here, own := completionFolder(t)
+	found := completionAgent(t)
 	for _, o := range offers {
 		program, _, _ := strings.Cut(o.line, " ")
 		cmd := exec.CommandContext(t.Context(), shell, "--no-config", "-c", `source $argv[1]; complete -C $argv[2]`,
 			completionScript(t, program, "fish"), o.line)
 		cmd.Dir = here
-		cmd.Env = append(os.Environ(), "HOME="+own, "XDG_CONFIG_HOME="+own, "XDG_DATA_HOME="+own)
+		cmd.Env = append(append(os.Environ(), "HOME="+own, "XDG_CONFIG_HOME="+own, "XDG_DATA_HOME="+own), found...)
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("%v: %v", cmd, err)

@@ -15,7 +15,7 @@ _awa_agent() {
         --key-file|--config)
             compopt -o default
             return ;;
-        --my-name|--my-port|--label|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--name|--port|--for|--reason|--since|--node)
+        --my-name|--my-port|--label|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--name|--port|--for|--reason|--since)
             return ;;
         --my-host|--join|--agent|--host)
             mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
@@ -35,6 +35,9 @@ _awa_agent() {
         -o|--output)
             mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$cur")
             return ;;
+        --node)
+            mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }')" -- "$cur")
+            return ;;
     esac
 
     # The command so far, and how many arguments follow it.
@@ -47,7 +50,7 @@ _awa_agent() {
             skip=
         else
             case $word in
-                --key-file|--config|--my-name|--my-port|--label|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--name|--port|--for|--reason|--since|--node|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output) skip=1 ;;
+                --key-file|--config|--my-name|--my-port|--label|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--name|--port|--for|--reason|--since|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output|--node) skip=1 ;;
                 -*) ;;
                 *)
                     case "${path:+$path }$word" in
@@ -106,6 +109,9 @@ _awa_agent() {
             'key check':0) compopt -o default; return ;;
             'node':0) words='list add set remove maintain' ;;
             'node add':1) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur"); return ;;
+            'node set':0) words=$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }') ;;
+            'node remove':*) words=$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }') ;;
+            'node maintain':*) words=$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }') ;;
             'cluster':0) words='name' ;;
             'backup':0) compopt -o default; return ;;
             'restore':0) compopt -o default; return ;;

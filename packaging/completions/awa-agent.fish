@@ -14,7 +14,7 @@ function __awa_agent_at
             continue
         end
         switch $word
-            case --key-file --config --my-name --my-port --label --ephemeral --listen --cluster-name --watch --ping-timeout --web --on-event --name --port --for --reason --since --node --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output
+            case --key-file --config --my-name --my-port --label --ephemeral --listen --cluster-name --watch --ping-timeout --web --on-event --name --port --for --reason --since --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output --node
                 set skip 1
             case '-*'
             case '*'
@@ -100,6 +100,7 @@ complete -c awa-agent -n "__awa_agent_at 'node add'" -l key-file -r -F -d 'The c
 complete -c awa-agent -n "__awa_agent_at 'node add'" -l agent -x -a '(__fish_print_hostnames)' -d 'Agent to ask'
 complete -c awa-agent -n "__awa_agent_at 'node add'" -l output -s o -x -a 'table json' -d 'Form of the answer'
 complete -c awa-agent -n "__awa_agent_at 'node add'" -l label -x -d 'Label of the node'
+complete -c awa-agent -n "__awa_agent_at 'node set' 0" -a '(timeout 2 awa-agent node list 2>/dev/null | awk \'NR > 1 { print $2 }\')'
 complete -c awa-agent -n "__awa_agent_at 'node set'" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at 'node set'" -l version -s V -d 'Show the version'
 complete -c awa-agent -n "__awa_agent_at 'node set'" -l key-file -r -F -d 'The cluster\'s key file'
@@ -110,12 +111,14 @@ complete -c awa-agent -n "__awa_agent_at 'node set'" -l host -x -a '(__fish_prin
 complete -c awa-agent -n "__awa_agent_at 'node set'" -l port -x -d 'New port'
 complete -c awa-agent -n "__awa_agent_at 'node set'" -l label -x -d 'Label to set'
 complete -c awa-agent -n "__awa_agent_at 'node set'" -l ephemeral -x -d 'Have the node removed once it has been offline for so long, such as 72h'
+complete -c awa-agent -n "__awa_agent_at 'node remove'" -a '(timeout 2 awa-agent node list 2>/dev/null | awk \'NR > 1 { print $2 }\')'
 complete -c awa-agent -n "__awa_agent_at 'node remove'" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at 'node remove'" -l version -s V -d 'Show the version'
 complete -c awa-agent -n "__awa_agent_at 'node remove'" -l key-file -r -F -d 'The cluster\'s key file'
 complete -c awa-agent -n "__awa_agent_at 'node remove'" -l agent -x -a '(__fish_print_hostnames)' -d 'Agent to ask'
 complete -c awa-agent -n "__awa_agent_at 'node remove'" -l output -s o -x -a 'table json' -d 'Form of the answer'
 complete -c awa-agent -n "__awa_agent_at 'node remove'" -l label -x -d 'Nodes with this label instead of names'
+complete -c awa-agent -n "__awa_agent_at 'node maintain'" -a '(timeout 2 awa-agent node list 2>/dev/null | awk \'NR > 1 { print $2 }\')'
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l help -s h -d 'Show context-sensitive help'
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l version -s V -d 'Show the version'
 complete -c awa-agent -n "__awa_agent_at 'node maintain'" -l key-file -r -F -d 'The cluster\'s key file'
@@ -145,7 +148,7 @@ complete -c awa-agent -n "__awa_agent_at 'events'" -l version -s V -d 'Show the 
 complete -c awa-agent -n "__awa_agent_at 'events'" -l key-file -r -F -d 'The cluster\'s key file'
 complete -c awa-agent -n "__awa_agent_at 'events'" -l agent -x -a '(__fish_print_hostnames)' -d 'Agent to ask'
 complete -c awa-agent -n "__awa_agent_at 'events'" -l output -s o -x -a 'table json' -d 'Form of the answer'
-complete -c awa-agent -n "__awa_agent_at 'events'" -l node -x -d 'Only what happened to the node of this name'
+complete -c awa-agent -n "__awa_agent_at 'events'" -l node -x -a '(timeout 2 awa-agent node list 2>/dev/null | awk \'NR > 1 { print $2 }\')' -d 'Only what happened to the node of this name'
 complete -c awa-agent -n "__awa_agent_at 'events'" -l since -x -d 'Only what happened since then'
 complete -c awa-agent -n "__awa_agent_at 'events'" -l follow -s f -d 'Wait for further events, until interrupted'
 complete -c awa-agent -n "__awa_agent_at 'events'" -l availability -d 'Show for which share of the time each node was online over 24 hours, 7 days and 30 days'

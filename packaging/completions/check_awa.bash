@@ -15,13 +15,16 @@ _check_awa() {
         -H|--hostname)
             mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
             return ;;
-        -p|--port|-t|--timeout|-w|--warning|-c|--critical|--unreachable-warning|--unreachable-critical|--behind-warning|--behind-critical|--skew-warning|--skew-critical|--rtt-warning|--rtt-critical|--stopped-state|--health|--node|--label|--exclude|--wait)
+        -p|--port|-t|--timeout|-w|--warning|-c|--critical|--unreachable-warning|--unreachable-critical|--behind-warning|--behind-critical|--skew-warning|--skew-critical|--rtt-warning|--rtt-critical|--stopped-state|--health|--label|--exclude|--wait)
             return ;;
         -k|--key-file)
             compopt -o default
             return ;;
         --no-majority-state|--no-answer-state|--timeout-state)
             mapfile -t COMPREPLY < <(compgen -W 'ok warning critical unknown' -- "$cur")
+            return ;;
+        --node)
+            mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }')" -- "$cur")
             return ;;
         -o|--output)
             mapfile -t COMPREPLY < <(compgen -W 'nagios table influx json names' -- "$cur")

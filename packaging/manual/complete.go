@@ -15,6 +15,7 @@ const (
 	dirValue  = "dir"
 	hostValue = "host"
 	wordValue = "word" // one of the words
+	nodeValue = "node" // a node of the list, by its name: the tag complete:"node"
 	anyValue  = "any"  // nothing is offered
 )
 
@@ -23,7 +24,12 @@ type value struct {
 	Kind  string
 	Words []string // of a wordValue
 	Name  string   // what stands for it in a help text
+	More  bool     // an argument that may be followed by others of its kind
 }
+
+// listNodes prints the names of the nodes, as the agent of this machine has them: none when
+// there is no such agent, or it does not answer soon.
+const listNodes = "timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }'"
 
 // Ident is the path as a part of a function's name.
 func (s step) Ident() string { return strings.ReplaceAll(s.Path, " ", "_") }
@@ -99,6 +105,7 @@ func (p Program) Completion(shell string) (string, error) {
 		"fish":    fish,
 		"zshFlag": zshFlag,
 		"zshArg":  zshArg,
+		"nodes":   func() string { return listNodes },
 	})
 }
 
@@ -170,6 +177,8 @@ func (p Program) value(v *kong.Value, name string) value {
 	}
 	kind := anyValue
 	switch {
+	case v.Tag.Get("complete") != "":
+		kind = v.Tag.Get("complete")
 	case words != nil:
 		kind = wordValue
 	case strings.HasPrefix(name, "FILE"):
@@ -179,7 +188,7 @@ func (p Program) value(v *kong.Value, name string) value {
 	case strings.HasPrefix(name, "HOST"):
 		kind = hostValue
 	}
-	return value{Kind: kind, Words: words, Name: name}
+	return value{Kind: kind, Words: words, Name: name, More: v.Flag == nil && v.IsCumulative()}
 }
 
 // brief is the beginning of a help text, which is all there is room for
@@ -235,7 +244,11 @@ func zshArg(n int, v value) string {
 	if v.Kind == anyValue {
 		action = "( )"
 	}
-	return single(fmt.Sprintf("%d::%s:%s", n+1, zshText(v.Name, ":"), action))
+	place := fmt.Sprint(n+1, "::")
+	if v.More {
+		place = "*:"
+	}
+	return single(place + zshText(v.Name, ":") + ":" + action)
 }
 
 // zshAction is how zsh finds the words to offer.
@@ -249,6 +262,8 @@ func zshAction(v value) string {
 		return "_files -/"
 	case hostValue:
 		return "_hosts"
+	case nodeValue:
+		return "{compadd -- $(" + listNodes + ")}"
 	}
 	return " "
 }
