@@ -50,6 +50,7 @@ func parts() []part {
 		{"sweep", "sweeps, all agents in one process on loopback", sweeps},
 		{"blackhole", "a sweep of ten nodes, one of which swallows every packet", blackhole},
 		{"tls", "TLS: handshakes, a sweep, and idle connections beside those without TLS", tlsCosts},
+		{"connections", "memory of kept connections: fasthttp beside net/http", connections},
 		{"background", "the background sweeps of an awa-agent process with TLS, default timing", background},
 		{"page", "the page of an awa-agent process, all nodes on it", page},
 		{"plugin", "whole processes of check_awa and check_http, one after the other", plugin},
