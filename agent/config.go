@@ -79,11 +79,11 @@ func configKey(f *kong.Flag) string {
 type unknownKey struct{ file, key, nearest string }
 
 // unknownKeys returns those of a file. They are passed over, since the original program's
-// files may hold some.
+// files may hold some. One that begins with # is a comment.
 func unknownKeys(file string, fields map[string]json.RawMessage, known map[string]bool) (all []unknownKey) {
 	words := slices.Sorted(maps.Keys(known))
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
-		if !known[key] {
+		if !known[key] && !strings.HasPrefix(key, "#") {
 			all = append(all, unknownKey{file, key, conf.Nearest(key, words)})
 		}
 	}
