@@ -7,7 +7,7 @@ CHAOS ?= 4m
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc}),-race)
 
-.PHONY: help demo build test lint bench manual screenshots system-test fault-test chaos-test hostile-test package package-test fuzz clean
+.PHONY: help demo build test lint bench manual screenshots system-test fault-test chaos-test hostile-test package release package-test fuzz clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ hostile-test: ## Strangers, holders of keys and lying peers against whole agents
 
 package: ## A .deb and an .rpm each for amd64 and arm64, in dist/.
 	packaging/build.sh
+
+release: ## The packages, SHA256SUMS and the SBOM of each program, in dist/.
+	packaging/release.sh
 
 package-test: ## The packages in the hands of Debian, systemd, lintian, rpm and rpmlint (root).
 	test/install-debian.sh debootstrap systemd-container lintian rpm rpmlint cpio iproute2 qemu-user-static shellcheck

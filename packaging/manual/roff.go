@@ -222,13 +222,24 @@ func environment(commands []command) string {
 
 // Examples are the parts of a page that are set as they are (between .Bd
 // -literal and .Ed), as a reader sees them.
-func Examples(page string) []string {
+func Examples(page string) []string { return examples(page) }
+
+// ExamplesOf returns those of a section (.Ss) of a man page.
+func ExamplesOf(page, section string) []string {
+	_, text, _ := strings.Cut(page, "\n.Ss "+section+"\n")
+	for _, end := range []string{"\n.Ss ", "\n.Sh "} {
+		text, _, _ = strings.Cut(text, end)
+	}
+	return examples("\n" + text + "\n")
+}
+
+func examples(page string) []string {
 	asSeen := strings.NewReplacer(`\-`, "-", `\(ti`, "~", `\(dq`, `"`)
-	var examples []string
+	var all []string
 	for _, part := range strings.Split(page, "\n.Bd -literal")[1:] {
 		_, part, _ = strings.Cut(part, "\n") // how it is set
 		part, _, _ = strings.Cut(part, ".Ed\n")
-		examples = append(examples, asSeen.Replace(part))
+		all = append(all, asSeen.Replace(part))
 	}
-	return examples
+	return all
 }

@@ -4,7 +4,9 @@ package packages
 
 import (
 	"bytes"
+	"debug/buildinfo"
 	"debug/elf"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +25,7 @@ import (
 var kinds = []string{"_amd64.deb", "_arm64.deb", ".x86_64.rpm", ".aarch64.rpm"}
 
 func TestBuild_reproducible(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range append([]string{"awa-agent-*.cdx.json", "check_awa-*.cdx.json", "SHA256SUMS"}, kinds...) {
 		one, another := file(t, theStage.first, kind), file(t, theStage.again, kind)
 		a, err := os.ReadFile(one)
 		if err != nil {
@@ -35,6 +37,51 @@ func TestBuild_reproducible(t *testing.T) {
 		}
 		if filepath.Base(one) != filepath.Base(another) || !bytes.Equal(a, b) {
 			t.Errorf("%s and %s are not the same", one, another)
+		}
+	}
+}
+
+// TestBuild_release has the sums be those of all files, and the SBOMs hold the libraries that
+// go version finds in the packaged programs.
+func TestBuild_release(t *testing.T) {
+	dist := theStage.first
+	must(t, "sh", "-c", `cd "$0" && sha256sum --check --strict --quiet SHA256SUMS`, dist)
+	files, err := os.ReadDir(dist)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums, err := os.ReadFile(filepath.Join(dist, "SHA256SUMS"))
+	if err != nil || bytes.Count(sums, []byte("\n")) != len(files)-1 || len(files) != len(kinds)+3 {
+		t.Errorf("%d files, and the sums are\n%s(%v)", len(files), sums, err)
+	}
+	dir := unpack(t, file(t, dist, kinds[0]))
+	for _, program := range []string{"awa-agent", "check_awa"} {
+		var sbom struct {
+			BomFormat  string
+			Components []struct{ Name, Version string }
+		}
+		b, err := os.ReadFile(file(t, dist, program+"-*.cdx.json"))
+		if err == nil {
+			err = json.Unmarshal(b, &sbom)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed := map[string]string{}
+		for _, c := range sbom.Components {
+			listed[c.Name] = c.Version
+		}
+		info, err := buildinfo.ReadFile(filepath.Join(dir, "usr", "bin", program))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sbom.BomFormat != "CycloneDX" || len(info.Deps) == 0 || len(listed) != len(info.Deps)+1 || listed["std"] == "" {
+			t.Errorf("%s has %d libraries, its SBOM (%s) %v", program, len(info.Deps), sbom.BomFormat, listed)
+		}
+		for _, dep := range info.Deps {
+			if listed[dep.Path] != dep.Version {
+				t.Errorf("the SBOM of %s has %s %q, want %s", program, dep.Path, listed[dep.Path], dep.Version)
+			}
 		}
 	}
 }
@@ -158,8 +205,8 @@ func TestBuild_scripts(t *testing.T) {
 	if err != nil || len(handlers) != 5 {
 		t.Fatalf("there are %d handlers (%v)", len(handlers), err)
 	}
-	must(t, "shellcheck", append(append(scripts, handlers...), "../../packaging/build.sh", "../../test/install-debian.sh",
-		"../../test/install-npm.sh")...)
+	must(t, "shellcheck", append(append(scripts, handlers...), "../../packaging/build.sh", "../../packaging/release.sh",
+		"../../test/install-debian.sh", "../../test/install-npm.sh")...)
 }
 
 func TestBuild_lintian(t *testing.T) {

@@ -84,14 +84,14 @@ func prepare(dir string) (stage, error) {
 	group.Go(func() error { return bootstrap(s.tree) })
 	group.Go(func() error {
 		var err error
-		if s.first, err = build(filepath.Join(dir, "here"), "022"); err != nil {
+		if s.first, err = build("release", filepath.Join(dir, "here"), "022"); err != nil {
 			return err
 		}
-		if s.again, err = build(filepath.Join(dir, "in", "another", "folder"), "077", "TZ=Pacific/Auckland",
+		if s.again, err = build("release", filepath.Join(dir, "in", "another", "folder"), "077", "TZ=Pacific/Auckland",
 			"LC_ALL=C.UTF-8"); err != nil {
 			return err
 		}
-		built, err := build(filepath.Join(dir, "third"), "022", "PACKAGE_VERSION="+newVersion, "PACKAGE_ARCHS=amd64")
+		built, err := build("package", filepath.Join(dir, "third"), "022", "PACKAGE_VERSION="+newVersion, "PACKAGE_ARCHS=amd64")
 		s.newer = built
 		return err
 	})
@@ -119,8 +119,8 @@ func bootstrap(tree string) error {
 }
 
 // build copies the source into a folder, as somebody with that umask would, and
-// makes the packages there.
-func build(folder, umask string, env ...string) (dist string, err error) {
+// makes a target of the Makefile there.
+func build(target, folder, umask string, env ...string) (dist string, err error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
@@ -133,7 +133,7 @@ func build(folder, umask string, env ...string) (dist string, err error) {
 	if _, err := command(folder, "chown", "-R", "0:0", "."); err != nil {
 		return "", err
 	}
-	_, err = command(folder, "env", append(env, "sh", "-c", "umask "+umask+"; make package")...)
+	_, err = command(folder, "env", append(env, "sh", "-c", "umask "+umask+"; make "+target)...)
 	return filepath.Join(folder, "dist"), err
 }
 

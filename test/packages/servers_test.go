@@ -15,23 +15,13 @@ import (
 	"are-we-alive/pkg/awatest/testaid"
 )
 
-// TestDebian_servers types what the README says, on three fresh servers, until
-// check_awa -v. The servers share one loopback network, so each is told the
-// address to listen on besides. Then the leader is upgraded.
+// TestDebian_servers does what the README says, on three fresh servers. Then the leader is
+// upgraded, and servers are stopped.
 func TestDebian_servers(t *testing.T) {
-	first := boot(t, "web1", nil)
-	deb := file(t, theStage.first, kinds[0])
-	first.install(deb)
-	first.sh("awa-agent key new")
-	first.sh(`echo '{"first": true, "listen": "127.0.0.11"}' >/etc/are-we-alive/cluster_info.json`)
-	first.sh("systemctl enable --now awa-agent")
-	wantText(t, "check_awa on the first", first.must("check_awa", "-H", "web1", "-v"), "AWA OK - 1 of 1 node online")
-
-	second := joined(t, first, "web2", "127.0.0.12")
-	wantText(t, "check_awa on the second", second.must("check_awa", "-H", "web2", "-v"), "AWA OK - 2 of 2 nodes online",
-		"web1:25483", "web2:25483")
+	first := founder(t, "web1")
+	second := joined(t, first, "web2", 2)
 	lateJoin(t, first, second)
-	third := joined(t, first, "web3", "127.0.0.13")
+	third := joined(t, first, "web3", 3)
 	upgradedLeader(t, []*machine{first, second, third})
 	told := notified(t, []*machine{first, second, third})
 	stopped(t, first, second)
@@ -128,24 +118,6 @@ func stopped(t *testing.T, watcher, victim *machine) {
 	victim.run("systemctl", "poweroff") // it may end before it has answered
 	want("stopped: by systemd, the machine is shutting down",
 		"offline: its agent was stopped (by systemd, the machine is shutting down)"+down)
-}
-
-// joined makes a server whose agent joins that of another one, as the README
-// says.
-func joined(t *testing.T, first *machine, name, address string) *machine {
-	t.Helper()
-	m := boot(t, name, first)
-	m.install(file(t, theStage.first, kinds[0]))
-	key, err := os.ReadFile(first.path("/etc/are-we-alive/cluster.key")) // as scp does, by root
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(m.path("/etc/are-we-alive/cluster.key"), key, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m.sh(`echo '{"join": ["web1"], "listen": "` + address + `"}' >/etc/are-we-alive/cluster_info.json`)
-	m.sh("systemctl enable --now awa-agent")
-	return m
 }
 
 // lateJoin: an agent whose cluster can't be reached starts, its status says so,
