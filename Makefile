@@ -51,7 +51,7 @@ release: ## The packages, SHA256SUMS and the SBOM of each program, in dist/.
 	packaging/release.sh
 
 package-test: ## The packages in the hands of Debian, systemd, lintian, rpm and rpmlint (root).
-	test/install-debian.sh debootstrap systemd-container lintian rpm rpmlint cpio iproute2 qemu-user-static shellcheck
+	test/install-debian.sh debootstrap systemd-container lintian rpm rpmlint cpio iproute2 qemu-user-static shellcheck ansible-core
 	$(GO) test -tags system -timeout 20m -count 1 -v ./test/packages
 
 fuzz: ## Every fuzz test for FUZZTIME (1m).

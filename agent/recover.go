@@ -52,7 +52,7 @@ func (c *recoverCmd) Run(ctx context.Context, std streams) error {
 		others += " These don't: " + printable(strings.Join(done.Silent, ", ")) + "."
 	}
 	_, err = fmt.Fprintf(std.out, "This agent is now the only voter of history %s, with its list at state %d.\n%s\n"+
-		"Next: start it (systemctl start are-we-alive). What an old voter holds beyond this list it sets aside in a file "+
+		"Next: start it (systemctl start awa-agent). What an old voter holds beyond this list it sets aside in a file "+
 		"when it returns.\n", done.History, done.State, others)
 	return err
 }

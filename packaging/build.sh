@@ -60,7 +60,7 @@ documents() {
 	gzip -9nc CHANGELOG.md >$build/doc/changelog.gz
 	licences >$build/licences.txt # not in a pipe, which would hide its failure
 	gzip -9nc $build/licences.txt >$build/doc/third-party-licences.gz
-	for folder in nagios icinga2 nrpe telegraf prometheus grafana checkmk; do
+	for folder in nagios icinga2 nrpe telegraf prometheus grafana checkmk ansible; do
 		[ ! -d packaging/$folder ] || cp -r packaging/$folder $build/doc/examples/
 	done
 	cp docs/INFLUXQL.md $build/doc/examples/telegraf/

@@ -43,7 +43,7 @@ func Recover(ctx context.Context, dataDir string, ask func(ctx context.Context, 
 	}
 	st, err := store.Open(path)
 	if errors.Is(err, awa.ErrInUse) {
-		return done, fmt.Errorf("the agent of %s runs: stop it first (systemctl stop are-we-alive), then try again; "+
+		return done, fmt.Errorf("the agent of %s runs: stop it first (systemctl stop awa-agent), then try again; "+
 			"nothing was changed", dataDir)
 	}
 	if err != nil {

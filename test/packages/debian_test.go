@@ -16,6 +16,7 @@ import (
 // TestDebian_life is a server's whole life with the package, step by step: each
 // goes on where the one before has left off.
 func TestDebian_life(t *testing.T) {
+	t.Parallel()
 	m := boot(t, "web1", nil)
 	before := m.files()
 	steps := []struct {

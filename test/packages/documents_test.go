@@ -95,6 +95,7 @@ func (m *machine) awaitHealthy(nodes int) {
 
 // TestDebian_lost does what awa-agent(8) says for the cases in which servers are lost.
 func TestDebian_lost(t *testing.T) {
+	t.Parallel()
 	first := founder(t, "web1")
 	second, third := joined(t, first, "web2", 2), joined(t, first, "web3", 3)
 	page := document(t, "packaging/man/awa-agent.8")
@@ -124,7 +125,8 @@ func TestDebian_lost(t *testing.T) {
 	first.awaitHealthy(3)
 
 	lose(second, third)
-	wantText(t, "recover", follow(first, "When most voters are lost"), "web1")
+	wantText(t, "recover", follow(first, "When most voters are lost"), "now the only voter",
+		"systemctl start awa-agent")
 	second.sh("systemctl start awa-agent")
 	third.sh("systemctl start awa-agent")
 	first.awaitHealthy(3)
@@ -137,7 +139,7 @@ func TestDebian_lost(t *testing.T) {
 	first.awaitHealthy(3)
 
 	lose(third)
-	must(t, "cp", "-a", first.path("/var/lib/are-we-alive/."), third.path("/var/lib/are-we-alive/"))
+	must(t, "sh", "-c", `cp -a "$0"/* "$1"/`, first.path("/var/lib/are-we-alive"), third.path("/var/lib/are-we-alive"))
 	third.sh("systemctl start awa-agent")
 	testaid.Await(t, bootMost, func() error {
 		if r := first.run("check_awa"); !strings.Contains(r.out, "DUPLICATE") {

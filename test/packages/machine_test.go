@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ const bootMost = time.Minute
 // hosts names the servers, in place of DNS.
 const hosts = "127.0.0.1 localhost\n127.0.0.11 web1\n127.0.0.12 web2\n127.0.0.13 web3\n"
 
+// starts is how many machines have been turned on, so that each has a name of its own.
+var starts atomic.Int64
+
 // machine is a Debian of its own, booted in a container without a network but
 // for loopback.
 type machine struct {
@@ -31,8 +35,7 @@ type machine struct {
 	name string
 	dir  string // its files, as seen from outside
 
-	beside *machine // whose network it has; nil for one of its own
-	starts int
+	beside *machine  // whose network it has; nil for one of its own
 	cmd    *exec.Cmd // systemd-nspawn
 	ended  chan struct{}
 	init   string // the process id of its systemd
@@ -76,13 +79,13 @@ func (m *machine) start() {
 	m.ended = make(chan struct{})
 	ended := m.ended
 	into := ""
-	m.starts++
-	for _, cgroup := range ownCgroups(t, fmt.Sprint(name, "-", m.starts)) {
+	id := fmt.Sprint(name, "-", starts.Add(1))
+	for _, cgroup := range ownCgroups(t, id) {
 		into += "echo $$ >" + cgroup + "/cgroup.procs && "
 	}
 	m.cmd = exec.Command("sh", "-c", into+`exec "$@"`, "sh", "systemd-nspawn", "--quiet", "--boot", "--register=no",
 		"--keep-unit", network,
-		"--kill-signal=SIGRTMIN+4", "--console=pipe", "--machine=awa-"+name, "--directory="+m.dir)
+		"--kill-signal=SIGRTMIN+4", "--console=pipe", "--machine=awa-"+id, "--directory="+m.dir)
 	m.cmd.Stdout, m.cmd.Stderr = &m.screen, &m.screen
 	// At SIGTERM it turns the machine off; killed, it would leave it running.
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}

@@ -64,6 +64,7 @@ func TestRPM_life(t *testing.T) {
 // a systemd that runs. The machine is a Debian with dnf, in which a package of
 // the test's own stands for what every system of RPM has.
 func TestRPM_service(t *testing.T) {
+	t.Parallel()
 	dir := copyTree(t, "web1")
 	must(t, "chroot", dir, "sh", "-c", "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y "+
 		"--no-install-recommends dnf")

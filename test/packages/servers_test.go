@@ -18,6 +18,7 @@ import (
 // TestDebian_servers does what the README says, on three fresh servers. Then the leader is
 // upgraded, and servers are stopped.
 func TestDebian_servers(t *testing.T) {
+	t.Parallel()
 	first := founder(t, "web1")
 	second := joined(t, first, "web2", 2)
 	lateJoin(t, first, second)

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// TestHelp_golden keeps what each command says of itself.
+func TestHelp_golden(t *testing.T) {
+	t.Setenv("COLUMNS", "80")
+	var commands [][]string
+	var walk func(n *kong.Node, path []string)
+	walk = func(n *kong.Node, path []string) {
+		commands = append(commands, path)
+		for _, child := range n.Children {
+			walk(child, append(path[:len(path):len(path)], child.Name))
+		}
+	}
+	walk(newParser().Model.Node, nil)
+	var all bytes.Buffer
+	for _, path := range commands {
+		all.WriteString("$ awa-agent " + strings.Join(append(path, "--help"), " ") + "\n")
+		if code := execute(context.Background(), &ending{}, append(path, "--help"), streams{nil, &all, &all}); code != 0 {
+			t.Errorf("awa-agent %s --help: exit code %d", path, code)
+		}
+		all.WriteString("\n")
+	}
+	const golden = "testdata/help.golden"
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(golden, all.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil || !bytes.Equal(all.Bytes(), want) {
+		t.Errorf("the help is not that of %s (%v); go test ./agent -update writes it again:\n%s", golden, err, &all)
+	}
+}
