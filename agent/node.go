@@ -40,11 +40,15 @@ func (c *nodeListCmd) Run(ctx context.Context, std streams) error {
 			return printJSON(std.out, all)
 		}
 		now := time.Now()
-		return table(std.out, "Id\tName\tHost\tPort\tLabels", func(row func(...any)) {
+		err = table(std.out, "Id\tName\tHost\tPort\tLabels", func(row func(...any)) {
 			for _, n := range all {
 				row(n.ID, n.Name, n.Host, n.Port, noteOf(n, now))
 			}
 		})
+		if err == nil && slices.ContainsFunc(all, func(n awa.Node) bool { return len(n.Configured) > 0 }) {
+			_, err = fmt.Fprintln(std.out, "* set in the configuration of the node's agent")
+		}
+		return err
 	})
 }
 

@@ -29,8 +29,12 @@ func TestConfigured_labels(t *testing.T) {
 		t.Helper()
 		testaid.Await(t, 20*time.Second, func() error {
 			r := run(t, "awa-agent", "node", "list", "--agent", asked)
-			if line := r.out[strings.LastIndex(strings.TrimSuffix(r.out, "\n"), "\n")+1:]; !strings.HasSuffix(line, "  "+want+"\n") {
-				return fmt.Errorf("the list is\n%s%swant at its end %q", r.out, r.errors, want)
+			line := "  " + want + "\n"
+			if strings.Contains(want, "*") {
+				line += "* set in the configuration of the node's agent\n"
+			}
+			if !strings.HasSuffix(r.out, line) {
+				return fmt.Errorf("the list is\n%s%swant at its end\n%s", r.out, r.errors, line)
 			}
 			return nil
 		})

@@ -36,7 +36,7 @@ _awa_agent() {
             mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$cur")
             return ;;
         --node)
-            mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }')" -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 awa-agent node list 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $2 }')" -- "$cur")
             return ;;
     esac
 
@@ -109,9 +109,9 @@ _awa_agent() {
             'key check':0) compopt -o default; return ;;
             'node':0) words='list add set remove maintain' ;;
             'node add':1) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur"); return ;;
-            'node set':0) words=$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }') ;;
-            'node remove':*) words=$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }') ;;
-            'node maintain':*) words=$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }') ;;
+            'node set':0) words=$(timeout 2 awa-agent node list 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $2 }') ;;
+            'node remove':*) words=$(timeout 2 awa-agent node list 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $2 }') ;;
+            'node maintain':*) words=$(timeout 2 awa-agent node list 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $2 }') ;;
             'cluster':0) words='name' ;;
             'backup':0) compopt -o default; return ;;
             'restore':0) compopt -o default; return ;;

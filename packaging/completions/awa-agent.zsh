@@ -176,7 +176,7 @@ _awa-agent_node_set() {
         '--port=[New port]:PORT: ' \
         '*--label=[Label to set]:K=V: ' \
         '--ephemeral=[Have the node removed once it has been offline for so long, such as 72h]:TIME: ' \
-        '1::NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''NR > 1 { print $2 }'\'')}'
+        '1::NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''$1 ~ /^[0-9]+$/ { print $2 }'\'')}'
 }
 
 _awa-agent_node_remove() {
@@ -187,7 +187,7 @@ _awa-agent_node_remove() {
         '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
         '*--label=[Nodes with this label instead of names]:K=V: ' \
-        '*:NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''NR > 1 { print $2 }'\'')}'
+        '*:NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''$1 ~ /^[0-9]+$/ { print $2 }'\'')}'
 }
 
 _awa-agent_node_maintain() {
@@ -201,7 +201,7 @@ _awa-agent_node_maintain() {
         '--for=[How long from now, such as 30m or 2h]:TIME: ' \
         '--reason=[Why, for those who see the node under maintenance]:TEXT: ' \
         '--off[End it now]' \
-        '*:NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''NR > 1 { print $2 }'\'')}'
+        '*:NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''$1 ~ /^[0-9]+$/ { print $2 }'\'')}'
 }
 
 _awa-agent_cluster() {
@@ -253,7 +253,7 @@ _awa-agent_events() {
         '--key-file=[The cluster'\''s key file]:FILE:_files' \
         '*--agent=[Agent to ask]:HOST[\:PORT]:_hosts' \
         '(-o --output)'{-o+,--output=}'[Form of the answer]:table|json:(table json)' \
-        '*--node=[Only what happened to the node of this name]:NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''NR > 1 { print $2 }'\'')}' \
+        '*--node=[Only what happened to the node of this name]:NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''$1 ~ /^[0-9]+$/ { print $2 }'\'')}' \
         '--since=[Only what happened since then]:TIME: ' \
         '(-f --follow)'{-f,--follow}'[Wait for further events, until interrupted]' \
         '--availability[Show for which share of the time each node was online over 24 hours, 7 days and 30 days]'

@@ -24,7 +24,7 @@ _check_awa() {
             mapfile -t COMPREPLY < <(compgen -W 'ok warning critical unknown' -- "$cur")
             return ;;
         --node)
-            mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 awa-agent node list 2>/dev/null | awk 'NR > 1 { print $2 }')" -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 awa-agent node list 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $2 }')" -- "$cur")
             return ;;
         -o|--output)
             mapfile -t COMPREPLY < <(compgen -W 'nagios table influx json names' -- "$cur")

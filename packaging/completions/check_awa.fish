@@ -20,7 +20,7 @@ complete -c check_awa -l stopped-state -x -d 'State when nodes are offline whose
 complete -c check_awa -l health -x -d 'State when a health code holds, such as LAST_MAJORITY=warning'
 complete -c check_awa -l no-answer-state -x -a 'ok warning critical unknown' -d 'State when no agent answers'
 complete -c check_awa -l timeout-state -x -a 'ok warning critical unknown' -d 'State when no agent answers and the time was over for one of them'
-complete -c check_awa -l node -x -a '(timeout 2 awa-agent node list 2>/dev/null | awk \'NR > 1 { print $2 }\')' -d 'Only this node, as a host check does it'
+complete -c check_awa -l node -x -a '(timeout 2 awa-agent node list 2>/dev/null | awk \'$1 ~ /^[0-9]+$/ { print $2 }\')' -d 'Only this node, as a host check does it'
 complete -c check_awa -l label -x -d 'Only nodes with this label'
 complete -c check_awa -l exclude -x -d 'No nodes whose name matches, such as test*'
 complete -c check_awa -l output -s o -x -a 'nagios table influx json names' -d 'nagios, table, influx, json or names'

@@ -22,7 +22,7 @@ _check_awa() {
         '*--health=[State when a health code holds, such as LAST_MAJORITY=warning]:CODE=STATE: ' \
         '--no-answer-state=[State when no agent answers]:STATE:(ok warning critical unknown)' \
         '--timeout-state=[State when no agent answers and the time was over for one of them]:STATE:(ok warning critical unknown)' \
-        '*--node=[Only this node, as a host check does it]:NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''NR > 1 { print $2 }'\'')}' \
+        '*--node=[Only this node, as a host check does it]:NAME:{compadd -- $(timeout 2 awa-agent node list 2>/dev/null | awk '\''$1 ~ /^[0-9]+$/ { print $2 }'\'')}' \
         '*--label=[Only nodes with this label]:KEY=VALUE: ' \
         '*--exclude=[No nodes whose name matches, such as test*]:GLOB: ' \
         '(-o --output)'{-o+,--output=}'[nagios, table, influx, json or names]:FORMAT:(nagios table influx json names)' \
