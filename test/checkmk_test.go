@@ -86,7 +86,7 @@ func checkmkMetrics(online, offline, state string) map[string]string {
 	return map[string]string{
 		"online": online + `;;;0;3`, "offline": offline +
 			`;0;1\.5;0;3`, "unreachable": `0;0;;0;3`, "mismatch": `0;0;1\.5;0;3`,
-		"health": `0;;;0`, "behind": `\d+;;;0`, "rtt_max": `0\.\d+;3;;0`, "skew_max": `0\.\d+;5;;0`,
+		"maintenance": `0;;;0`, "health": `0;;;0`, "behind": `\d+;;;0`, "rtt_max": `0\.\d+;3;;0`, "skew_max": `0\.\d+;5;;0`,
 		"time": `\d\.\d+;;;0`, "state": state + `;;;0;3`,
 	}
 }

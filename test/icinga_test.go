@@ -213,6 +213,7 @@ func icingaValues(online, offline, warning, critical, nodes string) map[string]s
 		"offline":     offline + ` ` + warning + ` ` + critical + ` 0 ` + nodes,
 		"unreachable": `0 0 null 0 ` + nodes,
 		"mismatch":    `0 ` + warning + ` ` + critical + ` 0 ` + nodes,
+		"maintenance": `0 null null 0 null`,
 		"health":      `0 null null 0 null`,
 		"time":        `\d[^ ]* null null 0 null`,
 		"state":       `[0-3] null null 0 3`,

@@ -218,6 +218,7 @@ func (w nagiosWant) checkPerfdata(text string) error {
 		"offline":     dead + ";" + warning + ";" + critical + ";0;" + nodes,
 		"unreachable": "0;0;;0;" + nodes,
 		"mismatch":    "0;" + warning + ";" + critical + ";0;" + nodes,
+		"maintenance": `0;;;0`,
 		"health":      `0;;;0`,
 		"behind":      `\d+;;;0`,
 		"rtt_max":     `0\.\d+s;;;0`,

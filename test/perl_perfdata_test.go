@@ -141,12 +141,14 @@ func meantPerfdata(st awa.ClusterStatus, rules report.Rules, result report.Resul
 	counts := map[awa.Verdict]int{}
 	var rtt, skew time.Duration
 	var behind uint64
-	measured, skewed := false, false
+	measured, skewed, maintained := false, false, 0
 	for _, n := range st.Nodes {
-		if n.Verdict == awa.Online || n.Node.Maintenance == "" {
-			counts[n.Verdict]++
+		if n.Node.Maintenance != "" {
+			maintained++
+			continue
 		}
-		if n.Verdict == awa.Online && n.Node.Maintenance == "" {
+		counts[n.Verdict]++
+		if n.Verdict == awa.Online {
 			measured = true
 			rtt, behind = max(rtt, n.RTT), max(behind, n.Behind)
 			if n.SkewError > 0 {
@@ -155,9 +157,10 @@ func meantPerfdata(st awa.ClusterStatus, rules report.Rules, result report.Resul
 			}
 		}
 	}
-	whole := strconv.Itoa(len(st.Nodes))
+	counted := len(st.Nodes) - maintained
+	whole := strconv.Itoa(counted)
 	value := func(v perfValue, l report.Limits) perfValue {
-		v.Warning, v.Critical, v.Min = l.Warning.Absolute(len(st.Nodes)), l.Critical.Absolute(len(st.Nodes)), "0"
+		v.Warning, v.Critical, v.Min = l.Warning.Absolute(counted), l.Critical.Absolute(counted), "0"
 		return v
 	}
 	count := func(verdict awa.Verdict, l report.Limits) perfValue {
@@ -166,6 +169,7 @@ func meantPerfdata(st awa.ClusterStatus, rules report.Rules, result report.Resul
 	all := []perfValue{
 		count(awa.Online, report.Limits{}), count(awa.Offline, rules.Dead),
 		count(awa.Unreachable, rules.Unreachable), count(awa.Mismatch, rules.Dead),
+		{Label: "maintenance", Value: strconv.Itoa(maintained), Min: "0"},
 		{Label: "health", Value: "0", Min: "0"},
 	}
 	if measured {
