@@ -197,7 +197,8 @@ func TestPage_browser(t *testing.T) {
 	b.shows("AWA OK - 2 of 2 nodes online (1 under maintenance)", "leader a1", "Last edits of the list")
 
 	a3.kill()
-	b.shows("AWA CRITICAL - 1 of 2 nodes offline (1 more under maintenance): a3 (the host answers, its agent is not running", "a3 is offline after")
+	b.shows("AWA CRITICAL - 1 of 2 nodes offline (1 more under maintenance): "+
+		"a3 (the host answers, its agent is not running", "a3 is offline after")
 	b.do(chromedp.Navigate(address + "?others=show"))
 	b.shows("maintenance until ", "owner=", "Hide them")
 	if title := evaluate[string](b, "document.title"); !strings.HasPrefix(title, "AWA CRITICAL - ") {
