@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -25,7 +26,7 @@ func (c *changesCmd) Run(ctx context.Context, std streams) error {
 	if c.Since < -1 {
 		return usageError{fmt.Errorf("--since %d: use a change's id, or 0 for all", c.Since)}
 	}
-	nodes := map[uint64]awa.Node{} // as the changes so far have made them
+	list := replayed{nodes: map[uint64]awa.Node{}}
 	for at := uint64(0); ; {
 		changes, err := c.page(ctx, at)
 		switch {
@@ -35,7 +36,7 @@ func (c *changesCmd) Run(ctx context.Context, std streams) error {
 			return err
 		}
 		for _, ch := range changes {
-			d, err := newDoneChange(ch, nodes)
+			d, err := list.apply(ch)
 			if err == nil && int64(ch.ID) > c.Since {
 				err = c.print(std, d)
 			}
@@ -80,26 +81,36 @@ type doneChange struct {
 	At     string     `json:"at,omitempty"` // RFC 3339
 	Before *awa.Node  `json:"before"`       // null for a CREATE
 	After  *awa.Node  `json:"after"`        // null for a DELETE
-	// ClusterName is how the cluster is called from then on, where the change says so.
+	// ClusterName is the new name of the cluster, where the change gives it one.
 	ClusterName string `json:"cluster_name,omitempty"`
+
+	nameBefore string
 }
 
-// newDoneChange makes a change of nodes.
-func newDoneChange(ch awa.Change, nodes map[uint64]awa.Node) (doneChange, error) {
+// replayed is the list as the changes so far have made it.
+type replayed struct {
+	nodes       map[uint64]awa.Node
+	clusterName string
+}
+
+// apply makes a change of the list.
+func (l *replayed) apply(ch awa.Change) (doneChange, error) {
 	n, by, at, err := ch.Node()
 	if err != nil {
 		return doneChange{}, err
 	}
-	d := doneChange{ID: ch.ID, Action: ch.Action, Node: n.ID, By: by, At: at, ClusterName: ch.ClusterName()}
-	if before, ok := nodes[n.ID]; ok {
+	d := doneChange{ID: ch.ID, Action: ch.Action, Node: n.ID, By: by, At: at, ClusterName: ch.ClusterName(),
+		nameBefore: l.clusterName}
+	l.clusterName = cmp.Or(d.ClusterName, l.clusterName)
+	if before, ok := l.nodes[n.ID]; ok {
 		d.Before = &before
 		d.Name, d.Addr = before.Name, before.Addr()
 	}
 	if ch.Action == awa.Delete {
-		delete(nodes, n.ID)
+		delete(l.nodes, n.ID)
 		return d, nil
 	}
-	nodes[n.ID], d.After = n, &n
+	l.nodes[n.ID], d.After = n, &n
 	d.Name, d.Addr = n.Name, n.Addr()
 	return d, nil
 }
@@ -109,7 +120,7 @@ func (d doneChange) text() string {
 	if d.ClusterName == "" {
 		return d.nodeText()
 	}
-	text := "the cluster is called " + d.ClusterName
+	text := fmt.Sprintf("cluster name %s → %s", cmp.Or(d.nameBefore, "none"), d.ClusterName)
 	if d.Before == nil || d.After == nil || len(awa.Differences(*d.Before, *d.After)) > 0 {
 		text = d.nodeText() + "; " + text
 	}

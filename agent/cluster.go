@@ -11,7 +11,7 @@ import (
 
 // clusterCmd is awa-agent cluster.
 type clusterCmd struct {
-	Name clusterNameCmd `cmd:"" help:"Show how the cluster is called, or call it otherwise."`
+	Name clusterNameCmd `cmd:"" help:"Show or change the name of the cluster."`
 }
 
 // clusterNameCmd is awa-agent cluster name.
@@ -49,7 +49,7 @@ func (c *clusterNameCmd) Run(ctx context.Context, std streams) error {
 	if c.Output == "json" {
 		return printJSON(std.out, map[string]any{"id": m.change, "cluster_name": c.NewName})
 	}
-	return c.print(std, m, "The cluster is called "+c.NewName)
+	return c.print(std, m, "The name of the cluster is "+c.NewName)
 }
 
 // show prints the name and the id.

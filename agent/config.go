@@ -96,7 +96,7 @@ func (k unknownKey) warn(log *slog.Logger) {
 	if k.nearest != "" {
 		log = log.With("nearest", k.nearest)
 	}
-	log.Warn("the configuration has a key that is not known, and is passed over")
+	log.Warn("a key of the configuration is not known, and is ignored")
 }
 
 // configExample is a configuration file.

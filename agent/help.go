@@ -33,7 +33,7 @@ func vars() kong.Vars {
 			"neither.",
 		"help_data_dir":     "Folder of the node list" + dataDir,
 		"help_first":        "Begin a new cluster with this node, unless the data folder holds a list.",
-		"help_cluster_name": "How to call the cluster, if it has no name yet; see awa-agent cluster name.",
+		"help_cluster_name": "Name of the cluster, if it has none yet; see awa-agent cluster name.",
 		"help_join":         "Agents of the cluster to join; one that answers is enough.",
 		"help_insecure": "Without a key, allow listening on other addresses than loopback: everybody who reaches the " +
 			"port may then edit the list. With one, allow a key file that others can read.",

@@ -21,7 +21,7 @@ type selection struct {
 func (s selection) check() error {
 	switch {
 	case len(s.Name) == 0 && len(s.Label) == 0:
-		return errors.New("which nodes is missing: give names, or --label")
+		return errors.New("the nodes are missing: give their names, or --label")
 	case len(s.Name) > 0 && len(s.Label) > 0:
 		return errors.New("names and --label exclude each other: give one of them")
 	}

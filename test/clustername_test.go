@@ -28,7 +28,7 @@ func TestClusterName(t *testing.T) {
 	says("prod-eu: 1 node online · leader a1", "check_awa", "-H", a.addr(), "-o", "table")
 	says("prod-eu\n", "awa-agent", "cluster", "name", "--agent", a.addr())
 	says("     1  20", "awa-agent", "changes", "--agent", a.addr())
-	began := "CREATE  a1: node 1 at " + a.addr() + "; the cluster is called prod-eu"
+	began := "CREATE  a1: node 1 at " + a.addr() + "; cluster name none → prod-eu"
 	if lines := c.changes(a.addr()); !strings.Contains(lines[0], began) {
 		t.Errorf("the changes are %q", lines)
 	}
@@ -45,8 +45,8 @@ func TestClusterName(t *testing.T) {
 	})
 
 	says(`awa-agent: "a b" is not a name for a cluster: use 1 to 63`, "awa-agent", "cluster", "name", "a b", "--agent", a.addr())
-	says("The cluster is called prod-us (change 3).\n", "awa-agent", "cluster", "name", "prod-us", "--agent", other.addr())
-	if lines := c.changes(a.addr()); !strings.Contains(lines[2], "UPDATE  the cluster is called prod-us  (") {
+	says("The name of the cluster is prod-us (change 3).\n", "awa-agent", "cluster", "name", "prod-us", "--agent", other.addr())
+	if lines := c.changes(a.addr()); !strings.Contains(lines[2], "UPDATE  cluster name prod-eu → prod-us  (") {
 		t.Errorf("the changes are %q", lines)
 	}
 	backup := filepath.Join(t.TempDir(), "list.json")

@@ -349,9 +349,9 @@ func TestCommand_wrong(t *testing.T) {
 		"node set n1":                              {2, "nothing to change: give --name, --host, --port, --label or --ephemeral"},
 		"node set n1 --port":                       {2, `--port: expected string value but got "EOL" (<EOL>)` + help},
 		"node set n1 --port 1 --agent 127.0.0.1:1": {1, noAgent},
-		"node remove":                              {2, "which nodes is missing: give names, or --label"},
+		"node remove":                              {2, "the nodes are missing: give their names, or --label"},
 		"node remove n1 --label a=b":               {2, "names and --label exclude each other: give one of them"},
-		"node maintain --for 2h":                   {2, "which nodes is missing: give names, or --label"},
+		"node maintain --for 2h":                   {2, "the nodes are missing: give their names, or --label"},
 		"node maintain n1":                         {2, "the time is missing: give --for, such as --for 2h, or --off"},
 		"node maintain n1 --for 2h --off":          {2, "--for and --off exclude each other: a maintenance either begins or ends"},
 		"node maintain n1 --off --reason x": {2, "--reason and --off exclude each other: a maintenance " +

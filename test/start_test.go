@@ -201,7 +201,7 @@ func TestStart_configuration(t *testing.T) {
 		want string // in the log, nothing when ""
 	}{
 		"a key that is not known": {file: `{"# my_hosts": "a comment", "my_hots": "127.0.0.1", "quorum": 3}`,
-			want: `"msg":"the configuration has a key that is not known, and is passed over","file":"cluster_info.json",` +
+			want: `"msg":"a key of the configuration is not known, and is ignored","file":"cluster_info.json",` +
 				`"key":"my_hots","nearest":"my_host"`},
 		"a byte order mark": {file: "\ufeff{\"log_level\": \"debug\"}", want: `"level":"DEBUG"`},
 		"variables that are empty": {file: `{"log_level": "debug"}`, env: []string{"AWA_FIRST=", "AWA_WATCH=", "AWA_LOG_LEVEL=",

@@ -52,7 +52,7 @@ _awa-agent_run() {
         '--listen=[Address to listen on]:ADDR[\:PORT]: ' \
         '--data-dir=[Folder of the node list (/var/lib/are-we-alive)]:DIR:_files -/' \
         '--first[Begin a new cluster with this node, unless the data folder holds a list]' \
-        '--cluster-name=[How to call the cluster, if it has no name yet]:NAME: ' \
+        '--cluster-name=[Name of the cluster, if it has none yet]:NAME: ' \
         '*--join=[Agents of the cluster to join]:HOST[\:PORT]:_hosts' \
         '--take-over[Replace the agent that holds this node'\''s name or entry at once]' \
         '--insecure[Without a key, allow listening on other addresses than loopback]' \
@@ -208,7 +208,7 @@ _awa-agent_cluster() {
     local curcontext="$curcontext" state line
     local -A opt_args
     local -a commands=(
-        'name:Show how the cluster is called, or call it otherwise'
+        'name:Show or change the name of the cluster'
     )
     _arguments -s -S -C \
         '(-h --help)'{-h,--help}'[Show context-sensitive help]' \

@@ -222,7 +222,10 @@ func (v *views) edits() ([]page.Event, error) {
 		if by != "" {
 			e.Text += " by " + by
 		}
-		if known && c.Action == awa.Update {
+		switch clusterName := c.ClusterName(); {
+		case clusterName != "":
+			e.Text += "; the cluster's name became " + clusterName
+		case known && c.Action == awa.Update:
 			e.Text += ": " + awa.DifferencesText(before, n)
 		}
 		e.At, _ = time.Parse(time.RFC3339, at) // none is fine
