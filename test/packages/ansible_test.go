@@ -25,11 +25,7 @@ type fleet struct {
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{t: t, dir: t.TempDir()}
-	tree := copyTree(t, "python")
-	must(t, "cp", "/etc/resolv.conf", filepath.Join(tree, "etc", "resolv.conf"))
-	must(t, "chroot", tree, "apt-get", "update")
-	must(t, "chroot", tree, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends",
-		"python3-apt")
+	tree := treeWith(t, "python", "python3-apt")
 	// What takes the place of ssh: a machine has no network.
 	ssh := `#!/bin/sh
 while [ $# -gt 2 ]; do shift; done

@@ -50,6 +50,16 @@ func copyTree(t *testing.T, name string) string {
 	return dir
 }
 
+// treeWith is copyTree with further packages of Debian, from the mirror that this machine uses.
+func treeWith(t *testing.T, name string, packages ...string) string {
+	t.Helper()
+	tree := copyTree(t, name)
+	must(t, "systemd-nspawn", "--quiet", "--pipe", "--register=no", "--keep-unit", "--directory="+tree,
+		"sh", "-c", "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "+
+			strings.Join(packages, " "))
+	return tree
+}
+
 // boot starts a minimal Debian, see bootTree.
 func boot(t *testing.T, name string, beside *machine) *machine {
 	t.Helper()

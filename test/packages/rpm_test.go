@@ -65,10 +65,7 @@ func TestRPM_life(t *testing.T) {
 // the test's own stands for what every system of RPM has.
 func TestRPM_service(t *testing.T) {
 	t.Parallel()
-	dir := copyTree(t, "web1")
-	must(t, "chroot", dir, "sh", "-c", "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y "+
-		"--no-install-recommends dnf")
-	m := bootTree(t, "web1", dir, nil)
+	m := bootTree(t, "web1", treeWith(t, "web1", "dnf"), nil)
 	dnf := func(what string) string { t.Helper(); return m.sh("dnf --releasever=1 -y " + what + " 2>&1") }
 	dnf("install " + m.bring(shellRPM(t)))
 
