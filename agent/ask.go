@@ -88,23 +88,34 @@ func (f askFlags) call(ctx context.Context, role awa.Role, do asking) error {
 		if !errors.As(err, &unreached) || role != awa.RoleCheck && !unreached.unsent {
 			return err
 		}
-		failed = append(failed, err.Error())
+		failed = append(failed, fmt.Sprintf("%s (%v)", addr, unreached.cause))
 	}
 	if len(addrs) == 1 {
 		return err
 	}
-	return fmt.Errorf("none of the %d agents answered: %s", len(addrs), strings.Join(failed, "; "))
+	return fmt.Errorf("none of the agents was reached: %s: are they running, and are their addresses right?",
+		strings.Join(failed, ", "))
 }
 
-// unreachedError is the end of a call to an agent that was not reached. unsent is set when
-// nothing was changed for sure.
+// unreachedError is the end of a call to an agent that was not reached.
 type unreachedError struct {
-	error
-	unsent bool
+	addr   string
+	cause  error
+	unsent bool // nothing was changed for sure
+}
+
+// Error implements error.
+func (e unreachedError) Error() string {
+	var ping *awa.PingError
+	text := fmt.Sprintf("the agent at %s was not reached (%v)", e.addr, e.cause)
+	if errors.As(e.cause, &ping) && ping.Stage == awa.StageTLS { // which says what to do
+		return text
+	}
+	return text + ": is it running, and is --agent right?"
 }
 
 // Unwrap returns the cause.
-func (e unreachedError) Unwrap() error { return e.error }
+func (e unreachedError) Unwrap() error { return e.cause }
 
 // callOne is call with one agent.
 func callOne(ctx context.Context, c *api.Client, addr string, do asking) error {
@@ -118,11 +129,8 @@ func callOne(ctx context.Context, c *api.Client, addr string, do asking) error {
 		return errors.New("interrupted before an edit was sent: nothing was changed")
 	case err != nil && ctx.Err() != nil:
 		return errors.New("interrupted before the agent answered: whether an edit was made is not known")
-	case errors.As(err, &ping) && ping.Stage == awa.StageTLS: // which says what to do
-		return unreachedError{fmt.Errorf("the agent at %s was not reached (%w)", addr, err), isUnsent}
 	case errors.As(err, &ping):
-		return unreachedError{fmt.Errorf("the agent at %s was not reached (%w): is it running, and is --agent right?", addr,
-			err), isUnsent}
+		return unreachedError{addr, err, isUnsent}
 	}
 	return err
 }
