@@ -72,6 +72,23 @@ func TestClusterName(t *testing.T) {
 	says("prod-us\n", "awa-agent", "cluster", "name", "--agent", restored.addr())
 }
 
+// TestClusterName_two asks agents of two clusters in the same words: the answers say which is
+// which.
+func TestClusterName_two(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"prod-eu", "prod-us"} {
+		a := newCluster(t, 1, "--cluster-name", name).agents[0]
+		for _, want := range []struct{ format, text string }{
+			{"nagios", "AWA OK - " + name + ": 1 of 1 node online"}, {"table", name + ": 1 node online"},
+			{"json", `"cluster_name":"` + name + `"`}, {"influx", "cluster_name=" + name + " "},
+		} {
+			if r := run(t, "check_awa", "-H", a.addr(), "-o", want.format); !strings.Contains(r.out, want.text) {
+				t.Errorf("-o %s: %+v, want %s", want.format, r, want.text)
+			}
+		}
+	}
+}
+
 // awaitWeb waits until a page of an agent's second port holds a text.
 func awaitWeb(t *testing.T, addr, path, want string) {
 	t.Helper()

@@ -70,6 +70,30 @@ func TestConfigured_labels(t *testing.T) {
 	}
 }
 
+// TestConfigured_name has an agent whose node has another name on the list say that name when it
+// registers.
+func TestConfigured_name(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	asked := c.agents[0].addr()
+	a := newAgent(t, "db1", "--join", asked)
+	a.start()
+	c.awaitNodes(2)
+	if r := run(t, "awa-agent", "node", "set", "db1", "--name", "web2", "--agent", asked); r.code != 0 {
+		t.Fatal(r)
+	}
+	a.kill()
+	a.at.Store(nil) // at another port
+	a.args = append(a.args, "--take-over")
+	a.start()
+	testaid.Await(t, 20*time.Second, func() error {
+		if !strings.Contains(a.log.String(), `"msg":"registered","name":"web2"`) {
+			return fmt.Errorf("its log is\n%s", a.log)
+		}
+		return nil
+	})
+}
+
 // changes are the lines of awa-agent changes.
 func (c *cluster) changes(asked string) []string {
 	c.t.Helper()
