@@ -15,7 +15,7 @@ import (
 // eventsCmd is awa-agent events.
 type eventsCmd struct {
 	target
-	Node         []string `placeholder:"NAME" sep:"none" complete:"node" help:"Only what happened to the node of this name; may be repeated."`
+	Node         []string `placeholder:"NAME" sep:"none" complete:"node" help:"${help_event_node}"`
 	Since        string   `placeholder:"TIME" help:"${help_since}"`
 	Follow       bool     `short:"f" help:"Wait for further events, until interrupted."`
 	Availability bool     `help:"${help_availability}"`

@@ -52,6 +52,13 @@ func vars() kong.Vars {
 		"help_log_format": "Format of the log on stderr: text or json (" + logFormat + ").",
 		"help_log_level":  "What is logged: debug, info, warn or error (" + logLevel + ").",
 
+		"help_event_node": "Only what happened to the node of this name; may be repeated.",
+		"help_maintain": "Put nodes under maintenance for a time: they are pinged and shown, and never a " +
+			"problem.",
+		"help_set_ephemeral": "Have the node removed once it has been offline for so long, such as 72h; never " +
+			"ends that.",
+		"help_label_selection": "Nodes with this label instead of names; with all of several.",
+
 		"help_recover_data_dir": "Data folder of a stopped agent" + dataDir,
 		"help_recover_force": "Begin a new history although a majority of the voters answers, or another agent holds a " +
 			"longer list.",

@@ -30,7 +30,7 @@ func (c *nodeMaintainCmd) Run(ctx context.Context, std streams) error {
 		return map[string]any{"name": n.Name, "host": n.Host, "port": n.Port, "maintenance": end, "reason": c.Reason}, nil
 	}
 	return c.editNodes(ctx, c.selection, awa.Update, set, func(m made) error {
-		sentence := m.node.Name + " is no longer under maintenance"
+		sentence := "The maintenance of " + m.node.Name + " has ended"
 		if !c.Off {
 			sentence = m.node.Name + " is under maintenance " + m.node.UntilAndWhy(localTime(end))
 		}

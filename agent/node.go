@@ -22,7 +22,7 @@ type nodeCmd struct {
 	Set    nodeSetCmd    `cmd:"" help:"Change a node."`
 	Remove nodeRemoveCmd `cmd:"" help:"Remove nodes from the list."`
 
-	Maintain nodeMaintainCmd `cmd:"" help:"Put nodes under maintenance for a time: they are pinged and shown, and never a problem."`
+	Maintain nodeMaintainCmd `cmd:"" help:"${help_maintain}"`
 }
 
 // nodeListCmd is awa-agent node list.
@@ -119,7 +119,7 @@ type nodeSetCmd struct {
 	Port  string            `placeholder:"PORT" help:"New port."`
 	Label map[string]string `placeholder:"K=V" mapsep:"none" help:"Label to set; K= removes it; may be repeated."`
 
-	Ephemeral string `placeholder:"TIME" help:"Have the node removed once it has been offline for so long, such as 72h; never ends that."`
+	Ephemeral string `placeholder:"TIME" help:"${help_set_ephemeral}"`
 }
 
 // Run changes the node.

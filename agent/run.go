@@ -25,25 +25,26 @@ import (
 // configuration file under its name with _ for -.
 type runCmd struct {
 	keyFlag
-	Config      string            `placeholder:"FILE" env:"AWA_CONFIG" help:"${help_config}"`
-	MyName      string            `placeholder:"NAME" env:"AWA_MY_NAME" help:"Name of this node; the host's name by default."`
-	MyHost      string            `placeholder:"HOST" env:"AWA_MY_HOST" help:"${help_my_host}"`
-	MyPort      string            `placeholder:"PORT" env:"AWA_MY_PORT" help:"${help_my_port}"`
-	Label       map[string]string `placeholder:"K=V" mapsep:"none" help:"${help_label}"`
-	Ephemeral   time.Duration     `placeholder:"TIME" env:"AWA_EPHEMERAL" help:"${help_ephemeral}"`
-	Listen      string            `placeholder:"ADDR[:PORT]" env:"AWA_LISTEN" help:"${help_listen}"`
-	DataDir     string            `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"${help_data_dir}"`
-	First       bool              `env:"AWA_FIRST" help:"${help_first}"`
-	ClusterName string            `placeholder:"NAME" env:"AWA_CLUSTER_NAME" help:"${help_cluster_name}"`
-	Join        []string          `placeholder:"HOST[:PORT]" env:"AWA_JOIN" help:"${help_join}"`
-	TakeOver    bool              `help:"Replace the agent that holds this node's name or entry at once; stop the other one."`
-	Insecure    bool              `env:"AWA_INSECURE" help:"${help_insecure}"`
-	Watch       time.Duration     `placeholder:"TIME" default:"${watch}" env:"AWA_WATCH" help:"${help_watch}"`
-	PingTimeout time.Duration     `placeholder:"TIME" default:"${ping_timeout}" env:"AWA_PING_TIMEOUT" help:"${help_ping_timeout}"`
-	Web         string            `placeholder:"ADDR[:PORT]" env:"AWA_WEB" help:"${help_web}"`
-	OnEvent     string            `placeholder:"PROGRAM" env:"AWA_ON_EVENT" help:"${help_on_event}"`
-	LogFormat   string            `enum:"text,json" default:"${log_format}" env:"AWA_LOG_FORMAT" help:"${help_log_format}"`
-	LogLevel    string            `enum:"debug,info,warn,error" default:"${log_level}" env:"AWA_LOG_LEVEL" help:"${help_log_level}"`
+	Config      string        `placeholder:"FILE" env:"AWA_CONFIG" help:"${help_config}"`
+	MyName      string        `placeholder:"NAME" env:"AWA_MY_NAME" help:"Name of this node; the host's name by default."`
+	MyHost      string        `placeholder:"HOST" env:"AWA_MY_HOST" help:"${help_my_host}"`
+	MyPort      string        `placeholder:"PORT" env:"AWA_MY_PORT" help:"${help_my_port}"`
+	Ephemeral   time.Duration `placeholder:"TIME" env:"AWA_EPHEMERAL" help:"${help_ephemeral}"`
+	Listen      string        `placeholder:"ADDR[:PORT]" env:"AWA_LISTEN" help:"${help_listen}"`
+	DataDir     string        `placeholder:"DIR" default:"${data_dir}" env:"AWA_DATA_DIR" help:"${help_data_dir}"`
+	First       bool          `env:"AWA_FIRST" help:"${help_first}"`
+	ClusterName string        `placeholder:"NAME" env:"AWA_CLUSTER_NAME" help:"${help_cluster_name}"`
+	Join        []string      `placeholder:"HOST[:PORT]" env:"AWA_JOIN" help:"${help_join}"`
+	TakeOver    bool          `help:"Replace the agent that holds this node's name or entry at once; stop the other one."`
+	Insecure    bool          `env:"AWA_INSECURE" help:"${help_insecure}"`
+	Watch       time.Duration `placeholder:"TIME" default:"${watch}" env:"AWA_WATCH" help:"${help_watch}"`
+	PingTimeout time.Duration `placeholder:"TIME" default:"${ping_timeout}" env:"AWA_PING_TIMEOUT" help:"${help_ping_timeout}"`
+	Web         string        `placeholder:"ADDR[:PORT]" env:"AWA_WEB" help:"${help_web}"`
+	OnEvent     string        `placeholder:"PROGRAM" env:"AWA_ON_EVENT" help:"${help_on_event}"`
+	LogFormat   string        `enum:"text,json" default:"${log_format}" env:"AWA_LOG_FORMAT" help:"${help_log_format}"`
+	LogLevel    string        `enum:"debug,info,warn,error" default:"${log_level}" env:"AWA_LOG_LEVEL" help:"${help_log_level}"`
+
+	Label map[string]string `placeholder:"K=V" mapsep:"none" help:"${help_label}"`
 
 	rejoin bool // --join stands on the command line, by hand
 	// onEventGiven: --on-event stands on the command line or in the environment.

@@ -14,7 +14,7 @@ import (
 // selection is which nodes a command edits.
 type selection struct {
 	Name  []string          `arg:"" optional:"" complete:"node" help:"Names of nodes."`
-	Label map[string]string `placeholder:"K=V" mapsep:"none" help:"Nodes with this label instead of names; with all of several."`
+	Label map[string]string `placeholder:"K=V" mapsep:"none" help:"${help_label_selection}"`
 }
 
 // check returns what is wrong with it, if anything.

@@ -86,7 +86,7 @@ func TestSupervisor_start(t *testing.T) {
 	t.Run("ready with the list, and kept alive", func(t *testing.T) {
 		f := &fakeAgent{summary: "no list"}
 		superviseFake(t, f, func(told func() []string, _ chan<- os.Signal, stop func()) {
-			time.Sleep(2 * time.Second) // of synctest's time
+			<-time.After(2 * time.Second) // of synctest's time
 			wantTold(t, "before", told(), "STATUS=no list")
 			f.set(func() { f.summary = "3 of 3" })
 			close(f.ready)

@@ -28,8 +28,9 @@ func TestCheck(t *testing.T) {
 		}
 		return r.out
 	}
-	const perfdata = lastMajority + ` \| online=\d;;;0;3 offline=\d;;0;0;3 unreachable=\d;0;;0;3 mismatch=\d;;0;0;3 maintenance=0;;;0 ` +
-		`health=\d;;;0 behind=0;;;0 rtt_max=\d\.\d+s;;;0 skew_max=\d\.\d+s;5;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
+	const perfdata = lastMajority + ` \| online=\d;;;0;3 offline=\d;;0;0;3 unreachable=\d;0;;0;3 mismatch=\d;;0;0;3 ` +
+		`maintenance=0;;;0 health=\d;;;0 behind=0;;;0 ` +
+		`rtt_max=\d\.\d+s;;;0 skew_max=\d\.\d+s;5;;0 time=\d\.\d+s;;;0 state=\d;;;0;3` + "\n"
 	row := func(a *agent, status, why string) string { return tableRow(a.name, status, a.addr(), why) + "\n" }
 	const refused = `host answers, agent not running, 1 other does not see it either`
 

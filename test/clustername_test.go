@@ -44,7 +44,8 @@ func TestClusterName(t *testing.T) {
 		return nil
 	})
 
-	says(`awa-agent: "a b" is not a name for a cluster: use 1 to 63`, "awa-agent", "cluster", "name", "a b", "--agent", a.addr())
+	says(`awa-agent: "a b" is not a name for a cluster: use 1 to 63`,
+		"awa-agent", "cluster", "name", "a b", "--agent", a.addr())
 	says("The name of the cluster is prod-us (change 3).\n", "awa-agent", "cluster", "name", "prod-us", "--agent", other.addr())
 	if lines := c.changes(a.addr()); !strings.Contains(lines[2], "UPDATE  cluster name prod-eu → prod-us  (") {
 		t.Errorf("the changes are %q", lines)

@@ -168,7 +168,7 @@ func TestNode_maintain(t *testing.T) {
 	do(`^db1 is under maintenance until .* \S+: kernel \(change 4\)\.\n$`, "node maintain db1 --for 2h --reason kernel")
 	do(`db1 .* \(under maintenance until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ: kernel\)\n$`, "node list")
 	check(`db1 .*Offline .*maintenance until \d\d:\d\d: kernel, `)
-	do(`^db1 is no longer under maintenance \(change 5\)\.\n$`, "node maintain db1 --off")
+	do(`^The maintenance of db1 has ended \(change 5\)\.\n$`, "node maintain db1 --off")
 	do(`db1 .* role=database\n$`, "node list")
 	check(`(?s)^AWA CRITICAL - 1 of 2 nodes offline: db1 `)
 	do(`change 6`, "node maintain db1 --for 1s")
@@ -205,7 +205,7 @@ func TestNode_many(t *testing.T) {
 			"web1 is under maintenance until THEN (change 6).\n"},
 		{"maintain --label role=db --for 2h --reason kernel", 0, "db1 is under maintenance until THEN: kernel (change 7).\n" +
 			"db2 is under maintenance until THEN: kernel (change 8).\n"},
-		{"maintain --label role=db --label rack=1 --off", 0, "db1 is no longer under maintenance (change 9).\n"},
+		{"maintain --label role=db --label rack=1 --off", 0, "The maintenance of db1 has ended (change 9).\n"},
 		{"remove web1 db1", 0, "Removed web1 (change 10).\nRemoved db1 (change 11).\n"},
 		{"remove --label role=db -o json", 0, "{\n  \"id\": 12\n}\n"},
 	} {

@@ -15,7 +15,7 @@ _awa_agent() {
         --key-file|--config)
             compopt -o default
             return ;;
-        --my-name|--my-port|--label|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--name|--port|--for|--reason|--since)
+        --my-name|--my-port|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--reason|--since)
             return ;;
         --my-host|--join|--agent|--host)
             mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
@@ -50,7 +50,7 @@ _awa_agent() {
             skip=
         else
             case $word in
-                --key-file|--config|--my-name|--my-port|--label|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--name|--port|--for|--reason|--since|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output|--node) skip=1 ;;
+                --key-file|--config|--my-name|--my-port|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--reason|--since|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output|--node) skip=1 ;;
                 -*) ;;
                 *)
                     case "${path:+$path }$word" in
@@ -82,7 +82,7 @@ _awa_agent() {
     if [[ $cur == -* ]]; then
         case $path in
             '') words='-h --help -V --version' ;;
-            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --label --ephemeral --listen --data-dir --first --cluster-name --join --take-over --insecure --watch --ping-timeout --web --on-event --log-format --log-level' ;;
+            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --ephemeral --listen --data-dir --first --cluster-name --join --take-over --insecure --watch --ping-timeout --web --on-event --log-format --log-level --label' ;;
             'key') words='-h --help -V --version' ;;
             'key new') words='-h --help -V --version' ;;
             'key check') words='-h --help -V --version --key-file' ;;

@@ -14,7 +14,7 @@ function __awa_agent_at
             continue
         end
         switch $word
-            case --key-file --config --my-name --my-port --label --ephemeral --listen --cluster-name --watch --ping-timeout --web --on-event --name --port --for --reason --since --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output --node
+            case --key-file --config --my-name --my-port --ephemeral --listen --cluster-name --watch --ping-timeout --web --on-event --label --name --port --for --reason --since --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output --node
                 set skip 1
             case '-*'
             case '*'
@@ -49,7 +49,6 @@ complete -c awa-agent -n "__awa_agent_at 'run'" -l config -r -F -d 'Configuratio
 complete -c awa-agent -n "__awa_agent_at 'run'" -l my-name -x -d 'Name of this node'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l my-host -x -a '(__fish_print_hostnames)' -d 'DNS name or IP address under which others reach this node'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l my-port -x -d 'Port under which others reach this node'
-complete -c awa-agent -n "__awa_agent_at 'run'" -l label -x -d 'Label of this node'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l ephemeral -x -d 'Have this node removed from the list once it has been offline for so long, such as 72h, for servers that come and go'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l listen -x -d 'Address to listen on'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l data-dir -x -a '(__fish_complete_directories)' -d 'Folder of the node list (/var/lib/are-we-alive)'
@@ -64,6 +63,7 @@ complete -c awa-agent -n "__awa_agent_at 'run'" -l web -x -d 'Address of a secon
 complete -c awa-agent -n "__awa_agent_at 'run'" -l on-event -x -d 'Program that is run when something happened, with the events as JSON on its standard input'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l log-format -x -a 'text json' -d 'Format of the log on stderr'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l log-level -x -a 'debug info warn error' -d 'What is logged'
+complete -c awa-agent -n "__awa_agent_at 'run'" -l label -x -d 'Label of this node'
 complete -c awa-agent -n "__awa_agent_at 'key' 0" -a new -d 'Make the key of a cluster'
 complete -c awa-agent -n "__awa_agent_at 'key' 0" -a check -d 'Derive the check key, which can only read, for monitoring hosts'
 complete -c awa-agent -n "__awa_agent_at 'key' 0" -a cert -d 'Make a certificate as PEM files, for curl, Prometheus and the like'

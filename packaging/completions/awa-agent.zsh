@@ -47,7 +47,6 @@ _awa-agent_run() {
         '--my-name=[Name of this node]:NAME: ' \
         '--my-host=[DNS name or IP address under which others reach this node]:HOST:_hosts' \
         '--my-port=[Port under which others reach this node]:PORT: ' \
-        '*--label=[Label of this node]:K=V: ' \
         '--ephemeral=[Have this node removed from the list once it has been offline for so long, such as 72h, for servers that come and go]:TIME: ' \
         '--listen=[Address to listen on]:ADDR[\:PORT]: ' \
         '--data-dir=[Folder of the node list (/var/lib/are-we-alive)]:DIR:_files -/' \
@@ -61,7 +60,8 @@ _awa-agent_run() {
         '--web=[Address of a second port over plain HTTP, where whoever reaches it can read]:ADDR[\:PORT]: ' \
         '--on-event=[Program that is run when something happened, with the events as JSON on its standard input]:PROGRAM: ' \
         '--log-format=[Format of the log on stderr]:text|json:(text json)' \
-        '--log-level=[What is logged]:debug|info|warn|error:(debug info warn error)'
+        '--log-level=[What is logged]:debug|info|warn|error:(debug info warn error)' \
+        '*--label=[Label of this node]:K=V: '
 }
 
 _awa-agent_key() {

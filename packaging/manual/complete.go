@@ -28,7 +28,7 @@ type value struct {
 }
 
 // listNodes prints the names of the nodes, as the agent of this machine has them: none when
-// there is no such agent, or it does not answer soon.
+// that agent does not run, or does not answer soon.
 const listNodes = "timeout 2 awa-agent node list 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $2 }'"
 
 // Ident is the path as a part of a function's name.
