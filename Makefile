@@ -35,7 +35,7 @@ screenshots: ## The pictures of the README, again, from a real cluster (root).
 
 fault-test: ## Agents on five hosts of their own, which are broken in every way; then a soak of SOAK (2m) (root).
 	test/install-debian.sh iproute2 iptables serf
-	AWA_TEST_SOAK=$(SOAK) $(GO) test -tags system -timeout 60m -count 1 -v -skip '^TestChaos$$' ./test/faults
+	AWA_TEST_SOAK=$(SOAK) $(GO) test -tags system -timeout 60m -count 1 -parallel 3 -v -skip '^TestChaos$$' ./test/faults
 
 chaos-test: ## Everything happens to five agents that take edits, in random order, for CHAOS (4m) (root).
 	test/install-debian.sh iproute2 iptables curl

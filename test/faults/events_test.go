@@ -39,6 +39,7 @@ func (c *cluster) eventsOf(at *agent, node string) (lines []string) {
 // TestEvents cuts a path, and then has a link flap: 5 s on, 5 s off for two minutes. Each
 // agent has the events of what it saw, and people are told each once.
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	runs := t.TempDir()
 	program := filepath.Join(c.dir, "handler")

@@ -40,6 +40,18 @@ func TestMain(m *testing.M) {
 
 // runTests builds the programs once, as they are shipped.
 func runTests(m *testing.M) int {
+	if os.Geteuid() == 0 {
+		held, err := lock()
+		if err == nil {
+			defer held.Close()
+			err = removeLeftovers()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.Remove(confDir) // fails when others have files there
+	}
 	dir, err := os.MkdirTemp("", "awa-faults-")
 	if err == nil {
 		defer os.RemoveAll(dir)

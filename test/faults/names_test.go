@@ -20,6 +20,7 @@ const known = 30 * time.Second
 // TestNames plays servers that are replaced, copied, renamed and misconfigured, and
 // names and addresses that lead nowhere. Every agent is asked.
 func TestNames(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.spare = c.net.addHost("h6", 6)
 	var report strings.Builder
@@ -307,7 +308,7 @@ func views() []row {
 // linkLocal is the IPv6 address that the host has given itself.
 func (h *host) linkLocal() string {
 	h.t.Helper()
-	out := must(h.t, "ip", "-n", h.ns(), "-6", "-o", "addr", "show", "dev", "eth0", "scope", "link")
+	out := must(h.t, "ip", "-n", h.ns, "-6", "-o", "addr", "show", "dev", "eth0", "scope", "link")
 	fields := strings.Fields(out)
 	i := slices.Index(fields, "inet6")
 	if i < 0 || i+1 == len(fields) {
@@ -320,6 +321,7 @@ func (h *host) linkLocal() string {
 // TestNoLeader parts five voters from each other and from nobody else: each is alive
 // for the two other agents, and there is no leader.
 func TestNoLeader(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	for i := 6; i <= 7; i++ {
 		h := c.net.addHost(fmt.Sprintf("h%d", i), i)
@@ -361,6 +363,7 @@ func TestNoLeader(t *testing.T) {
 
 // TestRefusedHosts starts agents with hosts that others could not reach.
 func TestRefusedHosts(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	h := c.net.addHost("h6", 6)
 	for _, host := range []string{"localhost", "0.0.0.0", "::", "224.0.0.1", "255.255.255.255", "10.80.0.300"} {

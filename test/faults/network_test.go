@@ -5,13 +5,13 @@ package faults
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -36,16 +36,22 @@ const (
 	netnsDir = "/run/netns"
 )
 
-// network is some hosts on a bridge, which has a namespace of its own.
+// network is some hosts on a bridge, which has a namespace of its own. Two networks
+// know nothing of each other, and have the same addresses.
 type network struct {
 	t      *testing.T
+	prefix string // of its namespaces
 	bridge *host
 }
+
+// networks counts those of this run.
+var networks atomic.Int64
 
 // host is a network namespace. Its only way out is eth0, to the bridge.
 type host struct {
 	t    *testing.T
 	name string
+	ns   string // its namespace
 	addr string
 }
 
@@ -56,10 +62,13 @@ func newNetwork(t *testing.T) *network {
 	if os.Geteuid() != 0 {
 		testaid.Skip(t, "network namespaces take root: run  sudo make fault-test")
 	}
-	lock(t)
-	removeLeftovers(t)
-	n := &network{t: t, bridge: &host{t: t, name: "bridge", addr: dnsAddr}}
-	t.Cleanup(func() { removeAll(t) })
+	n := &network{t: t, prefix: fmt.Sprintf("%s%d-", prefix, networks.Add(1))}
+	n.bridge = n.newHost("bridge", dnsAddr)
+	t.Cleanup(func() {
+		if err := remove(n.prefix); err != nil {
+			t.Error(err)
+		}
+	})
 	n.bridge.add()
 	n.bridge.ip("link", "add", "br0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
 	n.bridge.ip("addr", "add", dnsAddr+"/24", "dev", "br0")
@@ -67,37 +76,40 @@ func newNetwork(t *testing.T) *network {
 	return n
 }
 
-// lock keeps out a second run, whose load would spoil the times of both.
-func lock(t *testing.T) {
-	t.Helper()
+// lock keeps out a second run, whose load would spoil the times of both, until the
+// file is closed.
+func lock() (*os.File, error) {
 	f, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
-	if err == nil {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
 	if err != nil {
-		t.Fatalf("%s: %v: another run is under way on this machine", lockFile, err)
+		return nil, err
 	}
-	t.Cleanup(func() { f.Close() })
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w: another run is under way on this machine", lockFile, err)
+	}
+	return f, nil
+}
+
+func (n *network) newHost(name, addr string) *host {
+	return &host{t: n.t, name: name, ns: n.prefix + name, addr: addr}
 }
 
 // addHost adds a host whose address ends in the number given.
 func (n *network) addHost(name string, number int) *host {
 	n.t.Helper()
-	h := &host{t: n.t, name: name, addr: subnet + strconv.Itoa(number)}
+	h := n.newHost(name, subnet+strconv.Itoa(number))
 	h.add()
-	h.ip("link", "add", "eth0", "type", "veth", "peer", "name", name, "netns", n.bridge.ns())
+	h.ip("link", "add", "eth0", "type", "veth", "peer", "name", name, "netns", n.bridge.ns)
 	h.ip("addr", "add", h.addr+"/24", "dev", "eth0")
 	h.ip("link", "set", "eth0", "up")
 	n.bridge.ip("link", "set", name, "master", "br0", "up")
 	return h
 }
 
-func (h *host) ns() string { return prefix + h.name }
-
 // add makes the namespace. Names are resolved by the server on the bridge.
 func (h *host) add() {
 	h.t.Helper()
-	conf := filepath.Join(confDir, h.ns())
+	conf := filepath.Join(confDir, h.ns)
 	err := errors.Join(
 		os.MkdirAll(conf, 0o755),
 		os.WriteFile(filepath.Join(conf, "resolv.conf"), nameservers(dnsAddr), 0o644),
@@ -106,7 +118,7 @@ func (h *host) add() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	must(h.t, "ip", "netns", "add", h.ns())
+	must(h.t, "ip", "netns", "add", h.ns)
 	h.ip("link", "set", "lo", "up")
 }
 
@@ -119,7 +131,7 @@ func nameservers(addrs ...string) []byte {
 // servers, in turn.
 func (h *host) resolveBy(addrs ...string) {
 	h.t.Helper()
-	path := filepath.Join(confDir, h.ns(), "resolv.conf")
+	path := filepath.Join(confDir, h.ns, "resolv.conf")
 	if err := os.WriteFile(path, nameservers(addrs...), 0o644); err != nil {
 		h.t.Fatal(err)
 	}
@@ -128,19 +140,19 @@ func (h *host) resolveBy(addrs ...string) {
 // ip runs `ip` on the host.
 func (h *host) ip(args ...string) {
 	h.t.Helper()
-	must(h.t, "ip", append([]string{"-n", h.ns()}, args...)...)
+	must(h.t, "ip", append([]string{"-n", h.ns}, args...)...)
 }
 
 // iptables runs `iptables` on the host.
 func (h *host) iptables(args ...string) string {
 	h.t.Helper()
-	return must(h.t, "ip", append([]string{"netns", "exec", h.ns(), "iptables", "-w"}, args...)...)
+	return must(h.t, "ip", append([]string{"netns", "exec", h.ns, "iptables", "-w"}, args...)...)
 }
 
 // command prepares a program that runs on the host. It dies with the test,
 // whatever becomes of the test.
 func (h *host) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command("ip", append([]string{"netns", "exec", h.ns(), name}, args...)...)
+	cmd := exec.Command("ip", append([]string{"netns", "exec", h.ns, name}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "AWA_") {
@@ -155,7 +167,7 @@ func (h *host) command(name string, args ...string) *exec.Cmd {
 func (h *host) inside(f func() error) {
 	h.t.Helper()
 	done := make(chan error)
-	go func() { done <- within(filepath.Join(netnsDir, h.ns()), f) }()
+	go func() { done <- within(filepath.Join(netnsDir, h.ns), f) }()
 	if err := <-done; err != nil {
 		h.t.Fatalf("on host %s: %v", h.name, err)
 	}
@@ -221,66 +233,62 @@ func must(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// namespaces returns those of our prefix.
-func namespaces(t *testing.T) []string {
-	t.Helper()
+// namespaces returns those whose names begin so.
+func namespaces(prefix string) ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(netnsDir, prefix+"*"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for i, path := range found {
 		found[i] = filepath.Base(path)
 	}
-	return found
+	return found, err
 }
 
 // processes returns those that run in a namespace.
-func processes(t *testing.T, ns string) []int {
-	t.Helper()
-	var pids []int
-	for _, text := range strings.Fields(must(t, "ip", "netns", "pids", ns)) {
+func processes(ns string) (pids []int, err error) {
+	out, err := exec.Command("ip", "netns", "pids", ns).Output()
+	for _, text := range strings.Fields(string(out)) {
 		if pid, err := strconv.Atoi(text); err == nil {
 			pids = append(pids, pid)
 		}
 	}
-	return pids
+	return pids, err
 }
 
 // removeLeftovers ends what a run that was killed left behind. The lock tells
 // that no run is under way that it could belong to.
-func removeLeftovers(t *testing.T) {
-	for _, ns := range namespaces(t) {
-		for _, pid := range processes(t, ns) {
-			syscall.Kill(pid, syscall.SIGKILL) // fails when it has just ended
-		}
-		testaid.Await(t, waitMost, func() error {
-			if left := processes(t, ns); len(left) > 0 {
-				return fmt.Errorf("processes %v are left in namespace %s", left, ns)
-			}
-			return nil
-		})
+func removeLeftovers() error {
+	left, err := namespaces(prefix)
+	if err != nil {
+		return err
 	}
-	removeAll(t)
+	for _, ns := range left {
+		for pids, err := processes(ns); len(pids) > 0 || err != nil; pids, err = processes(ns) {
+			if err != nil {
+				return fmt.Errorf("ip netns pids %s: %w", ns, err)
+			}
+			for _, pid := range pids {
+				syscall.Kill(pid, syscall.SIGKILL) // fails when it has just ended
+			}
+		}
+	}
+	return remove(prefix)
 }
 
-// removeAll removes the hosts, and fails the test when one isn't empty.
-func removeAll(t *testing.T) {
-	for _, ns := range namespaces(t) {
-		for _, pid := range processes(t, ns) {
+// remove removes the hosts whose namespaces begin so. It is an error when one is not
+// empty.
+func remove(prefix string) error {
+	all, err := namespaces(prefix)
+	for _, ns := range all {
+		pids, listed := processes(ns)
+		err = errors.Join(err, listed)
+		for _, pid := range pids {
 			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-			t.Errorf("process %d is left in namespace %s: %q", pid, ns, name)
+			err = errors.Join(err, fmt.Errorf("process %d is left in namespace %s: %q", pid, ns, name))
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
-		must(t, "ip", "netns", "del", ns)
-		if err := os.RemoveAll(filepath.Join(confDir, ns)); err != nil {
-			t.Error(err)
+		if out, failed := exec.Command("ip", "netns", "del", ns).CombinedOutput(); failed != nil {
+			err = errors.Join(err, fmt.Errorf("ip netns del %s: %w: %s", ns, failed, out))
 		}
+		err = errors.Join(err, os.RemoveAll(filepath.Join(confDir, ns)))
 	}
-	err := os.Remove(confDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
-		t.Error(err)
-	}
-	if left := namespaces(t); len(left) > 0 {
-		t.Errorf("namespaces %v are left", left)
-	}
+	return err
 }

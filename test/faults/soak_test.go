@@ -21,6 +21,7 @@ const (
 // TestSoak checks healthy hosts that lose one packet in fifty, on a machine
 // whose cores are all busy. Whatever is said to be wrong, is.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	for range runtime.NumCPU() {
 		burn(c.monitor)
@@ -56,7 +57,7 @@ func TestSoak(t *testing.T) {
 	for i, a := range c.agents {
 		logged += len(a.log.sightings(from[i]))
 	}
-	lost := must(t, "ip", "netns", "exec", c.n(1).host.ns(), "iptables", "-nvxL", "INPUT")
+	lost := must(t, "ip", "netns", "exec", c.n(1).host.ns, "iptables", "-nvxL", "INPUT")
 	fmt.Printf("\nThe soak, %v: %d live checks of 5 healthy nodes, the slowest took %.3f s.\nWrong verdicts: offline "+
 		"%d, unreachable %d, mismatch %d. False alarms of check_awa: %d. Wrong lines in the agents' logs: %d.\nPackets "+
 		"lost at n1: %s\n",
@@ -99,6 +100,7 @@ func lostAt(rules string) string {
 // TestSoakWithoutDeaths checks five healthy hosts while things happen to them that are
 // not deaths. Nobody may be said to be anything but online.
 func TestSoakWithoutDeaths(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.spare = c.net.addHost("h6", 6)
 	var from []int

@@ -80,6 +80,7 @@ func (c *cluster) awaitEdit(at *agent, name string) time.Duration {
 // that could not get the configuration does not vote, and ten seconds later the
 // list can be edited at each agent.
 func TestEnlist_newConnectionsDropped(t *testing.T) {
+	t.Parallel()
 	c := newSmallCluster(t, 3)
 	c.startAll()
 	first := c.n(1).host
@@ -112,6 +113,7 @@ func TestEnlist_newConnectionsDropped(t *testing.T) {
 // votes within ten seconds afterwards, and leaves nothing behind; also when it is
 // restarted in between.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	for name, meanwhile := range map[string]func(a *agent){
 		"it goes on":      func(*agent) {},
 		"it is restarted": func(a *agent) { a.kill(); a.start() },
