@@ -3,12 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // TestHelp_golden keeps what each command says of itself.
@@ -31,17 +32,5 @@ func TestHelp_golden(t *testing.T) {
 		}
 		all.WriteString("\n")
 	}
-	const golden = "testdata/help.golden"
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(golden, all.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil || !bytes.Equal(all.Bytes(), want) {
-		t.Errorf("the help is not that of %s (%v); go test ./agent -update writes it again:\n%s", golden, err, &all)
-	}
+	testaid.Golden(t, filepath.Join("testdata", "help.golden"), all.String(), *update)
 }

@@ -1,9 +1,7 @@
 package test
 
 import (
-	"bytes"
 	"flag"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -35,7 +33,7 @@ func TestTranscript(t *testing.T) {
 		{`until \d\d:\d\d`, "until TIME"},
 		{` {2,}`, "  "}, // the width of columns
 	}
-	var all bytes.Buffer
+	var all strings.Builder
 	for _, line := range strings.Split(strings.TrimSpace(`
 awa-agent cluster name
 awa-agent node add db1 127.0.0.3 1 --label role=db
@@ -79,17 +77,5 @@ awa-agent node list --agent 127.0.0.1:1,127.0.0.1:2
 			all.WriteString("[exit code " + string(rune('0'+r.code)) + "]\n")
 		}
 	}
-	golden := filepath.Join("testdata", "transcript.golden")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(golden, all.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil || !bytes.Equal(all.Bytes(), want) {
-		t.Errorf("it is not %s (%v); go test ./test -run Transcript -update writes it again:\n%s", golden, err, &all)
-	}
+	testaid.Golden(t, filepath.Join("testdata", "transcript.golden"), all.String(), *update)
 }
