@@ -201,3 +201,15 @@ func (h *halfEdit) finish(t *testing.T) {
 		t.Errorf("the edit under way: %v, %d %s", err, resp.StatusCode, body)
 	}
 }
+
+// TestFaults_onlyVoter kills the first of two agents, which is the only voter until there are
+// three. The other one says what an edit lacks.
+func TestFaults_onlyVoter(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2)
+	c.agents[0].kill()
+	r := run(t, "awa-agent", "node", "add", "x", "127.0.0.1", "1", "--agent", c.agents[1].addr())
+	if want := "the only voter is needed, but no answer from a1 ("; r.code == 0 || !strings.Contains(r.errors, want) {
+		t.Errorf("node add: %+v, want %s", r, want)
+	}
+}
