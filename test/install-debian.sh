@@ -4,7 +4,7 @@
 # libmonitoring-plugin-perl (another reader of ranges and perfdata), shells
 # (completions), groff, man-db and mandoc (man pages), jq, curl and msmtp (handlers), haproxy
 # (health checks), chromium with a font, w3m and a Java runtime (the page: two browsers and a
-# checker of HTML), tmux (check_awa --watch) and the monitoring systems that run check_awa, each
+# checker of HTML), tmux with procps (check_awa --watch, and watch) and the monitoring systems that run check_awa, each
 # under its package's name; by `make bench` monitoring-plugins-basic (check_http, check_awa's yardstick).
 # `make fault-test` and `make package-test` name theirs as arguments.
 #
@@ -32,6 +32,7 @@ packages="${*:-
 	nagios-nrpe-plugin
 	nagios-nrpe-server
 	nagios4-core
+	procps
 	prometheus
 	prometheus-alertmanager
 	ruby

@@ -78,6 +78,23 @@ func (w *window) narrow(screen string, columns, lines int) {
 	}
 }
 
+// TestWatch_program has watch(1) run check_awa. Its colors are those of a program that is
+// not at a terminal: none, unless the environment wants them.
+func TestWatch_program(t *testing.T) {
+	t.Parallel()
+	testaid.Tool(t, "watch")
+	a := newCluster(t, 1).agents[0]
+	for env, colored := range map[string]bool{"CLICOLOR_FORCE=": false, "CLICOLOR_FORCE=1": true} {
+		w := newWindow(t, 80, 24)
+		w.types(fmt.Sprintf("clear; %s watch --color %s -v -H %s", env, program("check_awa"), a.addr()), "Enter")
+		w.shows(`^a1 +Online `)
+		screen := w.tmux("capture-pane", "-p", "-e")
+		if strings.Contains(screen, "\x1b[32mOnline") != colored {
+			t.Errorf("with %s the screen is\n%q", env, screen)
+		}
+	}
+}
+
 // TestWatch has a person look at a cluster in which agents die, the one asked too.
 func TestWatch(t *testing.T) {
 	t.Parallel()
