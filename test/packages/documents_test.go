@@ -71,14 +71,20 @@ func joined(t *testing.T, first *machine, name string, n int) *machine {
 	t.Helper()
 	m := boot(t, name, first)
 	m.bring(file(t, theStage.first, kinds[0]))
-	key, err := os.ReadFile(first.path("/etc/are-we-alive/cluster.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.write("/root/web1/etc/are-we-alive/cluster.key", string(key))
+	m.takeKey(first)
 	out := m.follow(codeOf(t, document(t, "README.md"), "## Install")[1], fmt.Sprintf("127.0.0.1%d", n))
 	wantText(t, "check_awa -v on "+name, out, fmt.Sprintf("AWA OK - %d of %[1]d nodes online", n), name+":25483")
 	return m
+}
+
+// takeKey lays the cluster's key where scp in follow finds it.
+func (m *machine) takeKey(from *machine) {
+	m.t.Helper()
+	key, err := os.ReadFile(from.path("/etc/are-we-alive/cluster.key"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.write("/root/web1/etc/are-we-alive/cluster.key", string(key))
 }
 
 // awaitHealthy waits until all is well, and no voter is missed.
@@ -149,4 +155,36 @@ func TestDebian_lost(t *testing.T) {
 	})
 	follow(third, "When a machine was cloned")
 	first.awaitHealthy(3)
+}
+
+// TestDebian_fromTheOriginal moves two servers of the original program as its page says.
+func TestDebian_fromTheOriginal(t *testing.T) {
+	t.Parallel()
+	blocks := codeOf(t, document(t, "docs/FROM-THE-ORIGINAL.md"), "## How to move")
+	if len(blocks) != 2 {
+		t.Fatalf("there are %d blocks of commands", len(blocks))
+	}
+	server := func(name string, first *machine) *machine {
+		t.Helper()
+		m := boot(t, name, first)
+		m.bring(file(t, theStage.first, kinds[0]))
+		m.write("/root/cluster_info.json", `{
+  "my_name": "`+name+`",
+  "my_host": "`+name+`",
+  "my_port": "25483"
+}
+`)
+		return m
+	}
+	first := server("web1", nil)
+	first.follow(blocks[0], "127.0.0.11")
+	second := server("web2", first)
+	second.takeKey(first)
+	second.follow(blocks[1], "127.0.0.12")
+	for _, m := range []*machine{first, second} {
+		m.sh("rm cluster_info.json") // with the original, which was started in this folder
+	}
+	second.awaitHealthy(2)
+	first.awaitHealthy(2)
+	wantText(t, "node list", first.must("awa-agent", "node", "list"), "web1", "web2")
 }

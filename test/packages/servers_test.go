@@ -22,6 +22,7 @@ func TestDebian_servers(t *testing.T) {
 	first := founder(t, "web1")
 	second := joined(t, first, "web2", 2)
 	lateJoin(t, first, second)
+	workstation(t, first, second)
 	third := joined(t, first, "web3", 3)
 	upgradedLeader(t, []*machine{first, second, third})
 	told := notified(t, []*machine{first, second, third})
@@ -127,7 +128,7 @@ func lateJoin(t *testing.T, first, second *machine) {
 	first.must("systemctl", "stop", "awa-agent")
 	second.must("systemctl", "stop", "awa-agent")
 	second.sh("rm -r /var/lib/are-we-alive/*")
-	second.must("systemctl", "start", "awa-agent")
+	second.must("timeout", "8", "systemctl", "start", "awa-agent") // it does not wait for the cluster
 	second.awaitStatus("no node list yet, not joined: web1:25483 (connect: connection refused)")
 	first.must("systemctl", "start", "awa-agent")
 	testaid.Await(t, bootMost, func() error {
@@ -136,6 +137,23 @@ func lateJoin(t *testing.T, first, second *machine) {
 		}
 		return nil
 	})
+}
+
+// workstation: a file in /etc/are-we-alive names the agent that check_awa and awa-agent ask,
+// for all users.
+func workstation(t *testing.T, first, second *machine) {
+	t.Helper()
+	const file = "/etc/are-we-alive/check.json"
+	first.sh("awa-agent key check /etc/are-we-alive/check.key")
+	first.write(file, `{"agents": ["`+second.name+`"], "key_file": "/etc/are-we-alive/check.key"}`)
+	wantText(t, "check_awa", first.must("check_awa", "-o", "json"), `"agent":"`+second.name+`"`)
+	first.write(file, `{"agents": ["nosuch.test"], "key_file": "/etc/are-we-alive/check.key"}`)
+	for _, command := range []string{"check_awa", "awa-agent node list"} {
+		if r := first.run("sh", "-c", command); r.code == 0 || !strings.Contains(r.all(), "nosuch.test") {
+			t.Errorf("%s says, with exit code %d: %s", command, r.code, r.all())
+		}
+	}
+	first.sh("rm " + file)
 }
 
 // upgradedLeader: the agent that leads hands that over before the new program
