@@ -457,7 +457,7 @@ func TestCheck_crowd(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := c.pings.Load() - before; n != 1 {
+	if n := c.pings.Load() - before; n != 1 && n != 2 { // of one sweep, with a second attempt
 		t.Errorf("the node was pinged %d times", n)
 	}
 	for i, answer := range answers {
