@@ -32,7 +32,7 @@ const (
 	// MaxSeenBy is how many agents may be named that gave a second opinion.
 	MaxSeenBy = 64
 	// MaxSees is how many nodes a ping may name that its sender does not see.
-	MaxSees = 64
+	MaxSees = 512
 	// MaxFlapping is the most changes of a verdict that are counted.
 	MaxFlapping = 1000
 	// MaxRTT is the longest round trip, and the longest time of a sweep. No
@@ -145,6 +145,8 @@ func (s Self) Check() error {
 		return fmt.Errorf("health has %d codes: at most %d are allowed", len(s.Health), MaxConditions)
 	case len(s.Sees) > MaxSees:
 		return fmt.Errorf("sees has %d ids: at most %d are allowed", len(s.Sees), MaxSees)
+	case len(s.Ailing) > MaxSees:
+		return fmt.Errorf("ailing has %d ids: at most %d are allowed", len(s.Ailing), MaxSees)
 	case s.Fork != nil && checkNumber("fork", s.Fork.State) != nil:
 		return checkNumber("fork", s.Fork.State)
 	}
@@ -155,6 +157,11 @@ func (s Self) Check() error {
 	}
 	for _, id := range s.Sees {
 		if err := checkNumber("an id in sees", id); err != nil {
+			return err
+		}
+	}
+	for _, id := range s.Ailing {
+		if err := checkNumber("an id in ailing", id); err != nil {
 			return err
 		}
 	}
@@ -249,6 +256,8 @@ func (n NodeStatus) check() error {
 	switch {
 	case err != nil:
 		return first(err)
+	case n.Told < 0 || n.Told > MaxNodes:
+		return fmt.Errorf("told is %d: it must be from 0 to %d", n.Told, MaxNodes)
 	case n.Asked < 0 || n.Asked > MaxSeenBy:
 		return fmt.Errorf("asked is %d: it must be from 0 to %d", n.Asked, MaxSeenBy)
 	case len(n.SeenBy) > MaxSeenBy:

@@ -15,6 +15,8 @@ const (
 	Mismatch Verdict = "mismatch"
 	// Offline: it answered nobody who was asked.
 	Offline Verdict = "offline"
+	// Unjudged is a node that could not be looked at before the answer was due.
+	Unjudged Verdict = "unjudged"
 )
 
 // Stage is the part of a ping that failed.
@@ -81,6 +83,9 @@ type Self struct {
 	// Sees are the ids of the nodes that were not online when it looked last, at
 	// most MaxSees; nil when it has not looked yet.
 	Sees []uint64 `json:"sees"`
+	// Ailing are the ids of the nodes whose agents found conditions of themselves then, at
+	// most MaxSees.
+	Ailing []uint64 `json:"ailing,omitempty"`
 }
 
 // IsOriginal reports whether the original program answered.
@@ -103,6 +108,16 @@ type VoterSet struct {
 	UIDs  []string `json:"uids"`
 }
 
+// StatusQuery is what a status is asked for. The zero StatusQuery is a live sweep of all
+// nodes.
+type StatusQuery struct {
+	Cached bool // the last background sweep instead
+	// Within is how long the caller waits; 0 is not known. Nodes that could not be looked at
+	// by then are Unjudged.
+	Within time.Duration
+	Nodes  []string // the names of those to ask, as far as the list has them; none is all
+}
+
 // NodeStatus is a node with what a sweep found out about it.
 type NodeStatus struct {
 	Node    Node
@@ -121,6 +136,10 @@ type NodeStatus struct {
 	// Flapping is how often the verdict has changed lately, when that is so often that the
 	// node counts as flapping; else 0.
 	Flapping int
+
+	// Told is how many other agents told the verdict of a node that the agent asked left to
+	// them, as it does with most nodes of a long list (WatchShare); 0 of one that it pinged.
+	Told int
 
 	// Of a node that is not online: how many other agents gave a second
 	// opinion, and the names of those that it answered.

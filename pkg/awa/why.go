@@ -32,7 +32,11 @@ func (n NodeStatus) Reason(failure string) string {
 	case n.Verdict == Unreachable:
 		return "seen by " + orWord(strings.Join(n.SeenBy, " and "), "another agent") + ", not from here: " +
 			orWord(why, noReason)
-	case n.Verdict == Offline, n.Verdict == Mismatch:
+	case n.Told == 1:
+		return "1 other does not see it, and this agent did not ask it"
+	case n.Told > 1:
+		return fmt.Sprintf("%d others do not see it, and this agent did not ask it", n.Told)
+	case n.Verdict == Offline, n.Verdict == Mismatch, n.Verdict == Unjudged:
 		why = orWord(why, noReason)
 	case why == "":
 		why = orWord(string(n.Verdict), "no verdict given")
