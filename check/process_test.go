@@ -92,7 +92,7 @@ type served struct {
 	err error
 }
 
-func (s served) Status(bool, ...string) (awa.ClusterStatus, error) {
+func (s served) Status(awa.StatusQuery) (awa.ClusterStatus, error) {
 	return s.st, s.err
 }
 

@@ -122,14 +122,22 @@ func believe(wrong error) error {
 	return notOurs(wrong)
 }
 
+// onTheWay is what of a caller's time is kept for an answer to arrive and to be read.
+const onTheWay = 100 * time.Millisecond
+
 // ClusterStatus asks an agent what it sees of the whole cluster; cached asks
 // for its last background sweep instead of a live one. With names of nodes, only
-// those are pinged and in the answer, as far as the agent's list has them.
+// those are pinged and in the answer, as far as the agent's list has them. Nodes that could not be
+// pinged before ctx ends are awa.Unjudged.
 func (c *Client) ClusterStatus(ctx context.Context, addr string, cached bool,
 	nodes ...string) (awa.ClusterStatus, error) {
 	query := url.Values{}
 	if cached {
 		query.Set("cached", "1")
+	}
+	if end, ok := ctx.Deadline(); ok && !cached {
+		// The answer of an agent that has run out of time is worth more than none.
+		query.Set("within_ms", strconv.FormatInt(max(1, (time.Until(end)-onTheWay).Milliseconds()), 10))
 	}
 	if len(nodes) > 0 {
 		query["node"] = nodes

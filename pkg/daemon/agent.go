@@ -65,7 +65,8 @@ func (a *agent) Self() awa.Self {
 		Started: unixAt(a.started, now), Booted: unixAt(a.machine.booted, now), Boot: a.machine.boot,
 	}
 	a.Describe(&self)
-	self.Name, self.Sees = a.listedName(), a.watch.Sees()
+	self.Name = a.listedName()
+	self.Sees, self.Ailing = a.watch.Sees()
 	if a.watch.NotReached().Of > 0 && !slices.Contains(self.Health, awa.NotReached) {
 		self.Health = append(self.Health, awa.NotReached)
 	}
@@ -115,31 +116,31 @@ func (a *agent) stranger(from awa.Caller, own string) {
 }
 
 // Status implements server.Agent.
-func (a *agent) Status(cached bool, nodes ...string) (awa.ClusterStatus, error) {
+func (a *agent) Status(q awa.StatusQuery) (awa.ClusterStatus, error) {
 	if err := a.hasList(); err != nil {
 		return awa.ClusterStatus{}, err
 	}
 	var result watch.Result
-	if cached {
+	if q.Cached {
 		result = a.watch.Last()
 		result.Short = a.watch.Shortage()
 	}
 	switch {
 	case !result.At.IsZero() || result.Short != nil:
-	case len(nodes) > 0: // what is said of the cluster besides takes all nodes
-		result = a.watch.Some(a.store.State(), nodes)
+	case len(q.Nodes) > 0: // what is said of the cluster besides takes all nodes
+		result = a.watch.Some(a.store.State(), q.Nodes)
 		result.Nodes = watch.Merge(a.watch.Last().Nodes, result.Nodes)
 	default:
-		result = a.watch.Shared(a.store.State())
+		result = a.watch.Shared(a.store.State(), q.Within)
 	}
 	if result.Short != nil {
 		return awa.ClusterStatus{}, awa.Faultf(awa.ErrShortage,
 			"agent %s could not look at all nodes, so it says nothing of them: %v", a.name, result.Short)
 	}
 	s := a.status(result)
-	if len(nodes) > 0 {
+	if len(q.Nodes) > 0 {
 		s.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n awa.NodeStatus) bool {
-			return !slices.ContainsFunc(nodes, func(name string) bool { return awa.NameKey(name) == n.Node.Key() })
+			return !slices.ContainsFunc(q.Nodes, func(name string) bool { return awa.NameKey(name) == n.Node.Key() })
 		})
 	}
 	return s, nil

@@ -49,7 +49,7 @@ func (c *checks) check(query []server.Param) (server.CheckResult, error) {
 	defer c.mu.Unlock()
 	began := time.Now()
 	if !began.Before(c.until) {
-		c.status, c.err = c.agent.Status(false)
+		c.status, c.err = c.agent.Status(awa.StatusQuery{})
 		c.rendered = map[string]server.CheckResult{}
 		c.until = time.Now().Add(min(max(checkFresh, time.Since(began)), checkFreshMost))
 	}

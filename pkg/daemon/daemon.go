@@ -291,7 +291,7 @@ func (d *Daemon) wire() {
 	}
 	d.watch = watch.New(watch.Config{
 		Pinger: d.pings, Nodes: d.store.Nodes, Self: d.agent.Self, Heard: d.agent.answered,
-		Prober: d.pings, Memory: d.store, Clock: d.cfg.Clock, Kept: d.files.kept, MaxOpen: d.files.pings,
+		Prober: d.pings, Always: d.deciders, Memory: d.store, Clock: d.cfg.Clock, Kept: d.files.kept, MaxOpen: d.files.pings,
 		PingTimeout: d.cfg.PingTimeout, Watch: d.cfg.Watch, Log: d.log,
 		Events: d.happened, Swept: d.swept,
 	})
@@ -318,6 +318,11 @@ func (d *Daemon) replicaConfig() replica.Config {
 		Seen: d.seen, Contacts: contacts, ClusterName: d.cfg.ClusterName,
 		Rejoin: d.cfg.Rejoin, TakeOver: d.cfg.TakeOver, Timing: d.cfg.Timing, Log: d.log,
 	}
+}
+
+// deciders are the uids of the agents on which edits depend.
+func (d *Daemon) deciders() []string {
+	return append(slices.Clone(d.replica.Voters()), d.replica.Leader())
 }
 
 // seen returns what the background sweeps saw, for the replication.

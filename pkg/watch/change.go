@@ -1,10 +1,7 @@
 package watch
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"strings"
 	"time"
 
 	"are-we-alive/pkg/awa"
@@ -63,12 +60,15 @@ func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) []chang
 	}
 	at := st.Since
 	before := *g
-	g.ping, g.until, g.opinion = ping, at, o
+	g.ping, g.until, g.opinion, g.told = ping, at, o, st.Told
+	if g.told == 0 {
+		g.own = ping
+	}
 	if g.held.IsZero() {
 		g.held = at
 	}
 	began, again := at, awa.EventKind("")
-	if st.Verdict == awa.Online {
+	if st.Verdict == awa.Online && st.Self != nil {
 		began, again = g.answered(st.Self, at)
 	}
 	switch {
@@ -113,7 +113,7 @@ func (g *sighting) answered(self *awa.Self, at time.Time) (began time.Time, agai
 	if g.goodbye != nil && g.goodbye.Instance != self.Instance {
 		g.goodbye = nil
 	}
-	g.self, g.instance, g.boot, g.online = *self, self.Instance, self.Boot, at
+	g.self, g.instance, g.boot, g.online = self, self.Instance, self.Boot, at
 	return began, again
 }
 
@@ -214,9 +214,9 @@ func (g *sighting) why(st *awa.NodeStatus, again awa.EventKind) string {
 
 // report logs changes, and passes on the events among them.
 func (w *Watcher) report(changes []change) {
+	w.log(changes)
 	var events []awa.Event
 	for _, c := range changes {
-		w.log(c)
 		if c.event.Kind != "" && !c.logged {
 			events = append(events, c.event)
 		}
@@ -224,59 +224,4 @@ func (w *Watcher) report(changes []change) {
 	if len(events) > 0 && w.cfg.Events != nil {
 		w.cfg.Events(events)
 	}
-}
-
-// log writes a change to the log, unless it is that a node is online that was not known
-// before.
-func (w *Watcher) log(c change) {
-	st, e := c.status, c.event
-	level, message := slog.LevelWarn, ""
-	switch e.Kind {
-	case "":
-		level, message = slog.LevelInfo, "the agent of a node is being restarted"
-	case awa.EventOnline:
-		level, message = slog.LevelInfo, "node is back online"
-	case awa.EventRestarted:
-		level, message = slog.LevelInfo, "the agent of a node was restarted"
-	case awa.EventRebooted:
-		level, message = slog.LevelInfo, "the machine of a node was rebooted"
-	case awa.EventStopped:
-		level, message = slog.LevelInfo, "the agent of a node says that it is being stopped"
-	case awa.EventFlapping:
-		message = "node is flapping: its changes are in this log alone until it has settled"
-	case awa.EventSettled:
-		level, message = slog.LevelInfo, "node has settled"
-	case awa.EventMismatch:
-		message = "somebody else answers in place of the node"
-	case awa.EventUnreachable:
-		message = "node does not answer this agent, but others"
-	default:
-		message = "node is offline"
-	}
-	if e.Kind == awa.EventOnline && e.Before == "" {
-		return
-	}
-	attrs := []slog.Attr{slog.String("node", st.Node.Name), slog.String("addr", st.Node.Addr())}
-	switch {
-	case e.Kind == awa.EventStopped, e.Kind == awa.EventFlapping, e.Kind == awa.EventSettled:
-		attrs = append(attrs, slog.String("why", e.Why))
-	case st.Verdict != awa.Online:
-		attrs = append(attrs, slog.String("stage", string(st.Stage)), slog.String("error", st.Error))
-	}
-	if st.Goodbye != nil {
-		attrs = append(attrs, slog.String("stopped", st.Goodbye.Reason.String()))
-	}
-	if st.Asked > 0 {
-		attrs = append(attrs, slog.Int("others_asked", st.Asked))
-	}
-	if len(st.SeenBy) > 0 {
-		attrs = append(attrs, slog.String("seen_by", strings.Join(st.SeenBy, ", ")))
-	}
-	switch {
-	case e.Away > 0:
-		attrs = append(attrs, slog.Duration("away", time.Duration(e.Away).Round(time.Millisecond)))
-	case e.Lasted > 0:
-		attrs = append(attrs, slog.Duration("after", time.Duration(e.Lasted).Round(time.Millisecond)))
-	}
-	w.cfg.Log.LogAttrs(context.Background(), level, message, attrs...)
 }

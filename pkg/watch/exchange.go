@@ -33,7 +33,7 @@ const maxLead = 4 << 20
 // so nothing can be said of those.
 func setBehind(nodes, all []awa.NodeStatus, ours awa.Self) {
 	level := func(st awa.NodeStatus) bool {
-		return st.Verdict == awa.Online && st.Self.Cluster == ours.Cluster && st.Self.History == ours.History
+		return st.Verdict == awa.Online && st.Self != nil && st.Self.Cluster == ours.Cluster && st.Self.History == ours.History
 	}
 	states := map[string]uint64{} // by uid: an agent that is listed twice has one voice
 	for _, st := range all {
@@ -70,7 +70,7 @@ func newestState(ours uint64, others []uint64) uint64 {
 func isolated(nodes []awa.NodeStatus, ours awa.Self) bool {
 	others := false
 	for _, st := range nodes {
-		if st.Node.UID == ours.UID || st.Verdict == awa.Online && st.Self.UID == ours.UID {
+		if st.Node.UID == ours.UID || st.Verdict == awa.Online && st.Self != nil && st.Self.UID == ours.UID {
 			continue
 		}
 		if others = true; st.Verdict == awa.Online {

@@ -145,14 +145,14 @@ func TestWatcher_isolated(t *testing.T) {
 			for _, i := range c.dead {
 				net.set(list[i], refuses)
 			}
-			if got := newWatcher(net, list, first(list)).Shared(1).Isolated; got != c.want {
+			if got := newWatcher(net, list, first(list)).Shared(1, 0).Isolated; got != c.want {
 				t.Errorf("isolated: %v, want %v", got, c.want)
 			}
 		})
 	}
 	t.Run("an empty list", func(t *testing.T) {
 		w := watch.New(watch.Config{Nodes: func() []awa.Node { return nil }, Self: func() awa.Self { return awa.Self{} }})
-		if w.Shared(0).Isolated {
+		if w.Shared(0, 0).Isolated {
 			t.Error("isolated without a list")
 		}
 	})

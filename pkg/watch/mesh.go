@@ -8,11 +8,23 @@ import (
 	"are-we-alive/pkg/awa"
 )
 
-// missing are the ids of the nodes that are not online, awa.MaxSees at most.
+// missing are the ids of the nodes that did not answer this agent, awa.MaxSees at most.
 func missing(nodes []awa.NodeStatus) []uint64 {
 	ids := []uint64{}
 	for _, n := range nodes {
-		if n.Verdict != awa.Online && len(ids) < awa.MaxSees {
+		if n.Verdict != awa.Online && n.Told == 0 && len(ids) < awa.MaxSees {
+			ids = append(ids, n.Node.ID)
+		}
+	}
+	return ids
+}
+
+// ailing are the ids of the nodes that answered this agent with a health code, awa.MaxSees
+// at most.
+func ailing(nodes []awa.NodeStatus) []uint64 {
+	var ids []uint64
+	for _, n := range nodes {
+		if n.Verdict == awa.Online && n.Self != nil && len(n.Self.Health) > 0 && len(ids) < awa.MaxSees {
 			ids = append(ids, n.Node.ID)
 		}
 	}
@@ -20,11 +32,12 @@ func missing(nodes []awa.NodeStatus) []uint64 {
 }
 
 // Sees returns the ids of the nodes that were not online when Run looked last, at most
-// awa.MaxSees; nil before. It must not be modified.
-func (w *Watcher) Sees() []uint64 {
+// awa.MaxSees; nil before. ailing are those of the nodes whose agents found conditions of
+// themselves then, likewise. They must not be modified.
+func (w *Watcher) Sees() (sees, ailing []uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sees
+	return w.sees, w.ailing
 }
 
 // NotReached says that other agents can't reach this one, though it reaches them. The
@@ -77,7 +90,11 @@ func (w *Watcher) notReached(ctx context.Context, l Result) NotReached {
 		if n.Verdict != awa.Online || n.Node.ID == entry.ID || n.Self == nil || n.Self.Sees == nil {
 			continue
 		}
-		if found.Of++; slices.Contains(n.Self.Sees, entry.ID) {
+		blindTo := slices.Contains(n.Self.Sees, entry.ID)
+		if !blindTo && !awa.WatchShareOf(n.Node.UID, len(l.Nodes)).Has(entry.ID) {
+			continue // it does not look
+		}
+		if found.Of++; blindTo {
 			blind = append(blind, n.Node)
 			found.By = append(found.By, n.Node.Name)
 		}

@@ -178,7 +178,11 @@ func (o opinion) with(name string, online bool) opinion {
 // times one makes a sweep longer.
 func (s *sweep) timeLeft() time.Duration {
 	timeout := s.w.cfg.PingTimeout
-	return max(timeout*22/10-time.Since(s.began), timeout/2)
+	left := max(timeout*22/10-time.Since(s.began), timeout/2)
+	if !s.due.IsZero() {
+		left = min(left, time.Until(s.due))
+	}
+	return left
 }
 
 // others picks the agents to ask: some of those that have just answered, and
@@ -189,7 +193,7 @@ func (s *sweep) others() []awa.Node {
 	}
 	var all []awa.Node
 	for _, st := range s.everyone() {
-		if st.Verdict == awa.Online && st.Self.UID != s.ours.UID && st.Self.Cluster == s.ours.Cluster &&
+		if st.Verdict == awa.Online && st.Self != nil && st.Self.UID != s.ours.UID && st.Self.Cluster == s.ours.Cluster &&
 			st.Self.History == s.ours.History {
 			all = append(all, st.Node)
 		}

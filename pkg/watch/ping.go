@@ -18,6 +18,8 @@ type sweep struct {
 	w     *Watcher
 	ctx   context.Context
 	began time.Time // before the list was read
+	due   time.Time // when not zero, the sweep must be over then
+	last  time.Time // when not zero, no ping begins later
 	ends  time.Time // when not zero, no ping lasts longer
 	ours  awa.Self
 	of    scope
@@ -27,8 +29,7 @@ type sweep struct {
 
 	// One element for each node, written by its ping.
 	out      []awa.NodeStatus // Verdict stays empty when nothing was learned
-	selfs    []awa.Self       // what out[i].Self points to
-	pings    []time.Time      // when each ping began
+	pings    []time.Time      // when each ping began; zero without one
 	opinions []opinion        // of others; zero when nobody was asked
 }
 
@@ -44,17 +45,32 @@ func newSweep(ctx context.Context, w *Watcher) *sweep {
 func (s *sweep) setNodes(nodes []awa.Node) {
 	n := len(nodes)
 	s.nodes = nodes
-	s.out, s.selfs = make([]awa.NodeStatus, n), make([]awa.Self, n)
-	s.pings, s.opinions = make([]time.Time, n), make([]opinion, n)
+	s.out, s.pings, s.opinions = make([]awa.NodeStatus, n), make([]time.Time, n), make([]opinion, n)
+}
+
+// indices are those of the nodes for which f holds.
+func (s *sweep) indices(f func(i int) bool) []int {
+	var all []int
+	for i := range s.nodes {
+		if f(i) {
+			all = append(all, i)
+		}
+	}
+	return all
 }
 
 // run returns when all nodes are pinged, or ctx ended, and no goroutine of
 // the sweep is left.
 func (s *sweep) run() {
-	s.pingAll()
-	for i := range s.out {
+	s.ping(s.indices(func(int) bool { return true }))
+}
+
+// ping pings some nodes, by their indices, as run does.
+func (s *sweep) ping(nodes []int) {
+	s.pingAll(nodes)
+	for _, i := range nodes {
 		if st := &s.out[i]; st.Verdict == "" {
-			st.Node, st.Verdict, st.Error = s.nodes[i], awa.Offline, "not known: the sweep was cut short"
+			st.Node, st.Verdict, st.Error = s.nodes[i], awa.Unjudged, "no time was left for it"
 		}
 	}
 }
@@ -64,19 +80,25 @@ func (s *sweep) run() {
 // more of them would make all pings later, and none of them sooner.
 //
 // A permit is how long its ping may hold it.
-func (s *sweep) pingAll() {
+func (s *sweep) pingAll(nodes []int) {
 	most := s.w.cfg.InFlight
 	granted := min(most, firstPermits)
 	free, permit := granted, s.w.permitTime()
 	returned := make(chan time.Duration, most)
+	ctx := s.ctx // in which pings begin
+	if !s.last.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, s.last)
+		defer cancel()
+	}
 	var pings sync.WaitGroup
 	defer pings.Wait()
-	for i := range s.nodes {
+	for _, i := range nodes {
 		if free == 0 {
 			select {
 			case permit = <-returned:
 				free++
-			case <-s.ctx.Done():
+			case <-ctx.Done():
 				return
 			}
 			if granted < most && !s.w.cfg.Busy() {
@@ -87,17 +109,17 @@ func (s *sweep) pingAll() {
 		if s.tooSlow() {
 			s.lacks(awa.Faultf(awa.ErrShortage, "%d pings at once, which is what its limit of open files leaves, were too few "+
 				"for %d nodes, some of which do not answer: raise the limit, with LimitNOFILE= in its systemd unit or "+
-				"ulimit -n in its shell", s.w.cfg.MaxOpen, len(s.nodes)))
+				"ulimit -n in its shell", s.w.cfg.MaxOpen, len(nodes)))
 			return
 		}
-		if !s.w.acquire(s.ctx) {
+		if !s.w.acquire(ctx) {
 			return
 		}
 		free--
 		hold := permit
 		pings.Go(func() {
 			defer func() { <-s.w.open }()
-			s.ping(i, hold, func(next time.Duration) {
+			s.pingOne(i, hold, func(next time.Duration) {
 				<-s.w.permits
 				returned <- next
 			})
@@ -146,11 +168,11 @@ type ping struct {
 	ctx   context.Context // ends with the time of the ping
 }
 
-// ping pings node i, and writes down what it found. It calls release once, with how long
+// pingOne pings node i, and writes down what it found. It calls release once, with how long
 // the next ping may hold the permit: when it has held the permit for long enough, or has
 // ended. While this process is busy it does neither that nor a second attempt, since the
 // answer may only be waiting for a processor.
-func (s *sweep) ping(i int, hold time.Duration, release func(next time.Duration)) {
+func (s *sweep) pingOne(i int, hold time.Duration, release func(next time.Duration)) {
 	p := &ping{s: s, i: i, began: time.Now(), time: s.w.cfg.PingTimeout}
 	s.pings[i] = p.began
 	if !s.ends.IsZero() {
@@ -258,12 +280,10 @@ func (p *ping) conclude(a attempt) {
 // answered fills in the status of a node at whose address an agent answered.
 func (p *ping) answered(st *awa.NodeStatus, a attempt) {
 	if st.Error = stranger(&st.Node, &a.self, p.s.ours.Cluster); st.Error != "" {
-		st.Verdict, st.Stage, st.Self = awa.Mismatch, awa.StageReply, &p.s.selfs[p.i]
-		p.s.selfs[p.i] = a.self
+		st.Verdict, st.Stage, st.Self = awa.Mismatch, awa.StageReply, &a.self
 		return
 	}
-	p.s.selfs[p.i] = a.self
-	st.Verdict, st.Self, st.RTT = awa.Online, &p.s.selfs[p.i], a.rtt
+	st.Verdict, st.Self, st.RTT = awa.Online, &a.self, a.rtt
 	st.Skew, st.SkewError = skewOf(a.self, a.at, a.rtt)
 	if heard := p.s.w.cfg.Heard; heard != nil {
 		heard(st.Node, a.self)

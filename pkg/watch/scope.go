@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"are-we-alive/pkg/awa"
 )
@@ -18,10 +19,21 @@ type scope struct {
 	names map[string]bool
 	// before is what was seen of all nodes before, when names are given.
 	before []awa.NodeStatus
+	// within, when not 0, is the time in which the sweep must be over: it begins no ping
+	// that could take longer.
+	within time.Duration
+	// share has the sweep leave most nodes of a long list to other agents, see runShare.
+	share bool
 }
 
 // limit leaves the nodes of a scope to the sweep.
 func (s *sweep) limit(of scope) {
+	if of.within > 0 {
+		timeout := s.w.cfg.PingTimeout
+		s.due = s.began.Add(of.within)
+		s.ends = s.due.Add(-timeout / 2) // for second opinions
+		s.last = s.began.Add(max(timeout/4, s.ends.Sub(s.began)-timeout))
+	}
 	if s.of = of; of.names != nil {
 		s.only(func(n awa.Node) bool { return of.names[n.Key()] })
 	}
@@ -80,7 +92,7 @@ func (w *Watcher) Some(state uint64, names []string) Result {
 			return l
 		}
 	}
-	return w.Shared(state)
+	return w.Shared(state, 0)
 }
 
 // lonely reports whether a node failed of which no other agent said anything.
@@ -95,8 +107,7 @@ func (s *sweep) excuseSelf() {
 	for i := range s.out {
 		st := &s.out[i]
 		if st.Node.UID == s.ours.UID && st.Node.UID != "" && st.Verdict == awa.Offline && !st.Since.IsZero() {
-			s.selfs[i] = s.ours
-			st.Verdict, st.Self = awa.Online, &s.selfs[i]
+			st.Verdict, st.Self = awa.Online, &s.ours
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/watch"
 )
 
@@ -26,7 +27,7 @@ func TestWatcher_Shared(t *testing.T) {
 		var all sync.WaitGroup
 		began := time.Now()
 		for i := range looks {
-			all.Go(func() { looks[i] = w.Shared(7) })
+			all.Go(func() { looks[i] = w.Shared(7, 0) })
 		}
 		all.Wait()
 		if n := pings(); n != 1 {
@@ -38,11 +39,11 @@ func TestWatcher_Shared(t *testing.T) {
 			}
 		}
 		// Who comes later, or has just changed the list, gets one of their own.
-		all.Go(func() { w.Shared(7) })
+		all.Go(func() { w.Shared(7, 0) })
 		synctest.Wait()
 		time.Sleep(50 * ms) // of the bubble's clock
 		all.Go(func() {
-			if l := w.Shared(8); l.At.Sub(began) != 150*ms {
+			if l := w.Shared(8, 0); l.At.Sub(began) != 150*ms {
 				t.Errorf("after an edit: a sweep of %s ago", 150*ms-l.At.Sub(began))
 			}
 		})
@@ -51,4 +52,35 @@ func TestWatcher_Shared(t *testing.T) {
 			t.Errorf("%d sweeps, want 3", n)
 		}
 	})
+}
+
+// A caller who can't wait gets what was found out by then, with second opinions.
+func TestWatcher_Shared_within(t *testing.T) {
+	for within, least := range map[time.Duration]int{
+		1200 * ms: 100, 1700 * ms: 100, 2700 * ms: 200, 3700 * ms: 300, 20 * time.Second: 500,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			list := nodes(500)
+			net := newNetwork(list)
+			for _, n := range list[1:] {
+				net.set(n, blackHole)
+			}
+			w := newWatcher(net, list, with(&prober{}), func(c *watch.Config) { c.InFlight, c.MaxOpen = 100, 100 })
+			began := time.Now()
+			l := w.Shared(1, within)
+			took, judged := time.Since(began), 0
+			for _, st := range l.Nodes {
+				switch {
+				case st.Verdict == awa.Unjudged && st.Since.IsZero():
+				case st.Verdict == awa.Offline && st.Asked == 1, st.Node.ID == 1 && st.Verdict == awa.Online:
+					judged++
+				default:
+					t.Fatalf("within %v: %+v", within, st)
+				}
+			}
+			if took > within || judged < least {
+				t.Errorf("within %v it judged %d in %v, want %d", within, judged, took, least)
+			}
+		})
+	}
 }

@@ -44,7 +44,7 @@ func TestWatcher_shortage(t *testing.T) {
 				net := newNetwork(list)
 				net.set(list[1], c.replies...)
 				w := newWatcher(net, list)
-				l := w.Shared(1)
+				l := w.Shared(1, 0)
 				if (l.Short != nil) != (c.want == "") || l.Short != nil && (!errors.Is(l.Short, awa.ErrShortage) ||
 					l.Short.Error() != "out of descriptors") {
 					t.Errorf("the shortage is %v", l.Short)
@@ -131,7 +131,7 @@ func TestWatcher_shortage_of_opinions(t *testing.T) {
 					}
 					return []awa.Opinion{{ID: ids[0], Verdict: awa.Offline}}, nil
 				})
-				l := newWatcher(net, list, func(cfg *watch.Config) { cfg.Prober = prober }).Shared(1)
+				l := newWatcher(net, list, func(cfg *watch.Config) { cfg.Prober = prober }).Shared(1, 0)
 				if known := l.Short == nil; known != c.want || n.Load() != 3 {
 					t.Errorf("the shortage is %v, %d were asked", l.Short, n.Load())
 				}
@@ -162,7 +162,7 @@ func TestWatcher_MaxOpen(t *testing.T) {
 				}
 				w := newWatcher(net, list, func(cfg *watch.Config) { cfg.MaxOpen = 4 })
 				began := time.Now()
-				l := w.Shared(1)
+				l := w.Shared(1, 0)
 				if net.peak > 2*4 {
 					t.Errorf("%d attempts at once", net.peak)
 				}

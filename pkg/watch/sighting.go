@@ -17,8 +17,10 @@ type sighting struct {
 	held    time.Time // the same, but not before this start; zero when not seen since
 	until   time.Time // the last time
 	ping    time.Time // when the ping behind until began
+	own     time.Time // when this agent's own last ping of it began; zero without one
+	told    int       // how many others told what until was; 0 of an own ping
 	online  time.Time // the last time that it was online, since this start
-	self    awa.Self  // its last answer as itself
+	self    *awa.Self // its last answer as itself, to an own ping; nil without one
 	opinion opinion   // of others, the last time that it was away
 
 	instance, boot string       // of its last answer, maybe before a restart
@@ -55,7 +57,11 @@ func (w *Watcher) Seen() map[string]Seen {
 	all := make(map[string]Seen, len(w.sightings))
 	for _, g := range w.sightings {
 		if g.uid != "" && !g.held.IsZero() {
-			all[g.uid] = Seen{Online: g.verdict == awa.Online, For: g.until.Sub(g.held), Self: g.self}
+			seen := Seen{Online: g.verdict == awa.Online, For: g.until.Sub(g.held)}
+			if g.self != nil {
+				seen.Self = *g.self
+			}
+			all[g.uid] = seen
 		}
 	}
 	return all
@@ -77,12 +83,10 @@ func (w *Watcher) knownOpinion(n awa.Node) (opinion, bool) {
 // that are gone from the list, and reports what changed.
 func (w *Watcher) note(s *sweep) {
 	var changes []change
-	whole := s.of.names == nil
 	w.mu.Lock()
 	for i := range s.out {
 		st := &s.out[i]
-		if st.Since.IsZero() { // nothing was learned
-			whole = false
+		if st.Since.IsZero() || s.pings[i].IsZero() { // nothing was learned
 			continue
 		}
 		g := w.sightings[st.Node.ID]
@@ -95,10 +99,10 @@ func (w *Watcher) note(s *sweep) {
 			w.keep(st.Node.ID, g)
 		}
 	}
-	if whole && len(w.sightings) > len(s.out) {
-		// What was not pinged since this sweep read the list is not on it.
+	if s.of.names == nil && len(w.sightings) > len(s.nodes) {
 		maps.DeleteFunc(w.sightings, func(id uint64, g *sighting) bool {
-			gone := g.ping.Before(s.began)
+			_, listed := s.index(id)
+			gone := !listed && g.ping.Before(s.began) // else it is on a newer list
 			if gone && w.cfg.Memory != nil {
 				w.pending.forget(id)
 			}

@@ -360,8 +360,8 @@ func TestWatcher_Sweep_cut_short(t *testing.T) {
 					t.Errorf("the node that answered in time: %+v", st)
 				}
 				for i, st := range statuses[1:] {
-					if st.Node.ID != list[i+1].ID || st.Verdict != awa.Offline || st.Error != "not known: the sweep "+
-						"was cut short" || st.Stage != "" || !st.Since.IsZero() {
+					if st.Node.ID != list[i+1].ID || st.Verdict != awa.Unjudged ||
+						st.Error != "no time was left for it" || st.Stage != "" || !st.Since.IsZero() {
 						t.Fatalf("a node that nothing was learned of: %+v", st)
 					}
 				}
@@ -378,7 +378,7 @@ func TestWatcher_Sweep_cut_short(t *testing.T) {
 		net := newNetwork(list)
 		net.set(list[0], refuses)
 		st := newWatcher(net, list).Sweep(overdue{t.Context()})[0]
-		if st.Error != "not known: the sweep was cut short" || !st.Since.IsZero() {
+		if st.Error != "no time was left for it" || !st.Since.IsZero() {
 			t.Errorf("%+v", st)
 		}
 	})

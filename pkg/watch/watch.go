@@ -2,10 +2,10 @@ package watch
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -37,6 +37,8 @@ const (
 	// maxOpen bounds all pings under way, those without a permit too. Each
 	// holds at most two connections.
 	maxOpen = 4096
+	// longSweep is how many times of a ping a sweep of the longest list takes at most.
+	longSweep = 10
 	// maxProbes is how many requests for a second opinion, or for some nodes alone,
 	// are served at once; each is a sweep with its own goroutines.
 	maxProbes = 32
@@ -69,6 +71,9 @@ type Config struct {
 	// Prober asks other agents for second opinions. nil means that nobody is
 	// asked.
 	Prober Prober
+	// Always returns the uids of agents that a background sweep of a long list pings
+	// besides its share: those on which edits depend. nil means none.
+	Always func() []string
 	// Memory keeps over restarts since when each node is as it is. nil means
 	// that it counts from the start. Only Run writes to it.
 	Memory Memory
@@ -87,8 +92,8 @@ type Config struct {
 	// every node that is slower than this.
 	Retry time.Duration
 	// Watch is the time from the start of one background sweep to the next,
-	// ±10 %. 0 means 5 s. A list of n nodes is swept every n/50 s at most, and
-	// more seldom when connections have to be opened again (Kept).
+	// ±10 %. 0 means 5 s. A sweep of n nodes is made every n/50 s at most, and more
+	// seldom when connections have to be opened again (Kept).
 	Watch time.Duration
 	// Kept is how many connections the Pinger keeps open from one sweep to the
 	// next. 0 means all. A ping beyond that opens one, with its handshake, and
@@ -132,6 +137,7 @@ type Watcher struct {
 	pending   pendingWrites
 	last      Result
 	sees      []uint64 // see Sees
+	ailing    []uint64 // likewise
 	unreached NotReached
 	short     error     // of the last background sweep, see Result.Short
 	due       time.Time // when a background sweep will be over; zero while none is meant to run
@@ -182,6 +188,8 @@ type Result struct {
 	At    time.Time // when it began
 	Took  time.Duration
 	Nodes []awa.NodeStatus // by node id; must not be modified
+	// Pinged is how many of the nodes this agent has pinged itself.
+	Pinged int
 	// Isolated reports whether this agent reached no other one, though there are some.
 	Isolated bool
 	// Short, when not nil, says that nodes could not be looked at since this
@@ -213,7 +221,8 @@ func (w *Watcher) sweepAndNote(ctx context.Context, of scope) Result {
 	all := s.everyone()
 	setBehind(s.out, all, s.ours)
 	w.note(s)
-	return Result{At: at, Took: time.Since(began), Nodes: s.out, Isolated: isolated(all, s.ours), Short: s.shortage()}
+	return Result{At: at, Took: time.Since(began), Nodes: s.known(), Pinged: s.pinged(), Isolated: isolated(all, s.ours),
+		Short: s.shortage()}
 }
 
 // round makes a sweep. late is not 0 when nodes failed and the process itself
@@ -223,7 +232,12 @@ func (w *Watcher) round(ctx context.Context, of scope) (s *sweep, late time.Dura
 	s.limit(of)
 	p := w.startPulse()
 	defer p.stop()
-	s.run()
+	if s.isShare() {
+		s.runShare()
+		defer s.tell()
+	} else {
+		s.run()
+	}
 	s.excuseSelf()
 	if s.wellAnswered() {
 		return s, 0
@@ -240,18 +254,24 @@ func (w *Watcher) round(ctx context.Context, of scope) (s *sweep, late time.Dura
 
 // wellAnswered reports whether no node failed.
 func (s *sweep) wellAnswered() bool {
-	return !slices.ContainsFunc(s.out, func(st awa.NodeStatus) bool { return st.Verdict != awa.Online })
+	return !slices.ContainsFunc(s.out, func(st awa.NodeStatus) bool { return st.Verdict != awa.Online && st.Verdict != "" })
 }
 
 // Shared is Sweep for callers of which a thousand may come at once: whoever
 // asks while such a sweep is under way gets what that one sees. state is that
 // of the node list, so that nobody who has just changed the list gets a sweep
-// of the one before.
-func (w *Watcher) Shared(state uint64) Result {
-	v, _, _ := w.shared.Do(strconv.FormatUint(state, 10), func() (any, error) {
+// of the one before. within is for how long the caller waits, 0 for however long a sweep
+// takes: the nodes that can't be pinged before are awa.Unjudged.
+func (w *Watcher) Shared(state uint64, within time.Duration) Result {
+	within = within.Truncate(100 * time.Millisecond) // so that callers alike share a sweep
+	if within >= longSweep*w.cfg.PingTimeout {
+		within = 0
+	}
+	key := fmt.Sprint(state, " within ", within)
+	v, _, _ := w.shared.Do(key, func() (any, error) {
 		// Not one caller's context, whose end would cut short the others'. A
 		// sweep ends soon by itself.
-		return w.sweepAndNote(context.Background(), scope{}), nil
+		return w.sweepAndNote(context.Background(), scope{within: within}), nil
 	})
 	return v.(Result)
 }
@@ -267,7 +287,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	for {
 		began := time.Now()
 		w.expect(began)
-		l := w.sweepAndNote(ctx, scope{known: w.knownOpinion})
+		l := w.sweepAndNote(ctx, scope{known: w.knownOpinion, share: true})
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -277,7 +297,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 			w.cfg.Swept(l)
 		}
 
-		next := began.Add(interval(w.cfg.Watch, len(l.Nodes), w.cfg.Kept, rand.Float64()))
+		next := began.Add(interval(w.cfg.Watch, l.Pinged, w.cfg.Kept, rand.Float64()))
 		w.expect(next)
 		select {
 		case <-ctx.Done():
@@ -293,7 +313,7 @@ func (w *Watcher) keepResult(l Result) {
 	w.mu.Lock()
 	before := w.short
 	if w.short = l.Short; l.Short == nil {
-		w.last, w.sees = l, missing(l.Nodes)
+		w.last, w.sees, w.ailing = l, missing(l.Nodes), ailing(l.Nodes)
 	}
 	w.mu.Unlock()
 	switch {

@@ -72,6 +72,10 @@ func badParameters() []BadRequest {
 		bad("/v1/status?node=n1&node=a+b",
 			`node: "a b" is not a name for a node: use 1 to 63 letters, digits, dots, dashes and `+
 				`underscores, a letter or digit first`),
+		bad("/v1/status?within_ms=0", "within_ms=0 is not a time to answer in: use a number of milliseconds, or leave it out"),
+		bad("/v1/status?within_ms=-5", "within_ms=-5 is not a time to answer in: use a number of milliseconds, or leave it out"),
+		bad("/v1/status?within_ms=9999999999", "within_ms=9999999999 is not a time to answer in: use a number of "+
+			"milliseconds, or leave it out"),
 		bad("/v1/status?cached=2", "cached=2 is not understood: use cached=1 or leave it out"),
 		bad("/v1/status?cached=true", "cached=true is not understood: use cached=1 or leave it out"),
 	}

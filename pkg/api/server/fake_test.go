@@ -39,6 +39,7 @@ type fakeAgent struct {
 	mu      sync.Mutex
 	list    *awa.List
 	changes []awa.Change
+	query   awa.StatusQuery // the last one
 	heard   []awa.Caller
 	within  time.Duration // of the last probe
 	err     error         // when not nil, the answer to everything that can fail
@@ -98,13 +99,14 @@ func (f *fakeAgent) Heard(from awa.Caller) {
 	f.heard = append(f.heard, from)
 }
 
-func (f *fakeAgent) Status(bool, ...string) (awa.ClusterStatus, error) {
+func (f *fakeAgent) Status(q awa.StatusQuery) (awa.ClusterStatus, error) {
 	if f.entered != nil {
 		f.entered <- struct{}{}
 		<-f.leave
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.query = q
 	return f.status, f.err
 }
 

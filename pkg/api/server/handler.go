@@ -25,9 +25,8 @@ type Agent interface {
 	Self() awa.Self
 	// Heard is called for each request that another agent sent.
 	Heard(from awa.Caller)
-	// Status sweeps, or returns the last background sweep when cached; with names
-	// of nodes only those, as far as the list has them.
-	Status(cached bool, nodes ...string) (awa.ClusterStatus, error)
+	// Status returns what this agent sees of the nodes.
+	Status(q awa.StatusQuery) (awa.ClusterStatus, error)
 	// Changes returns the first changes after a state, in order: at most limit
 	// of them, and fewer when they are large, but at least one if there is one.
 	// It holds nothing of the list any more when it returns.

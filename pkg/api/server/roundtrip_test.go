@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"testing"
@@ -27,7 +28,8 @@ func TestClient_server(t *testing.T) {
 		t.Errorf("status: %v\n%+v\nwant\n%+v", err, st, agent.status)
 	}
 	told := &agent.status.Nodes[0]
-	told.Behind, told.Skew, told.SkewError = 3, -3600*time.Second, 1500*time.Microsecond
+	told.Behind, told.Told, told.Skew, told.SkewError = 3, 2, -3600*time.Second,
+		1500*time.Microsecond
 	told = &agent.status.Nodes[1]
 	told.Verdict, told.Asked, told.SeenBy = awa.Unreachable, 3, []string{"n4", "n5"}
 	agent.status.Isolated = true
@@ -110,5 +112,30 @@ func BenchmarkClient_Ping(b *testing.B) {
 		if _, err := c.Ping(b.Context(), addr, false); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A caller's deadline goes with its question, less the time that the answer takes on its
+// way.
+func TestClient_server_within(t *testing.T) {
+	agent := newFake(t)
+	addr, _ := serve(t, agent, nil)
+	c := api.NewClient(api.ClientConfig{})
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, cached := range []bool{false, true} {
+		if _, err := c.ClusterStatus(ctx, addr, cached, "n1"); err != nil {
+			t.Fatal(err)
+		}
+		agent.mu.Lock()
+		q := agent.query
+		agent.mu.Unlock()
+		if cached != (q.Within == 0) || q.Within > 20*time.Second || q.Cached != cached || len(q.Nodes) != 1 {
+			t.Errorf("cached %v: %+v", cached, q)
+		}
+	}
+	if _, err := c.ClusterStatus(t.Context(), addr, false); err != nil || agent.query.Within != 0 {
+		t.Errorf("without a deadline: %+v, %v", agent.query, err)
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -12,7 +13,7 @@ import (
 )
 
 func (h *handler) oldStatus(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	s, err := h.agent.Status(false)
+	s, err := h.agent.Status(awa.StatusQuery{})
 	if err != nil {
 		return err
 	}
@@ -22,21 +23,29 @@ func (h *handler) oldStatus(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
 }
 
 func (h *handler) status(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	cached := false
+	var q awa.StatusQuery
 	if v := ctx.QueryArgs().Peek("cached"); len(v) > 0 {
 		switch string(v) {
 		case "1":
-			cached = true
+			q.Cached = true
 		case "0":
 		default:
 			return awa.Faultf(awa.ErrBadInput, "cached=%s is not understood: use cached=1 or leave it out", awa.Clip(string(v)))
 		}
 	}
-	nodes, err := nodeArgs(ctx)
-	if err != nil {
+	if v := ctx.QueryArgs().Peek("within_ms"); len(v) > 0 {
+		ms, err := strconv.ParseUint(string(v), 10, 31)
+		if err != nil || ms == 0 {
+			return awa.Faultf(awa.ErrBadInput, "within_ms=%s is not a time to answer in: use a number of milliseconds, or "+
+				"leave it out", awa.Clip(string(v)))
+		}
+		q.Within = time.Duration(ms) * time.Millisecond
+	}
+	var err error
+	if q.Nodes, err = nodeArgs(ctx); err != nil {
 		return err
 	}
-	s, err := h.agent.Status(cached, nodes...)
+	s, err := h.agent.Status(q)
 	if err != nil {
 		return err
 	}
@@ -71,7 +80,7 @@ func (h *handler) answerStatus(ctx *fasthttp.RequestCtx, s awa.ClusterStatus, ke
 
 // view answers with what was last seen of the nodes that are not online.
 func (h *handler) view(ctx *fasthttp.RequestCtx, _ awa.Caller) error {
-	s, err := h.agent.Status(true)
+	s, err := h.agent.Status(awa.StatusQuery{Cached: true})
 	if err != nil {
 		return err
 	}

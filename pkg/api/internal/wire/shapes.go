@@ -61,6 +61,7 @@ type NodeStatus struct {
 	Error       string      `json:"error,omitempty"`
 	RTTMS       float64     `json:"rtt_ms,omitempty"`
 	Since       string      `json:"since,omitempty"`         // RFC 3339
+	Told        int         `json:"told,omitempty"`          // agents that told the verdict, where there was no ping
 	Asked       int         `json:"asked,omitempty"`         // agents that gave a second opinion
 	SeenBy      []string    `json:"seen_by,omitempty"`       // names of those that it answered
 	Behind      uint64      `json:"behind,omitempty"`        // changes that it lacks
@@ -96,7 +97,7 @@ func NewStatusBody(s awa.ClusterStatus) StatusBody {
 func NewNodeStatus(n awa.NodeStatus) NodeStatus {
 	return NodeStatus{
 		NodeFields: awa.NodeFields(n.Node), Verdict: n.Verdict, Stage: n.Stage, Error: n.Error, RTTMS: toMS(n.RTT),
-		Since: timeText(n.Since), Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, SkewMS: toMS(n.Skew),
+		Since: timeText(n.Since), Told: n.Told, Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, SkewMS: toMS(n.Skew),
 		SkewErrorMS: toMS(n.SkewError), Goodbye: n.Goodbye, Flapping: n.Flapping, Status: n.Self,
 	}
 }
@@ -120,6 +121,7 @@ func (b StatusBody) Status() awa.ClusterStatus {
 			Node:    awa.Node(n.NodeFields),
 			Verdict: n.Verdict, Stage: n.Stage, Error: awa.CleanText(n.Error), RTT: fromMS(n.RTTMS), Since: since,
 			Self:  n.Status,
+			Told:  n.Told,
 			Asked: n.Asked, SeenBy: n.SeenBy, Behind: n.Behind, Skew: fromMS(n.SkewMS), SkewError: fromMS(n.SkewErrorMS),
 			Goodbye: n.Goodbye, Flapping: n.Flapping,
 		}
