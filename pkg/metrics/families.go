@@ -119,7 +119,9 @@ func clusterFamilies() []family {
 func nodeFamilies() []family {
 	node := []string{"node"}
 	online := func(value func(awa.NodeStatus) float64) func(view, add) {
-		return perNode(func(n awa.NodeStatus, _ view) (float64, bool) { return value(n), n.Verdict == awa.Online })
+		return perNode(func(n awa.NodeStatus, _ view) (float64, bool) {
+			return value(n), n.Verdict == awa.Online && n.Told == 0
+		})
 	}
 	return []family{
 		{"awa_node_online", "1 when the node answered this agent's last ping, as itself, else 0: awa_node_verdict says " +

@@ -39,6 +39,8 @@ func (r Result) adviceOn(n awa.NodeStatus) string {
 	asked := orWord(r.Status.Agent, "the agent asked")
 	silent := strings.HasPrefix(n.Error, noAnswerWithin)
 	switch {
+	case n.Verdict == awa.Unjudged:
+		return "give the check more time with -t: " + asked + " could not ask all nodes within it"
 	case n.Verdict == awa.Unreachable:
 		return "look at the network between " + asked + " and this node: routes, firewalls"
 	case n.Verdict == awa.Mismatch:

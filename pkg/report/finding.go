@@ -73,6 +73,9 @@ func (r Result) find() []finding {
 	if r.Counts.Unreachable == 0 && cutOff != OK {
 		all = append(all, finding{state: cutOff, head: "0 unreachable" + r.rules.Unreachable.text(cutOff)})
 	}
+	if r.Counts.Unjudged > 0 {
+		all = append(all, r.unjudged())
+	}
 	if r.rules.Stopped != nil {
 		all = append(all, r.verdictFindings("stopped", r.stopped, r.Counts.Stopped, *r.rules.Stopped)...)
 	}
@@ -109,6 +112,18 @@ func (r Result) find() []finding {
 	return all
 }
 
+// unjudged names the nodes for which no time was left, all for the same reason. What is
+// not known is never OK.
+func (r Result) unjudged() finding {
+	f := finding{state: Unknown, ofNodes: true, head: "not judged in time", total: r.Counts.Unjudged}
+	for _, n := range r.Status.Nodes {
+		if r.problem(n) && isUnjudged(n) && len(f.items) < maxNamed {
+			f.items = append(f.items, nodeName(n.Node.Name))
+		}
+	}
+	return f
+}
+
 // flapping names the nodes that are online and flapping. That alone is not
 // judged: what they are at the moment of the check is.
 func (r Result) flapping() finding {
@@ -125,11 +140,12 @@ func (r Result) flapping() finding {
 }
 
 func (r Result) isOffline(n awa.NodeStatus) bool {
-	return !isMismatch(n) && !isUnreachable(n) && !r.stopped(n)
+	return !isMismatch(n) && !isUnreachable(n) && !isUnjudged(n) && !r.stopped(n)
 }
 
 func isMismatch(n awa.NodeStatus) bool    { return n.Verdict == awa.Mismatch }
 func isUnreachable(n awa.NodeStatus) bool { return n.Verdict == awa.Unreachable }
+func isUnjudged(n awa.NodeStatus) bool    { return n.Verdict == awa.Unjudged }
 
 // verdictFindings returns the findings about the nodes of a verdict, of which there are total.
 func (r Result) verdictFindings(word string, is func(awa.NodeStatus) bool, total int, state State) []finding {

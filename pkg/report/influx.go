@@ -97,6 +97,9 @@ func (r Result) encodeCluster(e *lineprotocol.Encoder) {
 	addInt(e, "mismatch", r.Counts.Mismatch)
 	addInt(e, "unreachable", r.Counts.Unreachable)
 	addInt(e, "maintenance", r.Counts.Maintenance)
+	if r.Counts.Unjudged > 0 {
+		addInt(e, "unjudged", r.Counts.Unjudged)
+	}
 	if m := r.Maxima.Behind; m != nil {
 		e.AddField("behind_max", countValue(*m))
 	}

@@ -44,7 +44,8 @@ type objectCounts struct {
 	Offline     int `json:"offline"`
 	Mismatch    int `json:"mismatch"`
 	Unreachable int `json:"unreachable"`
-	Stopped     int `json:"stopped,omitempty"` // with --stopped-state
+	Unjudged    int `json:"unjudged,omitempty"` // there was no time left for them
+	Stopped     int `json:"stopped,omitempty"`  // with --stopped-state
 	Maintenance int `json:"maintenance"`
 }
 

@@ -28,13 +28,15 @@ type meshView struct {
 	agent string
 	id    uint64
 	not   map[uint64]bool // ids of the nodes that it does not see
+	looks awa.WatchShare  // the nodes that it looks at
 	until uint64          // the last id that it reported; what comes after is not known
 }
 
 // sees reports whether the agent sees a node; known is false of itself, and when it
 // has not reported.
 func (v meshView) sees(id uint64) (sees, known bool) {
-	return !v.not[id], v.id != id && id <= v.until
+	not := v.not[id]
+	return !not, v.id != id && id <= v.until && (not || v.looks.Has(id))
 }
 
 // meshViews are what the agents of a status reported, and what the agent asked saw itself.
@@ -44,10 +46,12 @@ func meshViews(st awa.ClusterStatus) []meshView {
 		if n.Verdict != awa.Online || n.Self == nil {
 			continue
 		}
-		v := meshView{agent: n.Node.Name, id: n.Node.ID, not: map[uint64]bool{}, until: awa.MaxNumber}
+		v := meshView{agent: n.Node.Name, id: n.Node.ID, not: map[uint64]bool{}, until: awa.MaxNumber,
+			looks: awa.WatchShareOf(n.Node.UID, len(st.Nodes))}
 		sees := n.Self.Sees
 		switch {
 		case awa.NameKey(n.Node.Name) == awa.NameKey(st.Agent):
+			v.looks = awa.WatchShareOf("", 0) // all: it has just looked
 			for _, other := range st.Nodes {
 				if other.Verdict != awa.Online {
 					v.not[other.Node.ID] = true

@@ -48,6 +48,7 @@ func (r Result) lead() string { return "AWA " + r.State.String() + " - " }
 //	online   nodes that answered
 //	offline  nodes that answered nobody
 //	unreachable  nodes that answered other agents only
+//	unjudged nodes for which no time was left, when there are any
 //	stopped  nodes whose agents were stopped, with --stopped-state
 //	mismatch nodes at whose address something else answered
 //	maintenance  nodes under maintenance, which count in none of the others
@@ -75,6 +76,9 @@ func (r Result) perfdata() string {
 		add("unreachable", strconv.Itoa(r.Counts.Unreachable), r.rules.Unreachable, of)
 		if r.rules.Stopped != nil {
 			add("stopped", strconv.Itoa(r.Counts.Stopped), Limits{}, of)
+		}
+		if r.Counts.Unjudged > 0 {
+			add("unjudged", strconv.Itoa(r.Counts.Unjudged), Limits{}, of)
 		}
 		add("mismatch", strconv.Itoa(r.Counts.Mismatch), r.rules.Dead, of)
 		add("maintenance", strconv.Itoa(r.Counts.Maintenance), Limits{}, "")

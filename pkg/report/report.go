@@ -119,11 +119,12 @@ type Rules struct {
 // Counts says how many of the selected nodes are how. The other numbers add up
 // to Nodes.
 type Counts struct {
-	Nodes       int // the sum of the next five
+	Nodes       int // the sum of the next six
 	Online      int // it answered
 	Offline     int // it answered nobody
 	Mismatch    int // something answered, and it was not this node's agent
 	Unreachable int // it answered other agents only
+	Unjudged    int // it could not be looked at before the answer was due
 	Stopped     int // it answered nobody, and had said before that it was being stopped; see Rules.Stopped
 	Maintenance int // it is under maintenance, and counts nowhere else
 }
@@ -229,7 +230,7 @@ func (r *Result) countVoters(st awa.ClusterStatus) {
 			continue
 		}
 		r.voters++
-		if verdict != awa.Online && verdict != awa.Unreachable {
+		if verdict != awa.Online && verdict != awa.Unreachable && verdict != awa.Unjudged {
 			dead = append(dead, name)
 		}
 	}
@@ -256,6 +257,8 @@ func (r *Result) count() {
 			r.Counts.Unreachable++
 		case n.Verdict == awa.Mismatch:
 			r.Counts.Mismatch++
+		case n.Verdict == awa.Unjudged:
+			r.Counts.Unjudged++
 		default:
 			r.Counts.Offline++
 		}

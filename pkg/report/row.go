@@ -62,7 +62,7 @@ func (r Result) row(n awa.NodeStatus, codes []condition, usual string) Row {
 	if !n.Since.IsZero() {
 		row.Since = awa.Ago(r.sweptAt().Sub(n.Since))
 	}
-	if n.Verdict == awa.Online {
+	if n.Verdict == awa.Online && n.Told == 0 {
 		row.RTT = shortSpan(n.RTT)
 	}
 	row.State, row.Why = r.whatIs(n, codes, usual)
@@ -82,6 +82,8 @@ func (r Result) statusOf(n awa.NodeStatus) string {
 		return "Unreachable"
 	case n.Verdict == awa.Mismatch:
 		return "Mismatch"
+	case n.Verdict == awa.Unjudged:
+		return "Not asked"
 	case r.stopped(n):
 		return "Stopped"
 	}
@@ -100,6 +102,8 @@ func (r Result) whatIs(n awa.NodeStatus, codes []condition, usual string) (state
 		state, all = Warning, []string{r.cutOff(n)}
 	case n.Verdict == awa.Mismatch: // by what it replied
 		state, all = Critical, []string{strings.TrimPrefix(r.reason(n), string(awa.StageReply)+": ")}
+	case n.Verdict == awa.Unjudged:
+		state, all = Unknown, []string{r.reason(n)}
 	default:
 		state, all = Critical, []string{strings.Replace(r.reason(n), awa.NotRunning+" ("+awa.Refused+")", shortNotRunning, 1)}
 		if r.stopped(n) {

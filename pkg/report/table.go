@@ -76,7 +76,7 @@ func (f finding) isCommon() bool {
 const manyNodes = 3
 
 // problems is how many nodes are not online, and not under maintenance.
-func (r Result) problems() int { return r.Counts.Dead() + r.Counts.Unreachable + r.Counts.Stopped }
+func (r Result) problems() int { return r.Counts.Nodes - r.Counts.Online }
 
 // belowTable are the lines below the rows.
 func (r Result) belowTable(o Options) []string {
