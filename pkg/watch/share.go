@@ -106,7 +106,8 @@ func (s *sweep) reports() []report {
 }
 
 // extra returns the nodes beyond its share that this agent pings, at most extraPings. When
-// more are missed than that, they are agents to ask instead.
+// more are missed than that, they are agents to ask instead, as far as those that have
+// answered are not enough.
 func (s *sweep) extra(before []look, reports []report) []int {
 	var news, away, ailing, unwatched, others []int
 	for i := range s.nodes {
@@ -126,7 +127,7 @@ func (s *sweep) extra(before []look, reports []report) []int {
 	}
 	if len(news) > extraPings {
 		rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-		return others[:min(len(others), extraPings)]
+		return others[:min(len(others), extraPings, max(0, s.enough()-s.answered()))]
 	}
 	longest := func(i, j int) int { return before[i].own.Compare(before[j].own) }
 	slices.SortFunc(away, longest)
@@ -134,6 +135,17 @@ func (s *sweep) extra(before []look, reports []report) []int {
 	slices.SortFunc(unwatched, longest)
 	all := slices.Concat(news, away, ailing, unwatched)
 	return all[:min(len(all), extraPings)]
+}
+
+// witnesses is how many agents that look at a node are to be asked of it, on average.
+const witnesses = 8
+
+// enough is how many agents have looked at each node of the list, on average, that often.
+func (s *sweep) enough() int { return witnesses * len(s.nodes) / awa.WatchShareSize }
+
+// answered is how many agents have answered the sweep.
+func (s *sweep) answered() int {
+	return len(s.indices(func(i int) bool { return s.out[i].Verdict == awa.Online && s.out[i].Self != nil }))
 }
 
 // tell fills in what other agents say of the nodes that this one did not ping. Where all of
