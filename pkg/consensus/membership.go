@@ -58,11 +58,34 @@ func (c *Consensus) ChangeVoters(ctx context.Context, agents []Agent) (took bool
 	if err := within(t.Heartbeat, r.VerifyLeader()); err != nil {
 		return false, fmt.Errorf("ask the voters: %w", err)
 	}
+	if left := c.left(config, next); !c.majorityAnswers(ctx, left) {
+		return false, fmt.Errorf("%s %s: most of the voters that it leaves do not answer", next.kind, name)
+	}
 	index, err := applyStep(r, next, agreed.Index, t.Heartbeat)
 	if err != nil {
 		return false, fmt.Errorf("%s %s: %w", next.kind, name, err)
 	}
 	return true, c.awaitVoters(ctx, r, index, agents)
+}
+
+// left returns the other voters that a step leaves, when it takes a vote.
+func (c *Consensus) left(config []raft.Server, next step) []string {
+	if next.kind != remove && next.kind != demote {
+		return nil
+	}
+	return slices.DeleteFunc(c.otherVoters(config), func(uid string) bool { return uid == next.uid })
+}
+
+// majorityAnswers pings voters, and reports whether enough of them answer to agree with this
+// one. A leader counts the votes of a step without the voter that it takes: one that only a
+// voter who is away could agree on would leave nobody to lead, although most are there.
+func (c *Consensus) majorityAnswers(ctx context.Context, others []string) bool {
+	if len(others) == 0 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	return 2*(len(c.cfg.Peers.Ask(ctx, true, others...))+1) > len(others)+1
 }
 
 func sameVoters(a, b awa.VoterSet) bool {

@@ -168,6 +168,37 @@ type answers struct {
 // Ask implements Peers.
 func (a answers) Ask(context.Context, bool, ...string) []awa.Self { return a.all }
 
+// A voter loses its vote only while enough of the others answer to agree on that.
+func TestChangeVoters_left(t *testing.T) {
+	config := make([]raft.Server, 4)
+	for i := range config {
+		config[i] = raft.Server{ID: raft.ServerID(testlist.UID(i)), Suffrage: raft.Voter}
+	}
+	for name, test := range map[string]struct {
+		kind    stepKind
+		voters  int // this agent is one
+		answers int
+		left    int
+		agree   bool
+	}{
+		"one of three, both are there":    {remove, 3, 1, 1, true},
+		"one of three, the other is away": {remove, 3, 0, 1, false},
+		"one of four, two are there":      {demote, 4, 1, 2, true},
+		"one of four, nobody is there":    {demote, 4, 0, 2, false},
+		"one of two":                      {remove, 2, 0, 0, true},
+		"one more":                        {promote, 3, 0, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newTestConsensus(t, testlist.New(t, nil), t.TempDir())
+			c.cfg.Peers, c.uid = answers{all: make([]awa.Self, test.answers)}, testlist.UID(0)
+			left := c.left(config[:test.voters], step{test.kind, testlist.UID(1)})
+			if agree := c.majorityAnswers(t.Context(), left); len(left) != test.left || agree != test.agree {
+				t.Errorf("%d are left, they agree: %v", len(left), agree)
+			}
+		})
+	}
+}
+
 // A voter retires when a majority of the configuration that it holds has a newer one
 // without it, and on nobody else's word.
 func TestRetire_MajorityConfirms(t *testing.T) {
