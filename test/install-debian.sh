@@ -4,8 +4,9 @@
 # libmonitoring-plugin-perl (another reader of ranges and perfdata), shells
 # (completions), groff, man-db and mandoc (man pages), jq, curl and msmtp (handlers), haproxy
 # (health checks), chromium with a font, w3m and a Java runtime (the page: two browsers and a
-# checker of HTML), tmux with procps (check_awa --watch, and watch) and the monitoring systems that run check_awa, each
-# under its package's name; by `make bench` monitoring-plugins-basic (check_http, check_awa's yardstick).
+# checker of HTML), tmux with procps (check_awa --watch, and watch) and the monitoring
+# systems that run check_awa, each under its package's name; by `make bench`
+# monitoring-plugins-basic (check_http, check_awa's yardstick) and fping (that of long lists).
 # `make fault-test` and `make package-test` name theirs as arguments.
 #
 # No service is started: the tests start their own.
@@ -18,6 +19,7 @@ packages="${*:-
 	default-jre-headless
 	fish
 	fonts-dejavu-core
+	fping
 	groff
 	haproxy
 	icinga2-bin

@@ -179,16 +179,22 @@ func cpuTime(pid int) (time.Duration, error) {
 }
 
 // rss is the resident memory of a process, in MB of 10⁶ bytes.
-func rss(pid int) (float64, error) {
+func rss(pid int) (float64, error) { return memoryNow(pid, "VmRSS:") }
+
+// peak is the most that rss was.
+func peak(pid int) (float64, error) { return memoryNow(pid, "VmHWM:") }
+
+// memoryNow returns a figure of proc_pid_status(5), in MB.
+func memoryNow(pid int, figure string) (float64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, figure); ok {
 			kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
 			return kib * 1024 / 1e6, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
+	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, figure)
 }

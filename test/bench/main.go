@@ -51,6 +51,7 @@ func parts() []part {
 		{"blackhole", "a sweep of ten nodes, one of which swallows every packet", blackhole},
 		{"tls", "TLS: handshakes, a sweep, and idle connections beside those without TLS", tlsCosts},
 		{"connections", "memory of kept connections: fasthttp beside net/http", connections},
+		{"large", "long lists, an awa-agent process and nodes on loopback", large},
 		{"background", "the background sweeps of an awa-agent process with TLS, default timing", background},
 		{"page", "the page of an awa-agent process, all nodes on it", page},
 		{"plugin", "whole processes of check_awa and check_http, one after the other", plugin},
