@@ -10,11 +10,11 @@ import (
 // that don't fit into a tag.
 func vars() kong.Vars {
 	const dataDir = " (" + awa.DataDir + ")."
-	const logFormat, logLevel = "text", "info"
+	const logFormat, logLevel, webNodes = "text", "info", "all"
 	return kong.Vars{
 		"version": "awa-agent " + awa.Version, "port": awa.DefaultPort.String(),
 		"watch": awa.DefaultWatch.String(), "ping_timeout": awa.DefaultPingTimeout.String(), "data_dir": awa.DataDir,
-		"key_file": awa.ClusterKeyFile, "log_format": logFormat, "log_level": logLevel,
+		"key_file": awa.ClusterKeyFile, "web_nodes": webNodes, "log_format": logFormat, "log_level": logLevel,
 
 		"help_agent": "Agent to ask; any of the cluster will do. Of several the first that answers. By default those of " +
 			"check.json, else the one of this machine.",
@@ -43,6 +43,8 @@ func vars() kong.Vars {
 			"/metrics, /sd, /check and /healthz for Prometheus and health checks. 127.0.0.1, or :" +
 			awa.DefaultWebPort.String() + " for every address; port " + awa.DefaultWebPort.String() + " by default. None unless " +
 			"given.",
+		"help_web_nodes": "Of which nodes /metrics has metrics of their own: all, own (this node alone) or none (" +
+			webNodes + "). Scraped at every agent of a large cluster, those of all are nodes times nodes.",
 		"help_on_event": "Program that is run when something happened, with the events as JSON on its standard input; on the " +
 			"leader alone, so set it on all agents.",
 		"help_since": "Only what happened since then: how long ago, such as 24h or 7d, or a time such as " +

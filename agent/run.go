@@ -40,6 +40,7 @@ type runCmd struct {
 	Watch       time.Duration `placeholder:"TIME" default:"${watch}" env:"AWA_WATCH" help:"${help_watch}"`
 	PingTimeout time.Duration `placeholder:"TIME" default:"${ping_timeout}" env:"AWA_PING_TIMEOUT" help:"${help_ping_timeout}"`
 	Web         string        `placeholder:"ADDR[:PORT]" env:"AWA_WEB" help:"${help_web}"`
+	WebNodes    string        `enum:"all,own,none" default:"${web_nodes}" env:"AWA_WEB_NODES" help:"${help_web_nodes}"`
 	OnEvent     string        `placeholder:"PROGRAM" env:"AWA_ON_EVENT" help:"${help_on_event}"`
 	LogFormat   string        `enum:"text,json" default:"${log_format}" env:"AWA_LOG_FORMAT" help:"${help_log_format}"`
 	LogLevel    string        `enum:"debug,info,warn,error" default:"${log_level}" env:"AWA_LOG_LEVEL" help:"${help_log_level}"`
@@ -136,7 +137,7 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 		Name: c.MyName, Host: c.MyHost, Labels: c.Label, Listen: c.Listen, DataDir: c.DataDir,
 		First: c.First, ClusterName: c.ClusterName, Join: c.Join, Rejoin: c.rejoin, TakeOver: c.TakeOver,
 		KeyFile: c.path(), Insecure: c.Insecure,
-		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, OnEvent: c.OnEvent, BootID: os.Getenv(envBootID),
+		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, WebNodes: c.WebNodes, OnEvent: c.OnEvent, BootID: os.Getenv(envBootID),
 		StopReason: func() awa.StopReason { return stopReason(began) }, Log: log,
 	}
 	if c.Ephemeral != 0 {

@@ -23,6 +23,9 @@ _awa_agent() {
         --data-dir|--out)
             compopt -o dirnames
             return ;;
+        --web-nodes)
+            mapfile -t COMPREPLY < <(compgen -W 'all own none' -- "$cur")
+            return ;;
         --log-format)
             mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur")
             return ;;
@@ -50,7 +53,7 @@ _awa_agent() {
             skip=
         else
             case $word in
-                --key-file|--config|--my-name|--my-port|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--reason|--since|--my-host|--join|--agent|--host|--data-dir|--out|--log-format|--log-level|--role|-o|--output|--node) skip=1 ;;
+                --key-file|--config|--my-name|--my-port|--ephemeral|--listen|--cluster-name|--watch|--ping-timeout|--web|--on-event|--label|--name|--port|--for|--reason|--since|--my-host|--join|--agent|--host|--data-dir|--out|--web-nodes|--log-format|--log-level|--role|-o|--output|--node) skip=1 ;;
                 -*) ;;
                 *)
                     case "${path:+$path }$word" in
@@ -82,7 +85,7 @@ _awa_agent() {
     if [[ $cur == -* ]]; then
         case $path in
             '') words='-h --help -V --version' ;;
-            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --ephemeral --listen --data-dir --first --cluster-name --join --take-over --insecure --watch --ping-timeout --web --on-event --log-format --log-level --label' ;;
+            'run') words='-h --help -V --version --key-file --config --my-name --my-host --my-port --ephemeral --listen --data-dir --first --cluster-name --join --take-over --insecure --watch --ping-timeout --web --web-nodes --on-event --log-format --log-level --label' ;;
             'key') words='-h --help -V --version' ;;
             'key new') words='-h --help -V --version' ;;
             'key check') words='-h --help -V --version --key-file' ;;

@@ -14,7 +14,7 @@ function __awa_agent_at
             continue
         end
         switch $word
-            case --key-file --config --my-name --my-port --ephemeral --listen --cluster-name --watch --ping-timeout --web --on-event --label --name --port --for --reason --since --my-host --join --agent --host --data-dir --out --log-format --log-level --role -o --output --node
+            case --key-file --config --my-name --my-port --ephemeral --listen --cluster-name --watch --ping-timeout --web --on-event --label --name --port --for --reason --since --my-host --join --agent --host --data-dir --out --web-nodes --log-format --log-level --role -o --output --node
                 set skip 1
             case '-*'
             case '*'
@@ -60,6 +60,7 @@ complete -c awa-agent -n "__awa_agent_at 'run'" -l insecure -d 'Without a key, a
 complete -c awa-agent -n "__awa_agent_at 'run'" -l watch -x -d 'Time between sweeps in the background (5s)'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l ping-timeout -x -d 'How long a node may take to answer (1s)'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l web -x -d 'Address of a second port over plain HTTP, where whoever reaches it can read'
+complete -c awa-agent -n "__awa_agent_at 'run'" -l web-nodes -x -a 'all own none' -d 'Of which nodes /metrics has metrics of their own'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l on-event -x -d 'Program that is run when something happened, with the events as JSON on its standard input'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l log-format -x -a 'text json' -d 'Format of the log on stderr'
 complete -c awa-agent -n "__awa_agent_at 'run'" -l log-level -x -a 'debug info warn error' -d 'What is logged'

@@ -58,6 +58,7 @@ _awa-agent_run() {
         '--watch=[Time between sweeps in the background (5s)]:TIME: ' \
         '--ping-timeout=[How long a node may take to answer (1s)]:TIME: ' \
         '--web=[Address of a second port over plain HTTP, where whoever reaches it can read]:ADDR[\:PORT]: ' \
+        '--web-nodes=[Of which nodes /metrics has metrics of their own]:all|own|none:(all own none)' \
         '--on-event=[Program that is run when something happened, with the events as JSON on its standard input]:PROGRAM: ' \
         '--log-format=[Format of the log on stderr]:text|json:(text json)' \
         '--log-level=[What is logged]:debug|info|warn|error:(debug info warn error)' \

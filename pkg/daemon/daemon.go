@@ -22,6 +22,7 @@ import (
 	"are-we-alive/pkg/awa"
 	"are-we-alive/pkg/events"
 	"are-we-alive/pkg/handler"
+	"are-we-alive/pkg/metrics"
 	"are-we-alive/pkg/replica"
 	"are-we-alive/pkg/store"
 	"are-we-alive/pkg/trust"
@@ -72,6 +73,9 @@ type Config struct {
 	// read, and nobody edit. "" is none. Without an address it is every one;
 	// without a port it is 25484; port 0 is any free one.
 	Web string
+	// WebNodes is of which nodes /metrics has metrics of their own: all, own or none; ""
+	// is of all.
+	WebNodes string
 	// Clock is this agent's clock, which it sends to others and compares with theirs
 	// with it; nil is time.Now. No order of anything hangs on it.
 	Clock func() time.Time
@@ -303,7 +307,7 @@ func (d *Daemon) wire() {
 	d.agent.notifier = d.notifier
 	d.server = server.NewServer(d.serverConfig())
 	if d.web != nil {
-		d.web.server = server.NewWebServer(newPages(d.agent, d.Check), d.log, d.files.web)
+		d.web.server = server.NewWebServer(newPages(d.agent, d.Check, metrics.Of(d.cfg.WebNodes)), d.log, d.files.web)
 	}
 }
 

@@ -106,8 +106,9 @@ type pages struct {
 	views    views
 }
 
-func newPages(a *agent, look func(context.Context) error) *pages {
-	return &pages{agent: a, exporter: metrics.New(func() awa.ClusterStatus { return a.status(a.watch.Last()) }, a.clock),
+func newPages(a *agent, look func(context.Context) error, of metrics.Of) *pages {
+	last := func() awa.ClusterStatus { return a.status(a.watch.Last()) }
+	return &pages{agent: a, exporter: metrics.New(last, a.clock, of),
 		checks: checks{agent: a}, wellness: wellness{look: look}, views: newViews(a)}
 }
 

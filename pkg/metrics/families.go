@@ -11,7 +11,8 @@ import (
 // view is a status and the time at which it is shown.
 type view struct {
 	awa.ClusterStatus
-	now time.Time
+	now     time.Time
+	perNode []awa.NodeStatus // those with metrics of their own
 }
 
 // swept reports whether a sweep has ended. What only a sweep can know is left
@@ -131,7 +132,7 @@ func nodeFamilies() []family {
 		{"awa_node_verdict", "1 for the node's verdict, 0 for the others: online, unreachable (it answers other agents " +
 			"only), mismatch (somebody else answers at its address), offline.", []string{"node", "verdict"}, func(v view,
 			add add) {
-			for _, n := range v.Nodes {
+			for _, n := range v.perNode {
 				for _, verdict := range verdicts {
 					add(number(n.Verdict == verdict), label(n.Node.Name), string(verdict))
 				}
@@ -194,7 +195,7 @@ func fromSweep(value func(view) float64) func(view, add) {
 // perNode collects a value for each node of which it is known.
 func perNode(value func(awa.NodeStatus, view) (x float64, known bool)) func(view, add) {
 	return func(v view, add add) {
-		for _, n := range v.Nodes {
+		for _, n := range v.perNode {
 			if x, known := value(n, v); known {
 				add(x, label(n.Node.Name))
 			}

@@ -9,6 +9,7 @@ package metrics
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,14 +29,43 @@ type Exporter struct {
 	one      sync.Mutex // see Text
 }
 
+// Of says of which nodes an agent has the metrics that are one for each node. A cluster of n
+// agents that has all of all of them is n × n series.
+type Of string
+
+// The values of Of.
+const (
+	OfAll  Of = "all"
+	OfOwn  Of = "own" // the agent's own
+	OfNone Of = "none"
+)
+
+// in returns those of the nodes of a status.
+func (o Of) in(st awa.ClusterStatus) []awa.NodeStatus {
+	switch o {
+	case OfNone:
+		return nil
+	case OfOwn:
+		own := func(n awa.NodeStatus) bool { return n.Node.Key() == awa.NameKey(st.Agent) }
+		if i := slices.IndexFunc(st.Nodes, own); i >= 0 {
+			return st.Nodes[i : i+1]
+		}
+		return nil
+	}
+	return st.Nodes
+}
+
 // New makes an Exporter. status is called once for each Text, and must give
 // what is known without asking anybody: the last background sweep. Its Cluster
 // is "" while the agent holds no list, its SweptAt zero before the end of the
 // first sweep. now is the clock that maintenance ends by.
-func New(status func() awa.ClusterStatus, now func() time.Time) *Exporter {
+func New(status func() awa.ClusterStatus, now func() time.Time, nodes Of) *Exporter {
 	e := &Exporter{registry: prometheus.NewRegistry()}
 	e.registry.MustRegister(
-		newCollector(func() view { return view{status(), now()} }),
+		newCollector(func() view {
+			st := status()
+			return view{st, now(), nodes.in(st)}
+		}),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

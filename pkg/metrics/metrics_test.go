@@ -107,7 +107,7 @@ func views() map[string]awa.ClusterStatus {
 // the process.
 func ours(t *testing.T, st awa.ClusterStatus) string {
 	t.Helper()
-	text, err := metrics.New(func() awa.ClusterStatus { return st }, func() time.Time { return now }).Text()
+	text, err := metrics.New(func() awa.ClusterStatus { return st }, func() time.Time { return now }, metrics.OfAll).Text()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestExporter_golden(t *testing.T) {
 func TestExporter_lint(t *testing.T) {
 	for name, st := range views() {
 		t.Run(name, func(t *testing.T) {
-			text, err := metrics.New(func() awa.ClusterStatus { return st }, time.Now).Text()
+			text, err := metrics.New(func() awa.ClusterStatus { return st }, time.Now, metrics.OfAll).Text()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +165,7 @@ func TestExporter_scrape(t *testing.T) {
 		defer mu.Unlock()
 		asked++
 		return st
-	}, func() time.Time { return now })
+	}, func() time.Time { return now }, metrics.OfAll)
 	first, err := e.Text()
 	if err != nil || asked != 1 || !strings.Contains(string(first), `awa_node_online{node="n3"} 1`) {
 		t.Fatalf("%v, asked %d times:\n%s", err, asked, first)
@@ -195,14 +195,14 @@ func TestExporter_scrape(t *testing.T) {
 func TestExporter_twice(t *testing.T) {
 	st := cluster(2)
 	st.Nodes[1].Node.Name = "n1"
-	if text, err := metrics.New(func() awa.ClusterStatus { return st }, time.Now).Text(); err == nil {
+	if text, err := metrics.New(func() awa.ClusterStatus { return st }, time.Now, metrics.OfAll).Text(); err == nil {
 		t.Errorf("no error, but\n%s", text)
 	}
 }
 
 func BenchmarkExporter_Text(b *testing.B) {
 	st := cluster(1000)
-	e := metrics.New(func() awa.ClusterStatus { return st }, time.Now)
+	e := metrics.New(func() awa.ClusterStatus { return st }, time.Now, metrics.OfAll)
 	b.ReportAllocs()
 	size := 0
 	for b.Loop() {
@@ -213,4 +213,25 @@ func BenchmarkExporter_Text(b *testing.B) {
 		size = len(text)
 	}
 	b.ReportMetric(float64(size), "bytes/scrape")
+}
+
+// An agent may have the metrics of its own node alone, or of none; those of the cluster are
+// the same.
+func TestText_of(t *testing.T) {
+	for of, want := range map[metrics.Of]int{metrics.OfAll: 3, metrics.OfOwn: 1, metrics.OfNone: 0} {
+		st := cluster(3)
+		text, err := metrics.New(func() awa.ClusterStatus { return st }, time.Now, of).Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(text, []byte("\nawa_node_online{")); n != want {
+			t.Errorf("%s: %d nodes\n%s", of, n, text)
+		}
+		if of == metrics.OfOwn && !bytes.Contains(text, []byte(`awa_node_online{node="n1"} 1`)) {
+			t.Errorf("not its own:\n%s", text)
+		}
+		if !bytes.Contains(text, []byte("awa_nodes 3")) && !bytes.Contains(text, []byte(`awa_nodes{`)) {
+			t.Errorf("%s: not those of the cluster:\n%.2000s", of, text)
+		}
+	}
 }
