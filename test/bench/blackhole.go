@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"are-we-alive/pkg/awa"
 )
 
@@ -51,8 +53,8 @@ func blackhole(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-// hole is an address that swallows connection requests: a listener that
-// nobody accepts from, whose queue is full.
+// hole is a port that swallows connection requests at every address of loopback: a
+// listener that nobody accepts from, whose queue is full.
 type hole struct {
 	fd     int
 	addr   *net.TCPAddr
@@ -71,8 +73,7 @@ func openHole() (h *hole, err error) {
 			err = fmt.Errorf("make a black hole: %w", err)
 		}
 	}()
-	loopback := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	if err := errors.Join(syscall.Bind(fd, loopback), syscall.Listen(fd, 0)); err != nil {
+	if err := errors.Join(onLoopback(fd), syscall.Bind(fd, &syscall.SockaddrInet4{}), syscall.Listen(fd, 0)); err != nil {
 		return nil, err
 	}
 	name, err := syscall.Getsockname(fd)
@@ -86,12 +87,16 @@ func openHole() (h *hole, err error) {
 			return nil, err
 		}
 		h.inside = append(h.inside, c)
-		if err := syscall.Connect(c, name); err != nil && !errors.Is(err, syscall.EINPROGRESS) {
+		to := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: h.addr.Port}
+		if err := syscall.Connect(c, to); err != nil && !errors.Is(err, syscall.EINPROGRESS) {
 			return nil, err
 		}
 	}
 	return h, h.verify()
 }
+
+// onLoopback keeps a socket that listens at every address from what comes from elsewhere.
+func onLoopback(fd int) error { return unix.BindToDevice(fd, "lo") }
 
 // verify fails when the address answers, be it with a refusal.
 func (h *hole) verify() error {

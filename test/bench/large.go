@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -136,7 +137,12 @@ type fakes struct{ answers map[netip.Addr][]byte }
 
 // listen serves all of them at one port.
 func (f *fakes) listen() (net.Listener, error) {
-	ln, err := net.Listen("tcp4", "0.0.0.0:0")
+	cfg := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		failed := raw.Control(func(fd uintptr) { err = onLoopback(int(fd)) })
+		return errors.Join(failed, err)
+	}}
+	ln, err := cfg.Listen(context.Background(), "tcp4", "0.0.0.0:0")
 	if err != nil {
 		return nil, err
 	}
