@@ -137,7 +137,8 @@ func (c *runCmd) config(log *slog.Logger) (daemon.Config, error) {
 		Name: c.MyName, Host: c.MyHost, Labels: c.Label, Listen: c.Listen, DataDir: c.DataDir,
 		First: c.First, ClusterName: c.ClusterName, Join: c.Join, Rejoin: c.rejoin, TakeOver: c.TakeOver,
 		KeyFile: c.path(), Insecure: c.Insecure,
-		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, WebNodes: c.WebNodes, OnEvent: c.OnEvent, BootID: os.Getenv(envBootID),
+		Watch: c.Watch, PingTimeout: c.PingTimeout, Web: c.Web, WebNodes: c.WebNodes, OnEvent: c.OnEvent,
+		BootID:     os.Getenv(envBootID),
 		StopReason: func() awa.StopReason { return stopReason(began) }, Log: log,
 	}
 	if c.Ephemeral != 0 {

@@ -217,8 +217,9 @@ func (c *cluster) seed(dir string, n int, addrs []net.Addr) (err error) {
 	changes := make([]awa.Change, len(addrs))
 	for i, addr := range addrs {
 		node := awa.Node{
-			ID: uint64(i) + 1, Name: fmt.Sprintf("node%04d", i+1), Host: addr.(*net.TCPAddr).IP.String(), Port: awa.Port(addr.(*net.TCPAddr).Port),
-			UID: awa.NewUID(),
+			ID: uint64(i) + 1, Name: fmt.Sprintf("node%04d", i+1), Host: addr.(*net.TCPAddr).IP.String(),
+			Port: awa.Port(addr.(*net.TCPAddr).Port),
+			UID:  awa.NewUID(),
 		}
 		if i < n {
 			node.UID = stores[i].Meta().UID

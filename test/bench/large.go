@@ -31,11 +31,10 @@ func large(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// kinds of nodes: what is at the port that all of them have.
+// nodesOf are nodes of one kind: what is at the port that all of them have.
 type nodesOf struct {
 	name  string
 	port  int
-	close func()
 	times int
 	most  time.Duration // of a status; 0 without an aim
 }
