@@ -151,7 +151,7 @@ func (a *agent) votersCondition(result watch.Result) awa.Condition {
 			continue
 		}
 		agents++
-		if n.Verdict == awa.Online || n.Verdict == awa.Unreachable {
+		if n.Verdict == awa.Online || n.Verdict == awa.Unreachable || n.Verdict == awa.Unjudged {
 			alive[n.Node.UID] = true
 		}
 	}

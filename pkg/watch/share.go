@@ -148,6 +148,10 @@ func (s *sweep) answered() int {
 	return len(s.indices(func(i int) bool { return s.out[i].Verdict == awa.Online && s.out[i].Self != nil }))
 }
 
+// believed is how many agents must miss a node that this one did not ping: one alone may be
+// wrong, or lie.
+const believed = 2
+
 // tell fills in what other agents say of the nodes that this one did not ping. Where all of
 // those that look at a node miss it, it is offline: each of them has pinged it and asked
 // others. Where they disagree, or nobody looks, nothing has changed.
@@ -166,7 +170,7 @@ func (s *sweep) tell() {
 			continue
 		case r.sees > 0:
 			st.Verdict, st.Told = awa.Online, r.sees
-		case r.misses > 0:
+		case r.misses >= believed:
 			st.Verdict, st.Told = awa.Offline, r.misses
 		default:
 			continue

@@ -176,7 +176,7 @@ func TestWatcher_Run_share_many(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSharing(2000)
 		all := s.outside()
-		dead, doubted := all[:600], all[600]
+		dead, doubted, lied := all[:600], all[600], all[601]
 		for _, n := range dead {
 			s.set(n, blackHole)
 			s.missedBy(n, everybody)
@@ -186,6 +186,18 @@ func TestWatcher_Run_share_many(t *testing.T) {
 			half = !half
 			return half
 		})
+		// The only one that looks at a node, as far as this agent asks, misses it.
+		liar := s.list[slices.IndexFunc(s.list, func(n awa.Node) bool { return s.share.Has(n.ID) })]
+		for _, n := range s.list {
+			self := s.selfs[n.Addr()]
+			switch {
+			case n.ID == liar.ID:
+				self.Sees = append(slices.Clone(self.Sees), lied.ID)
+			case awa.WatchShareOf(n.UID, len(s.list)).Has(lied.ID):
+				self.Sees = nil
+			}
+			s.answerAs(n, self)
+		}
 		l, pings := s.sweeps(t, 1)
 		if pings > 250+125+60 {
 			t.Errorf("%d pings", pings)
@@ -199,9 +211,10 @@ func TestWatcher_Run_share_many(t *testing.T) {
 		if known < 599 {
 			t.Errorf("%d of %d are known to be dead", known, len(dead))
 		}
-		i := slices.IndexFunc(l.Nodes, func(st awa.NodeStatus) bool { return st.Node.ID == doubted.ID })
-		if i >= 0 && l.Nodes[i].Verdict != awa.Online {
-			t.Errorf("of %s others disagree: %+v", doubted.Name, l.Nodes[i])
+		for _, st := range l.Nodes {
+			if (st.Node.ID == doubted.ID || st.Node.ID == lied.ID) && st.Verdict != awa.Online {
+				t.Errorf("of %s others disagree, or one alone misses it: %+v", st.Node.Name, st)
+			}
 		}
 	})
 }
