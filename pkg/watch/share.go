@@ -36,9 +36,10 @@ func (s *sweep) runShare() {
 		}
 	}
 	mine := func(i int) bool { return share.Has(s.nodes[i].ID) || s.nodes[i].UID != "" && always[s.nodes[i].UID] }
+	// Those that were away come later, so that they keep no news of others waiting.
 	s.ping(s.indices(func(i int) bool { return mine(i) && !before[i].away() }))
-	reports := s.reports()
-	s.ping(append(s.indices(func(i int) bool { return mine(i) && before[i].away() }), s.extra(before, reports)...))
+	later := s.indices(func(i int) bool { return mine(i) && before[i].away() })
+	s.ping(append(later, s.extra(mine, before, s.reports())...))
 }
 
 // look is what was known of a node before a sweep.
@@ -108,11 +109,11 @@ func (s *sweep) reports() []report {
 // extra returns the nodes beyond its share that this agent pings, at most extraPings. When
 // more are missed than that, they are agents to ask instead, as far as those that have
 // answered are not enough.
-func (s *sweep) extra(before []look, reports []report) []int {
+func (s *sweep) extra(mine func(i int) bool, before []look, reports []report) []int {
 	var news, away, ailing, unwatched, others []int
 	for i := range s.nodes {
 		switch {
-		case !s.pings[i].IsZero():
+		case mine(i):
 		case reports[i].misses > 0 && !before[i].away():
 			news = append(news, i)
 		case before[i].away():

@@ -3,6 +3,7 @@ package watch_test
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,10 +157,10 @@ func TestWatcher_Run_share_back(t *testing.T) {
 		of := s.outside()[0]
 		s.set(of, refuses)
 		s.missedBy(of, everybody)
-		swept := 0
+		var heard atomic.Int64
 		l, _ := s.sweeps(t, 2, func(c *watch.Config) {
 			c.Heard = func(awa.Node, awa.Self) {
-				if swept++; swept == 500 { // in the second sweep
+				if heard.Add(1) == 500 { // in the second sweep
 					s.set(of, answers)
 				}
 			}
@@ -281,6 +282,20 @@ func TestWatcher_Run_share_time(t *testing.T) {
 		l, _ := s.sweeps(t, 2)
 		if l.Took > 2200*time.Millisecond {
 			t.Errorf("it took %v", l.Took)
+		}
+	})
+}
+
+// No node is pinged twice in a sweep, be it in the share and away, and missed by others.
+func TestWatcher_Run_share_once(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSharing(400)
+		for _, n := range s.list[:50] {
+			s.set(n, refuses)
+			s.missedBy(n, everybody)
+		}
+		if l, pings := s.sweeps(t, 2); pings != l.Pinged {
+			t.Errorf("%d pings of %d nodes", pings, l.Pinged)
 		}
 	})
 }
