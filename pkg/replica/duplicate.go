@@ -264,20 +264,10 @@ func (r *Replica) suspect() bool {
 }
 
 // isCopy reports whether another agent with this one's uid answers at the address of
-// its entry. It asks twice: the first answer of another agent may be that of a sweep which
-// began before the last start of this one, and saw the process before.
+// its entry, as this agent sees it or most of some others do. One that has just been
+// started at another address may take itself for a copy for a moment: another agent may
+// answer with a sweep that began before, and saw the process before.
 func (r *Replica) isCopy(ctx context.Context, within time.Duration) bool {
-	for range 2 {
-		if !r.seemsCopied(ctx, within) {
-			return false
-		}
-	}
-	return true
-}
-
-// seemsCopied reports whether another agent with this one's uid answers at the address of
-// its entry, as this agent sees it or most of some others do.
-func (r *Replica) seemsCopied(ctx context.Context, within time.Duration) bool {
 	entry, ok := r.list.Agent(r.uid)
 	if !ok {
 		return false
