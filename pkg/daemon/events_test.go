@@ -141,6 +141,7 @@ func TestEvents_health(t *testing.T) {
 		}
 		return nil
 	})
+	awaitHappened(t, c, 0, "n0", "online") // else a restart is the first that it sees of itself
 	c.Stop(0)
 	c.Start(0)
 	awaitHappened(t, c, 0, "n0", "restarted: its agent was restarted")
