@@ -72,6 +72,8 @@ func TestWatcher_Sweep(t *testing.T) {
 			verdict: awa.Mismatch, failure: "reply: forbidden"},
 		"an agent that is stopping": {replies: []reply{{stage: awa.StageReply, err: awa.ErrStopping}}, verdict: awa.Offline,
 			failure: "reply: stopping"},
+		"an agent that ends in the middle of TLS": {replies: []reply{{stage: awa.StageTLS, err: errReset}, refuses},
+			verdict: awa.Offline, failure: "connect: connection refused", starts: []time.Duration{0, 0}},
 		"TLS that breaks off": {replies: []reply{{stage: awa.StageTLS, err: errReset}, answers}, verdict: awa.Online,
 			starts: []time.Duration{0, 0}},
 		"silence, then TLS that says why it failed": {replies: []reply{blackHole,

@@ -81,7 +81,7 @@ func (a attempt) definite() bool {
 // broken reports whether a failure is that of a connection which was open and ended.
 func (a attempt) broken() bool {
 	_, reason := errors.AsType[awa.Code](a.err)
-	return !reason && !a.late && a.stage == awa.StageReply
+	return !reason && !a.late && (a.stage == awa.StageReply || a.stage == awa.StageTLS)
 }
 
 // depth returns the order of the stages.
