@@ -61,6 +61,7 @@ func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) []chang
 	at := st.Since
 	before := *g
 	g.ping, g.until, g.opinion, g.told = ping, at, o, st.Told
+	g.stage, g.text = st.Stage, st.Error
 	if g.told == 0 {
 		g.own = ping
 	}

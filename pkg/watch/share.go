@@ -42,15 +42,14 @@ func (s *sweep) runShare() {
 	s.ping(append(later, s.extra(mine, before, s.reports())...))
 }
 
-// look is what was known of a node before a sweep.
+// look is what was known of a node before a sweep: a sighting, the zero one when nothing
+// was.
 type look struct {
-	verdict awa.Verdict // "" when nothing was
-	since   time.Time
-	told    int       // see awa.NodeStatus
-	own     time.Time // when this agent's own last ping of it began
+	awa.NodeStatus
+	own time.Time // when this agent's own last ping of it began
 }
 
-func (l look) away() bool { return l.verdict != awa.Online && l.verdict != "" }
+func (l look) away() bool { return l.Verdict != awa.Online && l.Verdict != "" }
 
 // lastLooks returns what is known of nodes.
 func (w *Watcher) lastLooks(nodes []awa.Node) []look {
@@ -59,7 +58,9 @@ func (w *Watcher) lastLooks(nodes []awa.Node) []look {
 	all := make([]look, len(nodes))
 	for i, n := range nodes {
 		if g := w.sightings[n.ID]; g != nil && g.uid == n.UID {
-			all[i] = look{g.verdict, g.since, g.told, g.own}
+			all[i] = look{awa.NodeStatus{Verdict: g.verdict, Stage: g.stage, Error: g.text, Since: g.since, Told: g.told,
+				Asked: g.opinion.asked, SeenBy: g.opinion.seenBy}, g.own}
+			g.complete(&all[i].NodeStatus)
 		}
 	}
 	return all
@@ -108,20 +109,17 @@ func (s *sweep) reports() []report {
 
 // extra returns the nodes beyond its share that this agent pings, at most extraPings. When
 // more are missed than that, they are agents to ask instead, as far as those that have
-// answered are not enough.
+// answered are not enough. Those that this agent has not pinged for the longest time come first,
+// except those that are news.
 func (s *sweep) extra(mine func(i int) bool, before []look, reports []report) []int {
-	var news, away, ailing, unwatched, others []int
+	var news, rest, others []int
 	for i := range s.nodes {
 		switch {
 		case mine(i):
 		case reports[i].misses > 0 && !before[i].away():
 			news = append(news, i)
-		case before[i].away():
-			away = append(away, i)
-		case reports[i].ails > 0:
-			ailing = append(ailing, i)
-		case reports[i].sees == 0:
-			unwatched = append(unwatched, i)
+		case before[i].away() || reports[i].ails > 0 || reports[i].sees == 0:
+			rest = append(rest, i)
 		case s.nodes[i].UID != "":
 			others = append(others, i)
 		}
@@ -130,11 +128,8 @@ func (s *sweep) extra(mine func(i int) bool, before []look, reports []report) []
 		rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 		return others[:min(len(others), extraPings, max(0, s.enough()-s.answered()))]
 	}
-	longest := func(i, j int) int { return before[i].own.Compare(before[j].own) }
-	slices.SortFunc(away, longest)
-	slices.SortFunc(ailing, longest)
-	slices.SortFunc(unwatched, longest)
-	all := slices.Concat(news, away, ailing, unwatched)
+	slices.SortFunc(rest, func(i, j int) int { return before[i].own.Compare(before[j].own) })
+	all := append(news, rest...)
 	return all[:min(len(all), extraPings)]
 }
 
@@ -165,18 +160,15 @@ func (s *sweep) tell() {
 		}
 		b, r := before[i], reports[i]
 		st := &s.out[i]
-		*st = awa.NodeStatus{Node: s.nodes[i], Verdict: b.verdict, Since: b.since, Told: b.told}
 		switch {
-		case r.split(), b.away() && b.told == 0:
-			continue
+		case r.split(), b.away() && b.Told == 0, r.sees == 0 && r.misses < believed:
+			*st = b.NodeStatus
 		case r.sees > 0:
-			st.Verdict, st.Told = awa.Online, r.sees
-		case r.misses >= believed:
-			st.Verdict, st.Told = awa.Offline, r.misses
+			*st, s.pings[i] = awa.NodeStatus{Verdict: awa.Online, Since: now, Told: r.sees}, s.began
 		default:
-			continue
+			*st, s.pings[i] = awa.NodeStatus{Verdict: awa.Offline, Since: now, Told: r.misses}, s.began
 		}
-		st.Since, s.pings[i] = now, s.began
+		st.Node = s.nodes[i]
 	}
 }
 

@@ -299,3 +299,22 @@ func TestWatcher_Run_share_once(t *testing.T) {
 		}
 	})
 }
+
+// A node that is away, and for which there is no ping in a sweep, keeps its reason.
+func TestWatcher_Run_share_kept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSharing(700)
+		for _, n := range s.list {
+			s.set(n, refuses)
+		}
+		l, pings := s.sweeps(t, 6)
+		if len(l.Nodes) != len(s.list) || pings >= len(l.Nodes) {
+			t.Errorf("%d nodes are known, %d pinged", len(l.Nodes), pings)
+		}
+		for _, st := range l.Nodes {
+			if st.Verdict != awa.Offline || st.Error != errRefused.Error() || st.Stage != awa.StageConnect || st.Since.IsZero() {
+				t.Fatalf("%+v", st)
+			}
+		}
+	})
+}

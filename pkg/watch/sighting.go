@@ -19,6 +19,8 @@ type sighting struct {
 	ping    time.Time // when the ping behind until began
 	own     time.Time // when this agent's own last ping of it began; zero without one
 	told    int       // how many others told what until was; 0 of an own ping
+	stage   awa.Stage // where the last ping failed, and why
+	text    string
 	online  time.Time // the last time that it was online, since this start
 	self    *awa.Self // its last answer as itself, to an own ping; nil without one
 	opinion opinion   // of others, the last time that it was away
