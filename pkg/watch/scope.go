@@ -30,9 +30,9 @@ type scope struct {
 func (s *sweep) limit(of scope) {
 	if of.within > 0 {
 		timeout := s.w.cfg.PingTimeout
-		s.due = s.began.Add(of.within)
-		s.ends = s.due.Add(-timeout / 2) // for second opinions
-		s.last = s.began.Add(max(timeout/4, s.ends.Sub(s.began)-timeout))
+		forPings := of.within - min(timeout/2, of.within/4) // the rest is for second opinions
+		s.due, s.ends = s.began.Add(of.within), s.began.Add(forPings)
+		s.last = s.began.Add(max(forPings/4, forPings-timeout))
 	}
 	if s.of = of; of.names != nil {
 		s.only(func(n awa.Node) bool { return of.names[n.Key()] })

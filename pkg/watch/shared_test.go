@@ -84,3 +84,24 @@ func TestWatcher_Shared_within(t *testing.T) {
 		})
 	}
 }
+
+// A node that answers is online however short the caller's time is against that of a ping.
+func TestWatcher_Shared_within_long_pings(t *testing.T) {
+	for _, within := range []time.Duration{200 * ms, 500 * ms, time.Second, 3600 * ms, 9 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			list := nodes(3)
+			net := newNetwork(list)
+			net.set(list[1], answers.in(20*ms))
+			net.set(list[2], blackHole)
+			w := newWatcher(net, list, with(&prober{}), func(c *watch.Config) { c.PingTimeout = 10 * time.Second })
+			began := time.Now()
+			l := w.Shared(1, within)
+			if took := time.Since(began); took > within || online(l.Nodes) != 2 {
+				t.Errorf("within %v it took %v: %+v", within, took, l.Nodes)
+			}
+			if v := l.Nodes[2].Verdict; v == awa.Online || within < 2*time.Second && v != awa.Unjudged {
+				t.Errorf("within %v the silent node is %s", within, v)
+			}
+		})
+	}
+}
