@@ -2,8 +2,8 @@ package awa
 
 import "hash/fnv"
 
-// WatchShareSize is how many nodes an agent watches by itself: all of a list that is no longer,
-// and about so many of a longer one.
+// WatchShareSize is how many nodes an agent watches by itself: every node of a list up to
+// that length, and about as many of a longer one.
 const WatchShareSize = 250
 
 // WatchShare is which nodes of a list an agent watches by itself. It is the same for whoever

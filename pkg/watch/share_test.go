@@ -300,7 +300,7 @@ func TestWatcher_Run_share_once(t *testing.T) {
 	})
 }
 
-// A node that is away, and for which there is no ping in a sweep, keeps its reason.
+// A node that is away, and that a sweep does not ping, keeps its reason.
 func TestWatcher_Run_share_kept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSharing(700)
