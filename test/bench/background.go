@@ -27,8 +27,7 @@ func background(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// watched is for how long an agent is watched: for some sweeps of a thousand
-// nodes, which are 22 s apart.
+// watched is for how long an agent is watched: for some of its sweeps.
 func (b *bench) watched() time.Duration { return 3 * b.idle }
 
 func (b *bench) backgroundOf(ctx context.Context, n int) (err error) {
