@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // What needs no program of ours, in sizes too small to tell anything.
@@ -41,15 +43,15 @@ func TestRun_unknown_part(t *testing.T) {
 }
 
 func TestHole(t *testing.T) {
-	h, err := openHole()
+	h, err := testaid.OpenHole()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.verify(); err != nil {
+	if err := h.Verify(); err != nil {
 		t.Error(err)
 	}
-	h.close()
-	if h.verify() == nil {
+	h.Close()
+	if h.Verify() == nil {
 		t.Error("a closed port passes for a black hole")
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -57,7 +59,7 @@ func TestHole(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if (&hole{addr: ln.Addr().(*net.TCPAddr)}).verify() == nil {
+	if (&testaid.Hole{Addr: ln.Addr().(*net.TCPAddr)}).Verify() == nil {
 		t.Error("an open port passes for a black hole")
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"are-we-alive/pkg/api"
 	"are-we-alive/pkg/awa"
+	"are-we-alive/pkg/awatest/testaid"
 )
 
 // large measures an awa-agent process with a long list of nodes that answer, refuse or are
@@ -56,15 +57,15 @@ func (b *bench) largeOf(ctx context.Context, n int) error {
 		return err
 	}
 	closed.Close()
-	hole, err := openHole()
+	hole, err := testaid.OpenHole()
 	if err != nil {
 		return err
 	}
-	defer hole.close()
+	defer hole.Close()
 	for _, of := range []nodesOf{
 		{name: "answer", port: alive.Addr().(*net.TCPAddr).Port, times: 7, most: time.Second},
 		{name: "refuse", port: closed.Addr().(*net.TCPAddr).Port, times: 5},
-		{name: "are silent", port: hole.addr.Port, times: 3, most: 2640 * time.Millisecond}, // 2.2 s and a fifth
+		{name: "are silent", port: hole.Addr.Port, times: 3, most: 2640 * time.Millisecond}, // 2.2 s and a fifth
 	} {
 		if err := b.statusOf(ctx, n, of, f); err != nil {
 			return fmt.Errorf("that %s: %w", of.name, err)
@@ -138,7 +139,7 @@ type fakes struct{ answers map[netip.Addr][]byte }
 func (f *fakes) listen() (net.Listener, error) {
 	cfg := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
-		failed := raw.Control(func(fd uintptr) { err = onLoopback(int(fd)) })
+		failed := raw.Control(func(fd uintptr) { err = testaid.OnLoopback(int(fd)) })
 		return errors.Join(failed, err)
 	}}
 	ln, err := cfg.Listen(context.Background(), "tcp4", "0.0.0.0:0")
