@@ -25,7 +25,7 @@ const (
 	spareFiles = 128
 	// plentyFiles is a limit that bounds nothing: 8,192 connections at the port
 	// and 1,280 at the second one, 2,000 kept ones to others, and two for
-	// each of 4,096 pings under way.
+	// each of 4,096 pings under way, or what is 6,144 of them (package watch).
 	plentyFiles = 20_000
 	// otherCalls is the least for what is not a ping: Raft's streams to four
 	// other voters, pushes, syncs, edits that are passed on. With enoughCalls

@@ -155,17 +155,27 @@ func (w *Watcher) permitTime() time.Duration { return min(permitTime, w.cfg.Retr
 // slow. Dead nodes in a row so pass ever faster, and a thousand of them cost little more
 // than one.
 func (w *Watcher) shorter(permit time.Duration) time.Duration {
-	return max(permit/2, w.permitTime()/8)
+	return max(permit/2, w.permitTime()/64)
 }
 
 // ping is the ping of one node: one attempt, and a second one beside it when the first is
-// slow, or after it when the connection broke.
+// slow, or after it when the connection broke. A ping that waits for its answer is one
+// goroutine, or two: thousands wait at once when a network is cut.
 type ping struct {
-	s     *sweep
-	i     int
-	began time.Time
-	time  time.Duration   // that it has
-	ctx   context.Context // ends with the time of the ping
+	s       *sweep
+	i       int
+	began   time.Time
+	time    time.Duration   // that it has
+	ctx     context.Context // ends with the time of the ping
+	hold    time.Duration   // the permit, at most
+	release func(next time.Duration)
+
+	mu     sync.Mutex // guards what follows, which slow shares with pingOne
+	timer  *time.Timer
+	held   bool         // the permit
+	first  bool         // the first attempt has ended
+	second chan attempt // of the second one; nil as long as none was begun
+	over   bool
 }
 
 // pingOne pings node i, and writes down what it found. It calls release once, with how long
@@ -173,59 +183,87 @@ type ping struct {
 // ended. While this process is busy it does neither that nor a second attempt, since the
 // answer may only be waiting for a processor.
 func (s *sweep) pingOne(i int, hold time.Duration, release func(next time.Duration)) {
-	p := &ping{s: s, i: i, began: time.Now(), time: s.w.cfg.PingTimeout}
+	p := &ping{s: s, i: i, began: time.Now(), time: s.w.cfg.PingTimeout, hold: hold, release: release, held: true}
 	s.pings[i] = p.began
 	if !s.ends.IsZero() {
 		p.time = max(min(p.time, s.ends.Sub(p.began)), 0)
 	}
-	var cancel context.CancelFunc
-	p.ctx, cancel = context.WithDeadline(s.ctx, p.began.Add(p.time))
+	ctx, cancel := context.WithDeadline(s.ctx, p.began.Add(p.time))
 	defer cancel()
+	p.ctx = ctx
+	p.mu.Lock()
+	p.timer = time.AfterFunc(hold, func() { p.slow(cancel) })
+	p.mu.Unlock()
 
-	var first, second *attempt
-	firstDone, secondDone := p.attempt(false), chan attempt(nil)
-	slow, held := time.NewTimer(hold), true
-	defer slow.Stop()
-	for first == nil || secondDone != nil && second == nil {
-		select {
-		case a := <-firstDone:
-			first = &a
-			if secondDone == nil && p.again(a) {
-				secondDone = p.attempt(true)
-			}
-		case a := <-secondDone:
-			second = &a
-		case <-slow.C:
-			switch {
-			case s.w.cfg.Busy():
-				slow.Reset(s.w.permitTime() / 4)
-			case held:
-				held = false
-				release(s.w.shorter(hold))
-				slow.Reset(time.Until(p.began.Add(s.w.cfg.Retry)))
-			case secondDone == nil && first == nil:
-				secondDone = p.attempt(true)
-			}
-		}
-		if first != nil && first.err == nil || second != nil && second.err == nil {
-			cancel() // the other attempt need not wait any longer
-		}
+	best := p.try(false)
+	if best.err == nil {
+		cancel() // the other attempt need not wait any longer
 	}
-	best := *first
-	if second != nil {
-		best = better(*first, *second)
+	if second := p.secondAfter(best); second != nil {
+		best = better(best, <-second)
 	}
 	p.conclude(best)
-	if held {
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	p.timer.Stop()
+	if p.held {
 		release(s.w.permitTime())
 	}
 }
 
-// attempt makes an attempt, and sends what came of it.
-func (p *ping) attempt(fresh bool) chan attempt {
-	done := make(chan attempt, 1)
-	go func() { done <- p.try(fresh) }()
-	return done
+// slow is called once the ping has held its permit for as long as it may, and then when it is
+// time for the second attempt, which it makes. cancel ends the first one.
+func (p *ping) slow(cancel context.CancelFunc) {
+	if !p.beginsSecond() {
+		return
+	}
+	a := p.try(true)
+	<-p.s.w.second
+	if a.err == nil {
+		cancel()
+	}
+	p.second <- a
+}
+
+// beginsSecond does what is due, and reports whether that is the second attempt.
+func (p *ping) beginsSecond() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.s.w
+	switch {
+	case p.over, !p.held && (p.first || p.second != nil):
+	case w.cfg.Busy():
+		p.timer.Reset(w.permitTime() / 16)
+	case p.held:
+		p.held = false
+		p.release(w.shorter(p.hold))
+		p.timer.Reset(time.Until(p.began.Add(w.cfg.Retry)))
+	default:
+		select {
+		case w.second <- struct{}{}:
+			p.second = make(chan attempt, 1)
+			return true
+		default: // thousands of nodes are silent
+			p.timer.Reset(w.permitTime())
+		}
+	}
+	return false
+}
+
+// secondAfter returns where the second attempt comes from once the first one has ended, or nil
+// without one.
+func (p *ping) secondAfter(first attempt) chan attempt {
+	p.mu.Lock()
+	p.first = true
+	begun := p.second
+	p.mu.Unlock()
+	if begun == nil && p.again(first) {
+		begun = make(chan attempt, 1)
+		begun <- p.try(true)
+	}
+	return begun
 }
 
 // again reports whether a second attempt is worth while although the first has
@@ -245,11 +283,14 @@ func (p *ping) try(fresh bool) attempt {
 	start := time.Now()
 	self, err := p.s.w.cfg.Pinger.Ping(p.ctx, p.s.nodes[p.i].Addr(), fresh)
 	end := time.Now()
-	a := attempt{self: self, err: err, end: end, at: p.s.w.cfg.Clock(), rtt: end.Sub(start)}
-	if err != nil {
-		a.stage, a.text = explain(err)
-		a.late = end.Sub(p.began) >= p.time
+	a := attempt{err: err, end: end, at: p.s.w.cfg.Clock(), rtt: end.Sub(start)}
+	if err == nil {
+		who := self // on the heap, and only then
+		a.self = &who
+		return a
 	}
+	a.stage, a.text = explain(err)
+	a.late = end.Sub(p.began) >= p.time
 	return a
 }
 
@@ -279,14 +320,14 @@ func (p *ping) conclude(a attempt) {
 
 // answered fills in the status of a node at whose address an agent answered.
 func (p *ping) answered(st *awa.NodeStatus, a attempt) {
-	if st.Error = stranger(&st.Node, &a.self, p.s.ours.Cluster); st.Error != "" {
-		st.Verdict, st.Stage, st.Self = awa.Mismatch, awa.StageReply, &a.self
+	if st.Error = stranger(&st.Node, a.self, p.s.ours.Cluster); st.Error != "" {
+		st.Verdict, st.Stage, st.Self = awa.Mismatch, awa.StageReply, a.self
 		return
 	}
-	st.Verdict, st.Self, st.RTT = awa.Online, &a.self, a.rtt
-	st.Skew, st.SkewError = skewOf(a.self, a.at, a.rtt)
+	st.Verdict, st.Self, st.RTT = awa.Online, a.self, a.rtt
+	st.Skew, st.SkewError = skewOf(*a.self, a.at, a.rtt)
 	if heard := p.s.w.cfg.Heard; heard != nil {
-		heard(st.Node, a.self)
+		heard(st.Node, *a.self)
 	}
 }
 

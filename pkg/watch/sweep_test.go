@@ -241,24 +241,29 @@ func TestWatcher_Sweep_in_flight(t *testing.T) {
 	})
 
 	t.Run("waiting pings are bounded too", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			list := nodes(5000)
-			net := newNetwork(list)
-			for _, n := range list {
-				net.set(n, blackHole)
-			}
-			w := newWatcher(net, list, func(c *watch.Config) { c.Retry = c.PingTimeout + time.Hour }) // one attempt each
-			began := time.Now()
-			if n := online(w.Sweep(t.Context())); n != 0 {
-				t.Errorf("%d online", n)
-			}
-			if net.peak != 4096 {
-				t.Errorf("%d pings were under way at once, want 4096", net.peak)
-			}
-			if took := time.Since(began); took > 2400*ms {
-				t.Errorf("took %s", took)
-			}
-		})
+		for most, retry := range map[int]time.Duration{
+			5120:        2 * time.Second, // one attempt each
+			5120 + 1024: 300 * ms,
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				list := nodes(10_000)
+				net := newNetwork(list)
+				for _, n := range list {
+					net.set(n, blackHole)
+				}
+				w := newWatcher(net, list, func(c *watch.Config) { c.Retry = retry })
+				began := time.Now()
+				if n := online(w.Sweep(t.Context())); n != 0 {
+					t.Errorf("%d online", n)
+				}
+				if net.peak != most {
+					t.Errorf("%d attempts were under way at once, want %d", net.peak, most)
+				}
+				if took := time.Since(began); took > 2640*ms {
+					t.Errorf("took %s", took)
+				}
+			})
+		}
 	})
 }
 

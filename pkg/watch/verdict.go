@@ -10,7 +10,7 @@ import (
 
 // attempt is what came of one attempt at a ping.
 type attempt struct {
-	self awa.Self
+	self *awa.Self // who answered; nil when nobody did
 	rtt  time.Duration
 	end  time.Time
 	at   time.Time // the same by Config.Clock

@@ -34,9 +34,11 @@ const (
 	permitTime = 50 * time.Millisecond
 	// firstPermits is how many pings a sweep begins with; see pingAll.
 	firstPermits = 32
-	// maxOpen bounds all pings under way, those without a permit too. Each
-	// holds at most two connections.
-	maxOpen = 4096
+	// maxOpen bounds all pings under way, those without a permit too, and maxSecond how
+	// many of them have a second attempt beside the first. So ten thousand silent nodes take
+	// two times of a ping, and 49 MB of stacks at most. They are 6,144 connections.
+	maxOpen   = 5120
+	maxSecond = 1024
 	// longSweep is how many times of a ping a sweep of the longest list takes at most.
 	longSweep = 10
 	// maxProbes is how many requests for a second opinion, or for some nodes alone,
@@ -102,11 +104,11 @@ type Config struct {
 	// InFlight is how many pings run at once, over all sweeps. 0 means 128.
 	// Higher is faster where answers take long; it costs connections and
 	// bursts of work. Pings that wait for an answer for more than 50 ms are
-	// not counted, but those are at most 4096.
+	// not counted, but those are at most 5120.
 	InFlight int
 	// MaxOpen is how many pings are under way at once, those too that wait for
-	// an answer for long; each holds at most two connections. 0 means 4096.
-	// Lower makes sweeps slower, by up to the time of a ping for each dead node:
+	// an answer for long; each holds at most two connections. 0 means 5120, of
+	// which 1024 have two. Lower makes sweeps slower, by up to the time of a ping for each dead node:
 	// one that takes too long is given up, see Result.Short.
 	MaxOpen int
 	// Busy reports whether this process has more to do than its processors can:
@@ -128,6 +130,7 @@ type Watcher struct {
 	cfg     Config
 	permits chan struct{} // filled by pings that hold a permit
 	open    chan struct{} // filled by all pings under way
+	second  chan struct{} // filled by second attempts beside the first
 	probes  chan struct{} // filled by probes under way
 
 	shared singleflight.Group // sweeps under way, by state
@@ -161,20 +164,21 @@ func New(cfg Config) *Watcher {
 		cfg.Clock = time.Now
 	}
 	if cfg.Busy == nil {
-		cfg.Busy = busy
+		cfg.Busy = processors.busy
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	most := max(maxOpen, cfg.InFlight)
+	most, second := max(maxOpen, cfg.InFlight), maxSecond
 	if cfg.MaxOpen > 0 {
-		most = cfg.MaxOpen
+		most, second = cfg.MaxOpen, cfg.MaxOpen
 		cfg.InFlight = min(cfg.InFlight, cfg.MaxOpen)
 	}
 	w := &Watcher{
 		cfg:       cfg,
 		permits:   make(chan struct{}, cfg.InFlight),
 		open:      make(chan struct{}, most),
+		second:    make(chan struct{}, second),
 		probes:    make(chan struct{}, maxProbes),
 		sightings: map[uint64]*sighting{},
 		pending:   newPendingWrites(),
