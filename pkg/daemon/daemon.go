@@ -330,24 +330,27 @@ func (d *Daemon) deciders() []string {
 }
 
 // seen returns what the background sweeps saw, for the replication.
-func (d *Daemon) seen() map[string]replica.Seen {
-	all := map[string]replica.Seen{}
-	now := time.Now()
+func (d *Daemon) seen(uid string) (seen replica.Seen, ok bool) {
+	n, listed := d.store.Agent(uid)
+	if !listed {
+		return replica.Seen{}, false
+	}
+	s, ok := d.watch.Seen(n)
+	if !ok {
+		return replica.Seen{}, false
+	}
+	seen = replica.Seen{Online: s.Online, For: s.For, RTT: s.RTT}
 	d.unfitMu.Lock()
 	defer d.unfitMu.Unlock()
-	for uid, s := range d.watch.Seen() {
-		seen := replica.Seen{Online: s.Online, For: s.For}
-		if unfit(s.Self) {
-			if d.unfit[uid].IsZero() {
-				d.unfit[uid] = now
-			}
-			seen.Unfit = max(now.Sub(d.unfit[uid]), 1)
-		} else {
-			delete(d.unfit, uid)
-		}
-		all[uid] = seen
+	if !unfit(s.Self) {
+		delete(d.unfit, uid)
+		return seen, true
 	}
-	return all
+	if d.unfit[uid].IsZero() {
+		d.unfit[uid] = time.Now()
+	}
+	seen.Unfit = max(time.Since(d.unfit[uid]), 1)
+	return seen, true
 }
 
 // unfit reports whether an agent says that it can't keep a log.

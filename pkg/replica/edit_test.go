@@ -161,7 +161,7 @@ func TestEdit_HungLeader(t *testing.T) {
 				net := &others{replies: test.replies}
 				r := knowsTwoVoters(t, net)
 				if test.offline {
-					r.cfg.Seen = func() map[string]Seen { return map[string]Seen{r.Leader(): {}} }
+					r.cfg.Seen = seenAs(map[string]Seen{r.Leader(): {}})
 				}
 				began := time.Now()
 				_, _, err := r.Edit(t.Context(), removal(t), test.hops)
@@ -207,7 +207,7 @@ func knowsTwoVoters(t *testing.T, net Peers) *Replica {
 	uids := []string{st.Nodes()[0].UID, st.Nodes()[1].UID}
 	r := New(Config{
 		List: st, Peers: net, Dir: "unused", Instance: "this",
-		Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
+		Seen: func(string) (Seen, bool) { return Seen{}, false }, Log: slog.New(slog.DiscardHandler),
 	})
 	r.learn(awa.Self{UID: uids[0], Leader: uids[0], Voters: &awa.VoterSet{Index: 1, Term: 1, UIDs: uids}})
 	return r
@@ -286,6 +286,14 @@ func TestEdit_AfterALostAnswer(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// seenAs returns a Config.Seen that knows these agents.
+func seenAs(all map[string]Seen) func(string) (Seen, bool) {
+	return func(uid string) (Seen, bool) {
+		seen, ok := all[uid]
+		return seen, ok
 	}
 }
 

@@ -54,11 +54,11 @@ func expireRound(nodes []awa.Node) time.Duration {
 
 // expired returns the nodes to remove in a round.
 func (r *Replica) expired(ctx context.Context) []awa.Node {
-	nodes, seen, voters := r.list.Nodes(), r.cfg.Seen(), r.Voters()
+	nodes, voters := r.list.Nodes(), r.Voters()
 	most := max(1, len(nodes)/10)
 	var all []awa.Node
 	for _, n := range nodes {
-		s, known := seen[n.UID]
+		s, known := r.cfg.Seen(n.UID)
 		switch {
 		case n.Expiry() == 0, n.InMaintenance(time.Now()), slices.Contains(voters, n.UID):
 			continue

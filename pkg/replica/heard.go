@@ -72,7 +72,7 @@ func (r *Replica) called(from awa.Caller) {
 	if listed, ok := r.listed(from.UID); !ok || from.Addr == "" || from.Addr == listed {
 		return
 	}
-	if sighting, ok := r.cfg.Seen()[from.UID]; ok && !sighting.Online {
+	if r.offline(from.UID) {
 		r.noteAddr(from.UID, from.Addr)
 	}
 }

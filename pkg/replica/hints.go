@@ -112,7 +112,4 @@ func (r *Replica) leaderUID() string {
 }
 
 // leaderOffline reports whether the leader was offline when this agent looked.
-func (r *Replica) leaderOffline() bool {
-	sighting, ok := r.cfg.Seen()[r.leaderUID()]
-	return ok && !sighting.Online
-}
+func (r *Replica) leaderOffline() bool { return r.offline(r.leaderUID()) }

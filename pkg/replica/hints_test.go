@@ -58,7 +58,7 @@ func TestLeader_AsOthersSay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := testlist.New(t, testlist.Changes(t, 5))
-			r := New(Config{List: st, Peers: &others{}, Seen: func() map[string]Seen { return nil },
+			r := New(Config{List: st, Peers: &others{}, Seen: func(string) (Seen, bool) { return Seen{}, false },
 				Log: slog.New(slog.DiscardHandler)})
 			for _, self := range test.answers {
 				r.learn(self)

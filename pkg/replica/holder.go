@@ -95,13 +95,12 @@ func (r *Replica) probeHolder(ctx context.Context, entry awa.Node) []probeResult
 
 // probeFromOthers asks some other agents at once. It prefers those that were online lately.
 func (r *Replica) probeFromOthers(ctx context.Context, entry awa.Node) []probeResult {
-	seen := r.cfg.Seen()
 	var online, rest []awa.Node
 	nodes := r.list.Nodes()
 	for _, i := range rand.Perm(len(nodes)) {
 		switch n := nodes[i]; {
 		case n.UID == "" || n.UID == r.uid || n.ID == entry.ID:
-		case seen[n.UID].Online:
+		case r.online(n.UID):
 			online = append(online, n)
 		default:
 			rest = append(rest, n)

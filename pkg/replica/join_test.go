@@ -57,7 +57,7 @@ func TestMeet_ItselfIsNobody(t *testing.T) {
 		net := &answers{selfs: map[string]awa.Self{"own:1": own}}
 		r := New(Config{
 			List: st, Peers: net, Dir: dir, Instance: "this", Contacts: []string{"own:1", "other:1"},
-			Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
+			Seen: func(string) (Seen, bool) { return Seen{}, false }, Log: slog.New(slog.DiscardHandler),
 		})
 		met := make(chan error, 1)
 		go func() { met <- r.Meet(t.Context()) }()
@@ -171,7 +171,7 @@ func TestMeet_AnotherCluster(t *testing.T) {
 	net := &answers{selfs: map[string]awa.Self{"other:1": {Name: "n9", UID: "other", Cluster: "theirs"}}}
 	r := New(Config{
 		List: st, Peers: net, Dir: dir, Instance: "this", Contacts: []string{"other:1"},
-		Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
+		Seen: func(string) (Seen, bool) { return Seen{}, false }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err := r.Meet(t.Context()); !errors.Is(err, awa.ErrOtherCluster) {
 		t.Errorf("it met another cluster's agent with %v", err)

@@ -68,20 +68,19 @@ func (r *Replica) logLeader(uid string) {
 
 // agents returns what this agent knows of those that are or may become voters.
 func (r *Replica) agents() []consensus.Agent {
-	seen := r.cfg.Seen()
 	all := map[string]consensus.Agent{}
 	nodes := r.list.Nodes()
 	// One that is removed when it is away must not be needed for a majority; but where
 	// there are no others, such agents vote.
 	others := slices.ContainsFunc(nodes, func(n awa.Node) bool {
-		return n.Ephemeral == "" && n.UID != "" && (n.UID == r.uid || seen[n.UID].Online)
+		return n.Ephemeral == "" && n.UID != "" && (n.UID == r.uid || r.online(n.UID))
 	})
 	for _, n := range nodes {
 		if n.UID == "" {
 			continue
 		}
 		a := consensus.Agent{UID: n.UID, Listed: n.Ephemeral == "" || !others}
-		if s, ok := seen[n.UID]; ok {
+		if s, ok := r.cfg.Seen(n.UID); ok {
 			a.Online, a.For = s.Online, s.For
 			if s.Unfit > 0 { // it keeps no entry of the log
 				a.Online, a.For = false, s.Unfit

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -124,21 +125,19 @@ func afterAttempt(before, failed error) error {
 	return consensus.UnknownOutcome(failed) // it failed over there, or was answered without an id
 }
 
-// whoMayLead returns the addresses to try in turn: the leader, the voters, the
-// contacts from the start, and at last those that were offline when this agent
-// looked. An edit that was passed on goes to the leader alone if that is online,
+// whoMayLead returns the addresses to try in turn: the leader, the voters, those that answer
+// the quickest first, the contacts from the start, and at last those that were offline when
+// this agent looked. An edit that was passed on goes to the leader alone if that is online,
 // and at most twice to another one.
 func (r *Replica) whoMayLead(hops int) []string {
 	var online, offline []string
-	seen := r.cfg.Seen()
 	add := func(uid string) {
 		addr, ok := r.addr(uid)
-		if !ok || uid == r.uid || slices.Contains(online, addr) || slices.Contains(offline, addr) {
-			return
-		}
-		if sighting, ok := seen[uid]; ok && !sighting.Online {
+		switch {
+		case !ok, uid == r.uid, slices.Contains(online, addr), slices.Contains(offline, addr):
+		case r.offline(uid):
 			offline = append(offline, addr)
-		} else {
+		default:
 			online = append(online, addr)
 		}
 	}
@@ -146,16 +145,30 @@ func (r *Replica) whoMayLead(hops int) []string {
 	if hops > 1 || hops == 1 && len(online) > 0 {
 		return online
 	}
-	for _, uid := range slices.Concat(r.Voters(), r.claimants()) {
+	for _, uid := range r.nearestFirst(slices.Concat(r.Voters(), r.claimants())) {
 		add(uid)
 	}
 	if hops > 0 {
 		return online
 	}
-	for _, addr := range slices.Concat(r.cfg.Contacts, offline) {
-		if !slices.Contains(online, addr) {
+	for _, addr := range r.cfg.Contacts {
+		if !slices.Contains(online, addr) && !slices.Contains(offline, addr) {
 			online = append(online, addr)
 		}
 	}
-	return online
+	return append(online, offline...)
+}
+
+// nearestFirst sorts agents by the time of their last answer.
+func (r *Replica) nearestFirst(uids []string) []string {
+	const unknown = time.Hour
+	near := map[string]time.Duration{}
+	for _, uid := range uids {
+		near[uid] = unknown
+		if seen, ok := r.cfg.Seen(uid); ok && seen.RTT > 0 {
+			near[uid] = seen.RTT
+		}
+	}
+	slices.SortStableFunc(uids, func(a, b string) int { return cmp.Compare(near[a], near[b]) })
+	return uids
 }

@@ -60,6 +60,7 @@ type Peers interface {
 type Seen struct {
 	Online bool
 	For    time.Duration // since it is so
+	RTT    time.Duration // of its last answer; 0 without one
 	// Unfit is how long it has been saying that it can't write to its disk, 0
 	// when it can.
 	Unfit time.Duration
@@ -73,8 +74,9 @@ type Config struct {
 	Dir string
 	// Instance is this process, as its answers to pings name it.
 	Instance string
-	// Seen returns how all agents except this one looked, by uid.
-	Seen func() map[string]Seen
+	// Seen returns how another agent looked, by its uid; ok is false of one that is not on the
+	// list, or was not looked at yet.
+	Seen func(uid string) (seen Seen, ok bool)
 	// Contacts are addresses of agents that may know the cluster.
 	Contacts []string
 	// ClusterName is how to call the cluster if it has no name yet; "" to leave it so.
@@ -300,7 +302,7 @@ func (r *Replica) addr(uid string) (string, bool) {
 	r.mu.Unlock()
 	// Whoever answers elsewhere under its uid counts only while it does not
 	// answer where the list says.
-	if ok && !r.cfg.Seen()[uid].Online {
+	if ok && !r.online(uid) {
 		return addr, true
 	}
 	if addr, ok := r.listed(uid); ok {
@@ -308,6 +310,18 @@ func (r *Replica) addr(uid string) (string, bool) {
 	}
 	h, ok := r.currentSuccessors()[uid]
 	return h.addr, ok
+}
+
+// online reports whether another agent was online when this one looked.
+func (r *Replica) online(uid string) bool {
+	seen, _ := r.cfg.Seen(uid)
+	return seen.Online
+}
+
+// offline reports whether it was not. Of one that was not looked at yet, neither is known.
+func (r *Replica) offline(uid string) bool {
+	seen, ok := r.cfg.Seen(uid)
+	return ok && !seen.Online
 }
 
 func (r *Replica) listed(uid string) (string, bool) {

@@ -20,7 +20,7 @@ type replicator struct {
 	log      *slog.Logger
 	uid      string
 	isLeader func() bool
-	seen     func() map[string]Seen
+	seen     func(uid string) (Seen, bool)
 	leader   func() string                           // the leader's address, "" when it is not known
 	offline  func() bool                             // the leader was so when this agent looked
 	accept   func(changes []awa.Change) (int, error) // returns how many of them the list holds now
@@ -252,9 +252,8 @@ func (s *replicator) push(ctx context.Context) {
 			continue
 		}
 		s.originals.lack()
-		seen := s.seen()
 		for _, n := range s.list.Nodes() {
-			if sighting, ok := seen[n.UID]; ok && !sighting.Online {
+			if seen, ok := s.seen(n.UID); ok && !seen.Online {
 				continue // it will ask when it is back
 			}
 			if n.UID == s.uid || n.UID == "" || !s.begin(n.Addr()) {

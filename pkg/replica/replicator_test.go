@@ -58,7 +58,7 @@ func newTestReplica(t *testing.T, st *store.Store, peers Peers, contacts ...stri
 	t.Helper()
 	r := New(Config{
 		List: st, Peers: peers, Dir: t.TempDir(), Instance: "this", Contacts: contacts,
-		Seen: func() map[string]Seen { return nil }, Log: slog.New(slog.DiscardHandler),
+		Seen: func(string) (Seen, bool) { return Seen{}, false }, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -242,7 +242,7 @@ func TestPush_ToEveryNode(t *testing.T) {
 	s := newReplicator(Config{
 		List: st, Peers: net, Log: slog.New(slog.DiscardHandler), Timing: Timing{}.WithDefaults(),
 		// This agent is n0, and n1 is away: it will ask when it is back.
-		Seen: func() map[string]Seen { return map[string]Seen{fmt.Sprintf("%032x", 2): {Online: false}} },
+		Seen: seenAs(map[string]Seen{fmt.Sprintf("%032x", 2): {Online: false}}),
 	}, fmt.Sprintf("%032x", 1), func() bool { return true })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -300,7 +300,7 @@ func TestHeard_AgentThatMoved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			st := testlist.New(t, testlist.Changes(t, 2))
 			r := newTestReplica(t, st, &holder{})
-			r.cfg.Seen = func() map[string]Seen { return test.seen }
+			r.cfg.Seen = seenAs(test.seen)
 			r.Heard(awa.Caller{UID: uid, Cluster: "c", History: testlist.History, Addr: test.addr})
 			if addr, ok := r.addr(uid); !ok || addr != test.want {
 				t.Errorf("it is looked for at %s, not at %s", addr, test.want)

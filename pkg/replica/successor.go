@@ -76,8 +76,8 @@ func (r *Replica) admit(uid string, s successor) bool {
 func (r *Replica) needs(uid string, s successor) bool {
 	voters := r.list.Meta().Voters.UIDs
 	online := 2 // this agent and the successor
-	for other, sighting := range r.cfg.Seen() {
-		if sighting.Online && other != r.uid && other != uid && other != s.of {
+	for _, n := range r.list.Nodes() {
+		if n.UID != r.uid && n.UID != uid && n.UID != s.of && r.online(n.UID) {
 			online++
 		}
 	}

@@ -20,7 +20,7 @@ func TestVoters_Ask(t *testing.T) {
 		"10.0.0.1:1": answer(1), "10.0.0.1:2": answer(4), "10.0.0.1:3": otherHistory, "10.0.0.1:5": answer(5),
 	}}
 	r := New(Config{
-		List: testlist.New(t, testlist.Changes(t, 5)), Peers: peers, Seen: func() map[string]Seen { return nil },
+		List: testlist.New(t, testlist.Changes(t, 5)), Peers: peers, Seen: func(string) (Seen, bool) { return Seen{}, false },
 		Log: slog.New(slog.DiscardHandler),
 	})
 	asked := []string{"unknown"}

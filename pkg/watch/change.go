@@ -70,6 +70,7 @@ func (g *sighting) update(st *awa.NodeStatus, ping time.Time, o opinion) []chang
 	}
 	began, again := at, awa.EventKind("")
 	if st.Verdict == awa.Online && st.Self != nil {
+		g.rtt = st.RTT
 		began, again = g.answered(st.Self, at)
 	}
 	switch {

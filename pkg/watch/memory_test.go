@@ -102,7 +102,7 @@ func TestWatcher_Memory(t *testing.T) {
 		list[3].UID = strings.Repeat("f", 32)
 		net.answerAs(list[3], selfOf(list[3]))
 		second := start()
-		if seen := second.Seen(); len(seen) != 0 {
+		if seen := second.AllSeen(); len(seen) != 0 {
 			t.Errorf("seen before its first sweep: %v", seen)
 		}
 		all := live(t, second, 20*time.Second)
@@ -110,7 +110,7 @@ func TestWatcher_Memory(t *testing.T) {
 		want(all, 1, awa.Offline, 0)
 		want(all, 2, awa.Offline, time.Minute)
 		want(all, 3, awa.Online, time.Minute)
-		if got := second.Seen()[list[1].UID]; got.Online || got.For < 14*time.Second || got.For > 20*time.Second {
+		if got := second.AllSeen()[list[1].UID]; got.Online || got.For < 14*time.Second || got.For > 20*time.Second {
 			t.Errorf("seen: %+v; what was before the start must not count", got)
 		}
 		if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(),

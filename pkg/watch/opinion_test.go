@@ -252,8 +252,8 @@ func TestWatcher_Probe(t *testing.T) {
 		if got := ask(time.Second, 0); len(got) != 0 {
 			t.Errorf("asked for nothing: %v", got)
 		}
-		if len(p.calls) != 0 || len(w.Seen()) != 0 || len(net.attempts[list[5].Addr()]) != 0 {
-			t.Errorf("it asked others (%v), remembered what it saw (%v) or pinged more than it was asked to", p.calls, w.Seen())
+		if len(p.calls) != 0 || len(w.AllSeen()) != 0 || len(net.attempts[list[5].Addr()]) != 0 {
+			t.Errorf("it asked others (%v), remembered what it saw (%v) or pinged more than it was asked to", p.calls, w.AllSeen())
 		}
 		net.underWay(t)
 	})

@@ -52,7 +52,7 @@ func TestWatcher_shortage(t *testing.T) {
 				if c.want != "" && l.Nodes[1].Verdict != c.want {
 					t.Errorf("the node is %s, want %s", l.Nodes[1].Verdict, c.want)
 				}
-				seen := w.Seen()
+				seen := w.AllSeen()
 				if _, known := seen[list[1].UID]; known != (c.want != "") || len(seen) < 2 {
 					t.Errorf("what is remembered: %v", seen)
 				}
@@ -74,7 +74,7 @@ func TestWatcher_Run_shortage(t *testing.T) {
 		var run sync.WaitGroup
 		run.Go(func() { w.Run(ctx) })
 		time.Sleep(12 * time.Second) // of the bubble's clock, here and below
-		before, seen := w.Last(), w.Seen()
+		before, seen := w.Last(), w.AllSeen()
 		for _, n := range list[1:] {
 			net.set(n, short)
 		}
@@ -87,7 +87,7 @@ func TestWatcher_Run_shortage(t *testing.T) {
 			!after.Nodes[2].Since.Equal(before.Nodes[2].Since) {
 			t.Errorf("what was known is lost: %+v", after)
 		}
-		if now := w.Seen(); !reflect.DeepEqual(now[list[1].UID], seen[list[1].UID]) ||
+		if now := w.AllSeen(); !reflect.DeepEqual(now[list[1].UID], seen[list[1].UID]) ||
 			!reflect.DeepEqual(now[list[2].UID], seen[list[2].UID]) {
 			t.Error("what is remembered has changed")
 		}

@@ -21,9 +21,10 @@ type sighting struct {
 	told    int       // how many others told what until was; 0 of an own ping
 	stage   awa.Stage // where the last ping failed, and why
 	text    string
-	online  time.Time // the last time that it was online, since this start
-	self    *awa.Self // its last answer as itself, to an own ping; nil without one
-	opinion opinion   // of others, the last time that it was away
+	online  time.Time     // the last time that it was online, since this start
+	self    *awa.Self     // its last answer as itself, to an own ping; nil without one
+	rtt     time.Duration // of that
+	opinion opinion       // of others, the last time that it was away
 
 	instance, boot string       // of its last answer, maybe before a restart
 	goodbye        *awa.Goodbye // what that instance said when it was stopped
@@ -49,24 +50,24 @@ type Seen struct {
 	For time.Duration
 	// Self is the last answer it gave as itself, the zero Self when it never did.
 	Self awa.Self
+	// RTT is the time of that answer, from its request; 0 without one.
+	RTT time.Duration
 }
 
-// Seen returns what sweeps saw of each node that has a uid, by uid. It
-// leaves out nodes that no sweep has pinged yet.
-func (w *Watcher) Seen() map[string]Seen {
+// Seen returns what sweeps saw of a node that has a uid. ok is false when no sweep has pinged
+// it yet.
+func (w *Watcher) Seen(n awa.Node) (seen Seen, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	all := make(map[string]Seen, len(w.sightings))
-	for _, g := range w.sightings {
-		if g.uid != "" && !g.held.IsZero() {
-			seen := Seen{Online: g.verdict == awa.Online, For: g.until.Sub(g.held)}
-			if g.self != nil {
-				seen.Self = *g.self
-			}
-			all[g.uid] = seen
-		}
+	g := w.sightings[n.ID]
+	if g == nil || g.uid != n.UID || g.uid == "" || g.held.IsZero() {
+		return Seen{}, false
 	}
-	return all
+	seen = Seen{Online: g.verdict == awa.Online, For: g.until.Sub(g.held), RTT: g.rtt}
+	if g.self != nil {
+		seen.Self = *g.self
+	}
+	return seen, true
 }
 
 // knownOpinion returns what others have said lately of a node that was away

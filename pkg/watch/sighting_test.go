@@ -60,7 +60,7 @@ func TestWatcher_Sweep_forgets_nodes_that_are_gone(t *testing.T) {
 		list = all[:1]
 		pass(time.Second)
 		w.Sweep(t.Context())
-		if seen := w.Seen(); len(seen) != 1 {
+		if seen := w.AllSeen(); len(seen) != 1 {
 			t.Errorf("seen: %v, want the node on the list only", seen)
 		}
 		list = all
@@ -113,8 +113,8 @@ func TestWatcher_Sweep_older_news_do_not_count(t *testing.T) {
 		if fast[1].Verdict != awa.Online || slow[1].Verdict != awa.Offline || !slow[1].Since.IsZero() {
 			t.Errorf("the newer sweep: %+v\nthe older one: %+v", fast[1], slow[1])
 		}
-		if !w.Seen()[list[1].UID].Online || log.Len() != 0 {
-			t.Errorf("seen: %v, log: %s", w.Seen(), &log)
+		if !w.AllSeen()[list[1].UID].Online || log.Len() != 0 {
+			t.Errorf("seen: %v, log: %s", w.AllSeen(), &log)
 		}
 	})
 }
@@ -153,7 +153,7 @@ func TestWatcher_Seen(t *testing.T) {
 		w := newWatcher(net, list)
 		want := func(online bool, span time.Duration, state uint64) {
 			t.Helper()
-			seen := w.Seen()
+			seen := w.AllSeen()
 			if got := seen[list[1].UID]; got.Online != online || got.For != span || got.Self.State != state {
 				t.Errorf("%+v, want online %v for %s with state %d", got, online, span, state)
 			}
@@ -161,7 +161,7 @@ func TestWatcher_Seen(t *testing.T) {
 				t.Errorf("the node without uid is seen: %v", seen)
 			}
 		}
-		if seen := w.Seen(); len(seen) != 0 {
+		if seen := w.AllSeen(); len(seen) != 0 {
 			t.Errorf("seen before any sweep: %v", seen)
 		}
 		net.set(list[1], refuses)
@@ -181,7 +181,7 @@ func TestWatcher_Seen(t *testing.T) {
 		w.Sweep(t.Context())
 		want(false, 0, 12) // what it said last
 
-		seen := w.Seen()
+		seen := w.AllSeen()
 		copied := maps.Clone(seen)
 		w.Sweep(t.Context())
 		if !reflect.DeepEqual(seen, copied) {
