@@ -23,7 +23,7 @@ func TestRun(t *testing.T) {
 		`machine: \d+ cores`, `kernel \d`,
 		`\$ go run ./test/bench -only edits\n`, `fdatasync after appending 4 KiB, median +\d+\.\d{3} ms\n`,
 		`1 writer, p50 +\d+\.\d\d ms\n`,
-		`64 writers +\d+ edits/s   at least 3000 edits/s +(met|MISSED)\n`,
+		`64 writers +\d+ edits/s   at least 10000 edits/s +(met|MISSED)\n`,
 		`\$ go run ./test/bench -only sweep\n`, `3 agents, warm: over kept connections, median +\d+\.\d ms\n`,
 		`\n\d aims met, \d missed\n$`,
 	} {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -92,8 +93,12 @@ func (b *bench) statusOf(ctx context.Context, n int, of nodesOf, f *fakes) (err 
 	if err := f.be(c); err != nil {
 		return err
 	}
+	web, err := freePort()
+	if err != nil {
+		return err
+	}
 	a, err := startAgent(ctx, b, "large", "--listen", c.first(), "--data-dir", folder(dir, 0), "--key-file", "",
-		"--watch", "1h")
+		"--watch", "1h", "--web", web)
 	if err != nil {
 		return err
 	}
@@ -129,6 +134,61 @@ func (b *bench) statusOf(ctx context.Context, n int, of nodesOf, f *fakes) (err 
 		b.figure(what+", median", fmt.Sprintf("%.0f ms", ms(again)))
 	}
 	b.atMost(fmt.Sprintf("%d nodes that %s, most resident memory", n, of.name), memory, 150, "%.0f MB")
+	if of.name != "answer" {
+		return nil
+	}
+	return b.viewsOf(ctx, n, a, web, median(took[1:]))
+}
+
+// viewsOf measures what people and programs see of a long list: the page and the metrics of its
+// agent, and the programs' own tables and names. status is how long a live status takes.
+func (b *bench) viewsOf(ctx context.Context, n int, a *agentProcess, web string, status time.Duration) error {
+	const times = 5
+	aim := ms(time.Second)
+	for _, path := range []string{"/", "/?others=show", "/metrics"} {
+		var took []time.Duration
+		size := 0
+		for range times {
+			d, read, err := get(ctx, "http://"+web+path)
+			if err != nil {
+				return err
+			}
+			took, size = append(took, d), read
+		}
+		// The first: for two seconds an answer may be used again.
+		b.atMost(fmt.Sprintf("%d nodes, GET %s, %d kB, the slowest", n, path, size/1000), ms(slices.Max(took)), aim, "%.0f ms")
+	}
+	for _, view := range []struct {
+		program string
+		args    []string
+		less    time.Duration
+		note    string
+	}{
+		{"check_awa", []string{"-H", a.addr, "-k", "", "-v"}, status, "check_awa -v, without the status"},
+		{"awa-agent", []string{"node", "list", "--agent", a.addr, "--key-file", ""}, 0,
+			"awa-agent node list, as completions do"},
+	} {
+		bin, err := b.program(view.program)
+		if err != nil {
+			return err
+		}
+		var took []time.Duration
+		for range times {
+			cmd := exec.CommandContext(ctx, bin, view.args...)
+			began := time.Now()
+			out, err := cmd.Output()
+			took = append(took, time.Since(began))
+			if lines := strings.Count(string(out), "\n"); lines < n {
+				return fmt.Errorf("%s has %d lines: %w: %.300s", view.note, lines, err, out)
+			}
+		}
+		b.atMost(fmt.Sprintf("%d nodes, %s", n, view.note), max(0, ms(median(took)-view.less)), aim, "%.0f ms")
+	}
+	memory, err := peak(a.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	b.atMost(fmt.Sprintf("%d nodes, most resident memory of the agent after all that", n), memory, 150, "%.0f MB")
 	return nil
 }
 

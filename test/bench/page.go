@@ -25,12 +25,10 @@ func page(ctx context.Context, b *bench) (err error) {
 		err = errors.Join(err, c.stop())
 		debug.FreeOSMemory()
 	}()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	web, err := freePort()
 	if err != nil {
 		return err
 	}
-	web := ln.Addr().String()
-	ln.Close()
 	a, err := startAgent(ctx, b, "page", "--listen", c.first(), "--data-dir", folder(dir, 0), "--key-file", "", "--web", web)
 	if err != nil {
 		return err
@@ -64,6 +62,16 @@ func page(ctx context.Context, b *bench) (err error) {
 	b.atMost("its size", float64(size[all])/1000, 300, "%.0f kB")
 	b.figure("the metrics of the same nodes, median", fmt.Sprintf("%.1f ms", ms(median(took[metrics]))))
 	return nil
+}
+
+// freePort returns an address of this machine that nobody listens at.
+func freePort() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
 }
 
 // get returns how long an answer takes, and its size.

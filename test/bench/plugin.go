@@ -20,7 +20,8 @@ import (
 // checkHTTP is where Debian's monitoring-plugins-basic puts it.
 const checkHTTP = "/usr/lib/nagios/plugins/check_http"
 
-// plugin measures check_awa, from its start to its end, beside check_http.
+// plugin measures check_awa, from its start to its end, beside check_http and beside a program
+// of Go's that does nothing.
 func plugin(ctx context.Context, b *bench) error { return b.plugins(ctx, nil, 1.5) }
 
 // pluginTLS does so over TLS, where both sides show a certificate and verify
@@ -76,16 +77,47 @@ func (b *bench) plugins(ctx context.Context, k *keys, aim float64) (err error) {
 	if k != nil {
 		ours[len(ours)-1] = k.check
 	}
-	if err := b.pair(ctx, ours, theirs, aim); err != nil {
+	if err := b.pair(ctx, ours, yardstickProgram{"check_http, one URL", theirs, aim}); err != nil {
 		return err
+	}
+	if k == nil {
+		nothing, err := b.nothing(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.pair(ctx, ours, yardstickProgram{"a Go program that does nothing", []string{nothing}, 2}); err != nil {
+			return err
+		}
 	}
 	b.note("(%d pairs, run in turns; the URL is served by %s)", b.pairs, web.by)
 	b.note("(%s)", strings.Join(theirs, " "))
 	return nil
 }
 
-// pair measures two plugins in turns.
-func (b *bench) pair(ctx context.Context, ours, theirs []string, aim float64) error {
+// nothing builds a program that does nothing, as make build does, and returns its path.
+func (b *bench) nothing(ctx context.Context) (string, error) {
+	source, program := filepath.Join(b.dir, "nothing.go"), filepath.Join(b.dir, "nothing")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {
+		return "", err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, source)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", build, err, out)
+	}
+	return program, nil
+}
+
+// yardstickProgram is a program beside which check_awa is measured: its time may be aim times that
+// of this one.
+type yardstickProgram struct {
+	name    string
+	command []string
+	aim     float64
+}
+
+// pair measures check_awa and another program in turns.
+func (b *bench) pair(ctx context.Context, ours []string, other yardstickProgram) error {
 	var a, h []time.Duration
 	var ratios []float64
 	for i := range b.pairs + 3 {
@@ -93,7 +125,7 @@ func (b *bench) pair(ctx context.Context, ours, theirs []string, aim float64) er
 		if err != nil {
 			return err
 		}
-		th, err := process(ctx, theirs)
+		th, err := process(ctx, other.command)
 		if err != nil {
 			return err
 		}
@@ -103,12 +135,12 @@ func (b *bench) pair(ctx context.Context, ours, theirs []string, aim float64) er
 		a, h, ratios = append(a, ta), append(h, th), append(ratios, float64(ta)/float64(th))
 	}
 	b.figure("check_awa, ten agents, median", fmt.Sprintf("%.2f ms", ms(median(a))))
-	b.figure("check_http, one URL, median", fmt.Sprintf("%.2f ms", ms(median(h))))
-	b.atMost("check_awa / check_http, median of the pairs' ratios", median(ratios), aim, "%.2f")
+	b.figure(other.name+", median", fmt.Sprintf("%.2f ms", ms(median(h))))
+	b.atMost("check_awa / "+other.name+", median of the pairs' ratios", median(ratios), other.aim, "%.2f")
 	return nil
 }
 
-// process runs a plugin and returns its time from start to end. It must find
+// process runs a program and returns its time from start to end. It must find
 // that all is well.
 func process(ctx context.Context, command []string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
