@@ -107,19 +107,24 @@ func (s *sweep) reports() []report {
 	return all
 }
 
-// extra returns the nodes beyond its share that this agent pings, at most extraPings. When
-// more are missed than that, they are agents to ask instead, as far as those that have
-// answered are not enough. Those that this agent has not pinged for the longest time come first,
-// except those that are news.
+// extra returns the nodes beyond its share that this agent pings, at most extraPings: those
+// that are news, those that nobody looks at whom it has asked, and those that were away or are
+// ailing, of each kind those first that it has not pinged for the longest time. The last ones
+// have a fifth of the pings at least.
+//
+// When more nodes are missed than that, they are agents to ask instead, as far as those that have
+// answered are not enough.
 func (s *sweep) extra(mine func(i int) bool, before []look, reports []report) []int {
-	var news, rest, others []int
+	var news, unwatched, rest, others []int
 	for i := range s.nodes {
 		switch {
 		case mine(i):
 		case reports[i].misses > 0 && !before[i].away():
 			news = append(news, i)
-		case before[i].away() || reports[i].ails > 0 || reports[i].sees == 0:
+		case before[i].away() || reports[i].ails > 0:
 			rest = append(rest, i)
+		case reports[i].sees == 0:
+			unwatched = append(unwatched, i)
 		case s.nodes[i].UID != "":
 			others = append(others, i)
 		}
@@ -128,8 +133,11 @@ func (s *sweep) extra(mine func(i int) bool, before []look, reports []report) []
 		rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 		return others[:min(len(others), extraPings, max(0, s.enough()-s.answered()))]
 	}
-	slices.SortFunc(rest, func(i, j int) int { return before[i].own.Compare(before[j].own) })
-	all := append(news, rest...)
+	oldest := func(i, j int) int { return before[i].own.Compare(before[j].own) }
+	slices.SortFunc(unwatched, oldest)
+	slices.SortFunc(rest, oldest)
+	first := min(len(unwatched), extraPings*4/5)
+	all := slices.Concat(news, unwatched[:first], rest, unwatched[first:])
 	return all[:min(len(all), extraPings)]
 }
 
@@ -177,7 +185,8 @@ func (s *sweep) known() []awa.NodeStatus {
 	if !s.isShare() {
 		return s.out
 	}
-	return slices.DeleteFunc(s.out, func(st awa.NodeStatus) bool { return st.Verdict == "" })
+	// Not in place: what stands beside it has the same indices.
+	return slices.DeleteFunc(slices.Clone(s.out), func(st awa.NodeStatus) bool { return st.Verdict == "" })
 }
 
 // pinged is how many nodes this agent pinged itself.

@@ -101,6 +101,44 @@ func TestWatcher_Run_share(t *testing.T) {
 	})
 }
 
+// Right after a start little is known: the next sweep comes no later for it.
+func TestWatcher_Run_share_begins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSharing(2000)
+		for i, n := range s.list {
+			if i%100 != 0 { // it has not swept yet itself
+				s.answerAs(n, selfOf(n))
+			}
+		}
+		l, pings := s.sweeps(t, 1)
+		if len(l.Nodes) == 2000 || pings != l.Pinged || pings > 400 {
+			t.Errorf("%d nodes are known, %d pings, %d nodes pinged", len(l.Nodes), pings, l.Pinged)
+		}
+	})
+}
+
+// A node that nobody looks at is not kept waiting by hundreds that are known to be away.
+func TestWatcher_Run_share_unwatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSharing(2000)
+		outside := s.outside()
+		last := outside[len(outside)-1]
+		for _, n := range outside[:800] {
+			s.set(n, blackHole)
+			s.missedBy(n, everybody)
+		}
+		for _, n := range s.list { // those that look at it have not swept yet themselves
+			if awa.WatchShareOf(n.UID, len(s.list)).Has(last.ID) {
+				s.answerAs(n, selfOf(n))
+			}
+		}
+		l, _ := s.sweeps(t, 2)
+		if st := statusOf(t, l, last); st.Verdict != awa.Online || st.Told != 0 {
+			t.Errorf("after two sweeps it is %+v", st)
+		}
+	})
+}
+
 // What one other agent says of a node leads to a ping in the same sweep, and to nothing else.
 func TestWatcher_Run_share_rumor(t *testing.T) {
 	for name, test := range map[string]struct {
