@@ -45,8 +45,8 @@ chaos-test: ## Everything happens to five agents that take edits, in random orde
 hostile-test: ## Strangers, holders of keys and lying peers against whole agents: what they cost, what is believed.
 	$(GO) test -tags system -timeout 20m -count 1 -v ./test/hostile
 
-simulation: ## All watchers of clusters of AGENTS agents, on a simulated clock; about 1 GB for 200 agents.
-	AWA_TEST_AGENTS=$(AGENTS) $(GO) test -tags simulation -timeout 0 -count 1 -v -run '^TestSimulation$$' ./pkg/watch
+simulation: ## The watchers of AGENTS agents on a simulated clock; about 1 GB for 200, of which WATCHERS are whole.
+	AWA_TEST_AGENTS=$(AGENTS) AWA_TEST_WATCHERS=$(WATCHERS) $(GO) test -tags simulation -timeout 0 -count 1 -v -run '^TestSimulation$$' ./pkg/watch
 
 package: ## A .deb and an .rpm each for amd64 and arm64, in dist/.
 	packaging/build.sh
