@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -80,7 +81,34 @@ func (b *bench) backgroundOf(ctx context.Context, n int) (err error) {
 	b.atMost(what, cpu[0], aim, "%.2f %%")
 	b.figure(fmt.Sprintf("%d nodes, CPU time a minute", n), fmt.Sprintf("%.2f s", cpu[0]*60/100))
 	b.figure(fmt.Sprintf("%d nodes, bytes a minute", n), fmt.Sprintf("%.0f KiB", perMinute/1024))
+	memory, err := rss(a.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	sockets, err := sockets(a.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	file, err := os.Stat(filepath.Join(folder(dir, 0), "awa.db"))
+	if err != nil {
+		return err
+	}
+	b.figure(fmt.Sprintf("%d nodes, resident memory", n), fmt.Sprintf("%.0f MB", memory))
+	b.figure(fmt.Sprintf("%d nodes, sockets", n), fmt.Sprint(sockets))
+	b.figure(fmt.Sprintf("%d nodes, awa.db", n), fmt.Sprintf("%.2f MB", float64(file.Size())/1e6))
 	return nil
+}
+
+// sockets is how many a process has.
+func sockets(pid int) (n int, err error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		if to, err := os.Readlink(filepath.Join(dir, f.Name())); err == nil && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n, err
 }
 
 // counted counts what goes through the connections of a listener.

@@ -36,6 +36,8 @@ type config struct {
 	pairs   int           // pairs of check_awa and check_http
 	idle    time.Duration // how long the idle agents are watched
 	scratch string        // folder for data; "" for the system's
+
+	processes int // agents that detect deaths
 }
 
 // part is one measurement.
@@ -52,6 +54,7 @@ func parts() []part {
 		{"tls", "TLS: handshakes, a sweep, and idle connections beside those without TLS", tlsCosts},
 		{"connections", "memory of kept connections: fasthttp beside net/http", connections},
 		{"large", "long lists, an awa-agent process and nodes on loopback", large},
+		{"detection", "deaths among awa-agent processes, default timing", detection},
 		{"background", "the background sweeps of an awa-agent process with TLS, default timing", background},
 		{"page", "the page of an awa-agent process, all nodes on it", page},
 		{"plugin", "whole processes of check_awa and check_http, one after the other", plugin},
@@ -82,6 +85,7 @@ func main() {
 		cfg.agents, err = numbers(s)
 		return err
 	})
+	flag.IntVar(&cfg.processes, "processes", 200, "agents of which some die")
 	flag.IntVar(&cfg.pairs, "pairs", 60, "pairs of check_awa and check_http")
 	flag.DurationVar(&cfg.idle, "idle", 20*time.Second, "how long the idle agents are watched")
 	flag.Parse()
